@@ -1,0 +1,1 @@
+#include "common/net/listen_address.hpp"

@@ -1,0 +1,1 @@
+#include "common/nix/base32.hpp"

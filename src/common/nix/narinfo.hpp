@@ -1,0 +1,33 @@
+// narinfo: a path's description in a binary cache.
+// Source: the Nix manual, "Binary cache / narinfo".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/nix/path_info.hpp"
+
+namespace nixbuild::nix {
+
+struct NarInfo {
+  PathInfo info;
+  std::string url;          // relative to the cache's root
+  std::string compression;  // "none", "xz", "zstd", …
+  std::optional<Sha256> file_hash;
+  std::optional<std::uint64_t> file_size;  // bytes
+
+  friend bool operator==(const NarInfo&, const NarInfo&) = default;
+};
+
+// The text form, fields in the order in which Nix writes them.
+std::string render_narinfo(const StoreDir& store_dir, const NarInfo& narinfo);
+
+// The JSON form that Nix's `nix path-info --json` gives for a path of a binary cache.
+std::string render_narinfo_json(const StoreDir& store_dir, const NarInfo& narinfo);
+
+// Throws FormatError naming the line and what is wrong with it.
+NarInfo parse_narinfo(const StoreDir& store_dir, std::string_view text);
+
+}  // namespace nixbuild::nix

@@ -1,0 +1,1 @@
+#include "common/nix/path_info.hpp"

@@ -1,0 +1,1 @@
+#include "common/nix/store_path.hpp"

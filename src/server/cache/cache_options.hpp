@@ -1,0 +1,33 @@
+// What `serve-cache` can be told, by flags and by the table [cache] of the configuration.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nixbuild::cache {
+
+// What narinfos advertise. Every suffix is served whatever this says.
+enum class Compression : std::uint8_t { none, xz, zstd };
+
+struct CacheOptions {
+  std::vector<std::string> listen = {"127.0.0.1:5000", "[::1]:5000", "tailscale:5000"};
+  std::string tailscale_interface = "tailscale0";
+  std::vector<std::filesystem::path> secret_key_files;  // none: one is made in the state directory
+  std::filesystem::path state_dir;                      // never empty
+  std::string store_dir = "/nix/store";
+  std::filesystem::path real_store_dir;  // empty: store_dir
+  std::filesystem::path nix_state_dir = "/nix/var/nix";
+  std::filesystem::path nix_log_dir;     // empty: nix_state_dir/../log/nix
+  std::uint64_t nar_cache_size = std::uint64_t{20} << 30;  // bytes; 0: nothing is kept
+  Compression compression = Compression::zstd;
+  std::optional<int> compression_level;  // unset: 3 for zstd, 6 for xz
+  int priority = 30;                     // lower is asked first; cache.nixos.org says 40
+  unsigned threads = 0;                  // of serving and of compression; 0: one a core
+  std::vector<std::string> skip_signed_by;  // key names; their paths are answered 404
+  bool access_log = false;
+};
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,1 @@
+#include "server/cache/serve_cache.hpp"

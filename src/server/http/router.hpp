@@ -1,0 +1,59 @@
+// Which handler answers which path.
+//
+// A pattern is literal but for placeholders in braces: "/{hash}.narinfo", "/builds/{id}/log". A
+// placeholder matches one or more characters other than '/'; "{rest...}", at a pattern's end,
+// matches slashes too. Routes are tried in the order in which they were added.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http/request.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::http {
+
+using Handler = std::function<Reply(const Request&, PathParameters)>;
+
+struct RouteOptions {
+  std::size_t body_limit = 0;  // bytes; a longer request body is answered 413
+};
+
+class Router {
+ public:
+  Router();
+  ~Router();
+  Router(Router&&) noexcept;
+  Router& operator=(Router&&) noexcept;
+
+  // Throws std::logic_error when the pattern is not well formed.
+  void add(Method method, std::string pattern, Handler handler, RouteOptions options = {});
+  void get(std::string pattern, Handler handler) { add(Method::get, std::move(pattern), std::move(handler)); }
+
+  // Makes the body of every error that the server itself answers (400, 404, 405, …); without it,
+  // the reason as plain text.
+  using ErrorResponse = std::function<Response(unsigned status, std::string_view reason)>;
+  void set_error_response(ErrorResponse make);
+
+  struct Match {
+    const Handler* handler = nullptr;  // null: see `allow`
+    std::size_t body_limit = 0;
+    std::size_t route = 0;       // the index of the route's pattern, for metrics
+    std::string_view allow;      // the methods that this path knows; empty: no such path
+    std::vector<std::string_view> parameters;
+  };
+  Match match(Method method, std::string_view path) const;
+  const std::string& pattern(std::size_t route) const;
+  std::size_t route_count() const noexcept;
+  Response error_response(unsigned status, std::string_view reason) const;
+
+ private:
+  struct Table;
+  std::unique_ptr<Table> table_;
+};
+
+}  // namespace nixbuild::http

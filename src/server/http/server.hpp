@@ -1,0 +1,92 @@
+// An HTTP/1.1 server: listeners, connections, limits, shutdown. It knows nothing of what is served.
+//
+// Each of `threads` threads has its own io_context and its own listening sockets (SO_REUSEPORT); a
+// connection lives on the thread that accepted it, so handlers of one connection never race, and
+// handlers of different connections do.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/net/listen_address.hpp"
+#include "server/http/router.hpp"
+
+namespace nixbuild::http {
+
+struct Limits {
+  std::size_t header_size = 16 * 1024;  // bytes, request line and headers; more is answered 431
+  std::size_t target_size = 8 * 1024;   // bytes; more is answered 414
+  // All connections of the process. At the limit nothing is accepted until one ends: clients wait
+  // in the kernel's queue and none is refused.
+  std::size_t connections = 8192;
+  std::chrono::seconds header_timeout{10};  // from a request's first byte to the end of its headers
+  std::chrono::seconds idle_timeout{75};    // between requests
+  std::chrono::seconds write_timeout{60};   // without one byte taken by the client
+  std::chrono::seconds shutdown_timeout{30};  // what is in flight may finish for so long
+};
+
+struct ServerOptions {
+  unsigned threads = 0;  // 0: one a core
+  Limits limits;
+  bool access_log = false;  // a line a request, at level info
+};
+
+// One more listener on top of the inherited ones. The listener's requests go to `router`.
+struct Listener {
+  net::ListenAddress address;
+  std::shared_ptr<const Router> router;
+  unsigned unix_mode = 0660;  // of a unix socket
+};
+
+// Counted since the start; what /metrics shows.
+struct ServerStatistics {
+  std::uint64_t connections_accepted = 0;
+  std::uint64_t connections_open = 0;
+  std::uint64_t requests_in_flight = 0;
+  std::uint64_t bytes_sent = 0;  // bodies
+  std::uint64_t timeouts = 0;
+  // Indexed by route, as Router::pattern does, then by status / 100 (0 to 5). Only of the router
+  // given to the constructor.
+  std::vector<std::array<std::uint64_t, 6>> responses;
+};
+
+class Server {
+ public:
+  // `router` is the one of inherited systemd sockets, and the one that is counted. With libsystemd,
+  // sockets passed by the service manager are taken over.
+  Server(ServerOptions options, std::shared_ptr<const Router> router);
+  ~Server();
+
+  // Binds at once; throws Error naming the address ("127.0.0.1:5000: address already in use …").
+  // An interface without addresses is a warning: they are bound when they appear. Logs
+  // "listening on http://ADDRESS:PORT" for each address once run() serves it.
+  void listen(Listener listener);
+
+  // Serves until stop(), SIGTERM or SIGINT; then stops accepting, finishes what is in flight, at
+  // most Limits::shutdown_timeout, and returns. A second signal ends it at once. Tells systemd of
+  // readiness, reloading and stopping and feeds its watchdog from the serving threads.
+  void run();
+  void stop();
+
+  // Called on SIGHUP, on one of the serving threads. An exception is logged; the server goes on.
+  void on_reload(std::function<void()> reload);
+
+  // Where periodic work of the program can run: one of the serving threads' executors.
+  boost::asio::any_io_executor executor();
+
+  ServerStatistics statistics() const;
+  // The addresses that are bound now, as "http://127.0.0.1:40123" or "unix:/path".
+  std::vector<std::string> addresses() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nixbuild::http
