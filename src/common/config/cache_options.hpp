@@ -1,4 +1,4 @@
-// What `serve-cache` can be told, by flags and by the table [cache] of the configuration.
+// What `serve-cache` can be told.
 #pragma once
 
 #include <cstdint>
@@ -7,20 +7,20 @@
 #include <string>
 #include <vector>
 
-namespace nixbuild::cache {
+namespace nixbuild::config {
 
 // What narinfos advertise. Every suffix is served whatever this says.
 enum class Compression : std::uint8_t { none, xz, zstd };
 
 struct CacheOptions {
-  std::vector<std::string> listen = {"127.0.0.1:5000", "[::1]:5000", "tailscale:5000"};
+  std::filesystem::path state_dir;  // resolved before serve_cache is called
   std::string tailscale_interface = "tailscale0";
+  std::vector<std::string> listen = {"127.0.0.1:5000", "[::1]:5000", "tailscale:5000"};
   std::vector<std::filesystem::path> secret_key_files;  // none: one is made in the state directory
-  std::filesystem::path state_dir;                      // never empty
   std::string store_dir = "/nix/store";
   std::filesystem::path real_store_dir;  // empty: store_dir
   std::filesystem::path nix_state_dir = "/nix/var/nix";
-  std::filesystem::path nix_log_dir;     // empty: nix_state_dir/../log/nix
+  std::filesystem::path nix_log_dir;  // empty: nix_state_dir/../log/nix
   std::uint64_t nar_cache_size = std::uint64_t{20} << 30;  // bytes; 0: nothing is kept
   Compression compression = Compression::zstd;
   std::optional<int> compression_level;  // unset: 3 for zstd, 6 for xz
@@ -30,4 +30,4 @@ struct CacheOptions {
   bool access_log = false;
 };
 
-}  // namespace nixbuild::cache
+}  // namespace nixbuild::config

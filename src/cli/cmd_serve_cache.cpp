@@ -1,0 +1,56 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/command.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/config/cache_settings.hpp"
+#include "common/config/load.hpp"
+#include "common/config/state_dir.hpp"
+#include "server/cache/serve_cache.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+struct ServeCache {
+  explicit ServeCache(CLI::App& app) : flags(app, bind(settings, options)) {}
+
+  static config::Settings& bind(config::Settings& settings, config::CacheOptions& options) {
+    config::add_cache_settings(settings, options);
+    return settings;
+  }
+
+  config::CacheOptions options;
+  config::Settings settings;
+  SettingFlags flags;
+};
+
+}  // namespace
+
+void add_serve_cache_command(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "serve-cache", "Serve this machine's Nix store as a signed binary cache");
+  command->footer(R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
+public key. Every flag is also a key of the table [cache] in the configuration file
+(underscores for dashes) and a variable NIXBUILD_CACHE_...; flags win, then variables.
+
+Signals: TERM finishes what is in flight and ends, HUP reads the keys again.
+
+Examples:
+  nixbuild serve-cache
+      on loopback and Tailscale, port 5000, with a key made at the first start
+  nixbuild serve-cache --listen 127.0.0.1:8080 --secret-key-file /etc/nix/cache-key
+  nixbuild serve-cache --real-store-dir /guest/nix/store --nix-state-dir /guest/nix/var/nix
+      a store below another root)");
+  auto state = std::make_shared<ServeCache>(*command);
+  command->callback([state, &action] {
+    action = [state] {
+      state->flags.load();
+      state->options.state_dir =
+          config::resolve_state_dir(state->options.state_dir, config::process_environment);
+      cache::serve_cache(state->options);
+      return ExitCode::done;
+    };
+  });
+}
+
+}  // namespace nixbuild::cli

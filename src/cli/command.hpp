@@ -1,0 +1,23 @@
+// What the command files share.
+#pragma once
+
+#include <functional>
+
+#include "common/base/exit_code.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace nixbuild::cli {
+
+// What the chosen command does once the whole command line has been read.
+using Action = std::function<ExitCode()>;
+
+// Each adds its command to `app` and, when the command line names it, sets `action`.
+void add_keys_command(CLI::App& app, Action& action);
+#ifdef NIXBUILD_SERVER
+void add_serve_cache_command(CLI::App& app, Action& action);
+#endif
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,40 @@
+#include "common/config/cache_settings.hpp"
+
+namespace nixbuild::config {
+
+void add_cache_settings(Settings& settings, CacheOptions& options) {
+  settings.table("")
+      .add("state_dir", options.state_dir, "DIR",
+           "Where the key and compressed NARs are kept [systemd's, else "
+           "~/.local/state/nixbuild]")
+      .add("tailscale_interface", options.tailscale_interface, "NAME",
+           "The interface that tailscale:PORT stands for");
+  settings.table("cache")
+      .add("listen", options.listen, "ADDRESS",
+           "127.0.0.1:PORT, [::1]:PORT, tailscale:PORT or unix:/PATH; repeatable")
+      .add("secret_key_file", options.secret_key_files, "FILE",
+           "Sign with this key; repeatable, every key signs. Without it, a key is made in the "
+           "state directory")
+      .add("store_dir", options.store_dir, "DIR", "The store's directory, as its paths name it")
+      .add("real_store_dir", options.real_store_dir, "DIR",
+           "Where the store's files really are, for a store below another root")
+      .add("nix_state_dir", options.nix_state_dir, "DIR", "Nix's own state: db/ and daemon-socket/")
+      .add("nix_log_dir", options.nix_log_dir, "DIR",
+           "Nix's build logs [log/nix beside the state directory of Nix]")
+      .add_size("nar_cache_size", options.nar_cache_size,
+                "How much of compressed NARs is kept; 0 keeps none")
+      .add_choice("compression", options.compression,
+                  {{"zstd", Compression::zstd}, {"xz", Compression::xz}, {"none", Compression::none}},
+                  "What narinfos advertise; every form is served all the same")
+      .add("compression_level", options.compression_level, 0, 22,
+           "1 to 19 for zstd (22 with much memory), 0 to 9 for xz [zstd 3, xz 6]")
+      .add("priority", options.priority, 0, 1'000'000,
+           "Caches with a lower number are asked first; cache.nixos.org has 40")
+      .add("threads", options.threads, 0, 1024,
+           "Threads for serving, and compressions at once; 0 is one a core")
+      .add("skip_signed_by", options.skip_signed_by, "KEYNAME",
+           "Answer 404 for paths that this key has signed, such as cache.nixos.org-1; repeatable")
+      .add("access_log", options.access_log, "Log a line for each request");
+}
+
+}  // namespace nixbuild::config

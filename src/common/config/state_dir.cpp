@@ -1,0 +1,36 @@
+#include "common/config/state_dir.hpp"
+
+#include <fmt/format.h>
+
+#include "common/base/error.hpp"
+
+namespace nixbuild::config {
+namespace {
+
+std::filesystem::path absolute(const std::filesystem::path& path, const char* origin) {
+  if (!path.is_absolute()) {
+    throw UsageError(
+        fmt::format("state directory '{}' ({}): an absolute path was expected", path.string(),
+                    origin));
+  }
+  return path.lexically_normal();
+}
+
+}  // namespace
+
+std::filesystem::path resolve_state_dir(const std::filesystem::path& configured,
+                                        const Environment& environment) {
+  if (!configured.empty()) return std::filesystem::absolute(configured).lexically_normal();
+  if (const auto by_systemd = environment("STATE_DIRECTORY")) {
+    return absolute(by_systemd->substr(0, by_systemd->find(':')), "STATE_DIRECTORY");
+  }
+  if (const auto state_home = environment("XDG_STATE_HOME")) {
+    return absolute(*state_home, "XDG_STATE_HOME") / "nixbuild";
+  }
+  if (const auto home = environment("HOME")) {
+    return absolute(*home, "HOME") / ".local/state/nixbuild";
+  }
+  throw UsageError("there is no place for the state: HOME is not set; give --state-dir");
+}
+
+}  // namespace nixbuild::config
