@@ -4,8 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <memory>
 
 #include "cli/command.hpp"
+#include "cli/help_formatter.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 
@@ -21,10 +23,11 @@ reached, 4 the server refused. NIXBUILD_LOG=debug shows more of what goes on.)";
 ExitCode run(int argc, char** argv) {
   CLI::App app("nixbuild: a Nix build server with a signed binary cache, and its clients");
   app.name("nixbuild");
-  app.set_version_flag("--version", "nixbuild " NIXBUILD_VERSION);
+  app.set_help_flag("-h,--help", "Show this help");
+  app.set_version_flag("--version", "nixbuild " NIXBUILD_VERSION, "Show the version");
   app.require_subcommand(1);
   app.footer(footer);
-  app.get_formatter()->column_width(34);
+  app.formatter(std::make_shared<cli::HelpFormatter>());
 
   cli::Action action;
 #ifdef NIXBUILD_SERVER

@@ -10,19 +10,26 @@
 namespace nixbuild::cli {
 namespace {
 
+// The default without TOML's quotes and outer brackets; empty where there is nothing to show.
+std::string default_of(const config::Setting& setting) {
+  if (setting.kind == config::Kind::boolean) return {};
+  std::string shown = setting.show();
+  if (setting.kind == config::Kind::text_list) shown = shown.substr(1, shown.size() - 2);
+  std::erase(shown, '"');
+  return shown;
+}
+
 std::string help_of(const config::Setting& setting) {
-  const std::string value = setting.show();
-  if (value.empty() || value == "\"\"" || value == "[]" || setting.kind == config::Kind::boolean) {
-    return setting.help;
-  }
-  return fmt::format("{} [{}]", setting.help, value);
+  const std::string value = default_of(setting);
+  return value.empty() ? setting.help : fmt::format("{} (default: {})", setting.help, value);
 }
 
 }  // namespace
 
 SettingFlags::SettingFlags(CLI::App& app, config::Settings& settings) : settings_(settings) {
-  config_ = app.add_option("--config", "Read this configuration file and no other [/etc/nixbuild/"
-                                       "config.toml, then ~/.config/nixbuild/config.toml]");
+  config_ = app.add_option("--config", "Read this configuration file and no other (default: "
+                                       "/etc/nixbuild/config.toml, then "
+                                       "~/.config/nixbuild/config.toml)");
   config_->type_name("FILE")->expected(1);
   for (const config::Setting& setting : settings.all()) {
     CLI::Option* option = nullptr;

@@ -5,13 +5,14 @@ namespace nixbuild::config {
 void add_cache_settings(Settings& settings, CacheOptions& options) {
   settings.table("")
       .add("state_dir", options.state_dir, "DIR",
-           "Where the key and compressed NARs are kept [systemd's, else "
-           "~/.local/state/nixbuild]")
+           "Where the key and compressed NARs are kept (default: $STATE_DIRECTORY, else "
+           "~/.local/state/nixbuild)")
       .add("tailscale_interface", options.tailscale_interface, "NAME",
            "The interface that tailscale:PORT stands for");
   settings.table("cache")
       .add("listen", options.listen, "ADDRESS",
-           "127.0.0.1:PORT, [::1]:PORT, tailscale:PORT or unix:/PATH; repeatable")
+           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one; "
+           "repeatable")
       .add("secret_key_file", options.secret_key_files, "FILE",
            "Sign with this key; repeatable, every key signs. Without it, a key is made in the "
            "state directory")
@@ -20,14 +21,14 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
            "Where the store's files really are, for a store below another root")
       .add("nix_state_dir", options.nix_state_dir, "DIR", "Nix's own state: db/ and daemon-socket/")
       .add("nix_log_dir", options.nix_log_dir, "DIR",
-           "Nix's build logs [log/nix beside the state directory of Nix]")
+           "Nix's build logs (default: log/nix beside --nix-state-dir)")
       .add_size("nar_cache_size", options.nar_cache_size,
                 "How much of compressed NARs is kept; 0 keeps none")
       .add_choice("compression", options.compression,
                   {{"zstd", Compression::zstd}, {"xz", Compression::xz}, {"none", Compression::none}},
                   "What narinfos advertise; every form is served all the same")
       .add("compression_level", options.compression_level, 0, 22,
-           "1 to 19 for zstd (22 with much memory), 0 to 9 for xz [zstd 3, xz 6]")
+           "1 to 22 for zstd, 0 to 9 for xz (default: 3, 6)")
       .add("priority", options.priority, 0, 1'000'000,
            "Caches with a lower number are asked first; cache.nixos.org has 40")
       .add("threads", options.threads, 0, 1024,

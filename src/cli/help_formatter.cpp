@@ -1,0 +1,50 @@
+#include "cli/help_formatter.hpp"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace nixbuild::cli {
+namespace {
+
+constexpr std::size_t name_width = 30;
+constexpr std::size_t line_width = 96;
+
+std::string two_columns(std::string_view name, std::string_view description) {
+  std::string out = fmt::format("  {:<{}}", name, name_width - 2);
+  std::size_t column = out.size();
+  if (column > name_width) {
+    out += '\n' + std::string(name_width, ' ');
+    column = name_width;
+  }
+  while (!description.empty()) {
+    const std::size_t space = description.find(' ');
+    const std::string_view word = description.substr(0, space);
+    if (column > name_width && column + 1 + word.size() > line_width) {
+      out += '\n' + std::string(name_width, ' ');
+      column = name_width;
+    } else if (column > name_width) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+    description.remove_prefix(space == std::string_view::npos ? description.size() : space + 1);
+  }
+  return out + '\n';
+}
+
+}  // namespace
+
+HelpFormatter::HelpFormatter() { label("SUBCOMMAND", "COMMAND"); }
+
+std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
+  return two_columns(make_option_name(option, is_positional) + make_option_opts(option),
+                     make_option_desc(option));
+}
+
+std::string HelpFormatter::make_subcommand(const CLI::App* subcommand) const {
+  return two_columns(subcommand->get_name(), subcommand->get_description());
+}
+
+}  // namespace nixbuild::cli

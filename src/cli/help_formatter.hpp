@@ -1,0 +1,16 @@
+// How --help looks: options in one column, their descriptions wrapped in another.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace nixbuild::cli {
+
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter();
+  std::string make_option(const CLI::Option* option, bool is_positional) const override;
+  std::string make_subcommand(const CLI::App* subcommand) const override;
+};
+
+}  // namespace nixbuild::cli
