@@ -1,0 +1,63 @@
+// What `serve-api`, `run-build` and the clients can be told.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nixbuild::config {
+
+// Which inputs a build uses: `updated`, the newest of each; `committed`, the repository's own
+// flake.lock; `both`, one build of each.
+enum class Lock : std::uint8_t { updated, committed, both };
+
+enum class Runner : std::uint8_t { automatic, systemd, local };
+
+struct Repository {
+  std::string name;                   // [a-z0-9][a-z0-9._-]{0,62}
+  std::string url;                    // https, ssh, git, file or an absolute path
+  std::optional<std::string> branch;  // unset: the remote's HEAD
+  Lock lock = Lock::updated;
+  bool push_lock = false;
+  int keep = 5;            // builds whose outputs stay rooted
+  int keep_history = 200;  // builds
+  std::chrono::seconds timeout{7200};
+  std::vector<std::string> systems;       // empty: this machine's
+  std::vector<std::string> targets;       // attribute paths; empty: all that the flake offers
+  std::optional<std::string> home_config; // a file of the repository, for its home modules
+  bool accept_flake_config = false;
+};
+
+struct ApiOptions {
+  std::vector<std::string> listen = {"127.0.0.1:8000", "[::1]:8000", "tailscale:8000"};
+  Runner runner = Runner::automatic;
+  std::string cache_url = "http://127.0.0.1:5000";
+  std::filesystem::path token_file;
+  std::vector<std::string> allowed_hosts;
+  bool access_log = false;
+};
+
+struct BuildOptions {
+  int max_parallel = 1;      // builds at once, over all repositories
+  std::string home_manager;  // a flake reference, for home modules of flakes without that input
+};
+
+struct ClientOptions {
+  std::string server = "build-server";  // HOST, HOST:PORT or a URL
+  std::filesystem::path token_file;
+};
+
+// The whole configuration beside [cache].
+struct BuildServiceOptions {
+  std::filesystem::path state_dir;  // resolved before a command runs
+  std::string tailscale_interface = "tailscale0";
+  ApiOptions api;
+  BuildOptions build;
+  ClientOptions client;
+  std::vector<Repository> repositories;  // never empty once loaded
+};
+
+}  // namespace nixbuild::config

@@ -1,0 +1,156 @@
+// What client and server of the build API say to each other. Each struct is one JSON object; the
+// field names are written once, in fields.hpp, from which JSON and the OpenAPI schemas are made.
+//
+// Times are UTC in whole seconds, in JSON "YYYY-MM-DDTHH:MM:SSZ". What is not there is null.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nixbuild::protocol {
+
+using Time = std::chrono::sys_seconds;
+
+// How far a build of derivations has come.
+struct RunningDerivation {
+  std::string derivation;  // store path
+  std::string name;        // without hash and ".drv"
+  std::string phase;       // of stdenv: "unpackPhase", …; empty when none is known
+  Time since;
+};
+
+struct Progress {
+  std::uint64_t targets = 0;  // found in the repository
+  std::uint64_t evaluated = 0;
+  std::uint64_t built = 0;
+  std::uint64_t to_build = 0;
+  std::uint64_t failed = 0;  // derivations
+  std::uint64_t copied = 0;  // store paths, from substituters
+  std::uint64_t to_copy = 0;
+  std::uint64_t bytes_copied = 0;
+  std::uint64_t bytes_to_copy = 0;
+  std::vector<RunningDerivation> running;
+};
+
+struct Output {
+  std::string name;  // "out", "dev", …
+  std::string path;
+  std::uint64_t nar_size = 0;  // bytes
+};
+
+// The answer of GET /build/status. The first five fields are in this order, for ever.
+struct BuildStatus {
+  bool is_running = false;
+  std::optional<Time> last_start;
+  std::optional<Time> last_finish;         // null while a build runs
+  std::optional<std::string> last_status;  // "success" | "failed", null while a build runs
+  std::optional<std::string> last_commit;  // 40 hexadecimal digits, null while a build runs
+  std::string repository;
+  std::optional<std::int64_t> build_id;  // null: never built
+  std::string phase;  // "queued", "fetch", "inputs", "evaluate", "build", "finish", "done"; "": never built
+  Progress progress;
+  std::optional<std::string> error;
+  std::vector<std::string> outputs;  // store paths that are rooted by this build
+};
+
+struct TriggerReply {
+  std::string status;  // "triggered" | "already_running"
+  std::string message;
+  std::string repository;
+  std::int64_t build_id = 0;
+};
+
+struct CancelReply {
+  std::string status;  // "cancelled" | "not_running"
+  std::string message;
+  std::string repository;
+  std::optional<std::int64_t> build_id;
+};
+
+struct LogLines {
+  std::vector<std::string> logs;
+};
+
+struct Phase {
+  std::string name;
+  Time start;
+  std::optional<Time> finish;
+};
+
+struct Target {
+  std::string name;    // "packages.x86_64-linux.hello"
+  std::string result;  // "pending" | "success" | "failed" | "evaluation failed"
+  std::string derivation;
+  std::vector<Output> outputs;
+  std::string error;                   // why it failed, one line
+  std::vector<std::string> log_tail;   // the last lines of its log
+};
+
+struct DerivationTime {
+  std::string derivation;
+  std::string name;
+  Time start;
+  std::uint64_t milliseconds = 0;
+  bool failed = false;
+};
+
+// One build of the history. GET /builds leaves targets, derivations and phases out.
+struct Build {
+  std::int64_t id = 0;
+  std::string repository;
+  std::string state;  // "queued" | "running" | "success" | "failed"
+  std::string triggered_by;    // a user's or node's name, empty when unknown
+  std::string triggered_from;  // an address, or "command line"
+  Time queued_at;
+  std::optional<Time> start;
+  std::optional<Time> finish;
+  std::optional<std::string> commit;
+  std::string commit_subject;
+  std::string commit_author;
+  std::optional<std::string> error;
+  bool has_lock = false;  // GET /builds/ID/flake.lock has one
+  std::vector<Phase> phases;
+  std::vector<Target> targets;
+  std::vector<DerivationTime> derivations;
+};
+
+struct BuildList {
+  std::vector<Build> builds;                // newest first
+  std::optional<std::int64_t> next_before;  // ?before= of the next page
+};
+
+struct Repository {
+  std::string name;
+  std::string url;  // without credentials
+  std::optional<std::string> branch;
+  std::string lock;
+};
+
+struct RepositoryList {
+  std::vector<Repository> repositories;
+};
+
+struct Info {
+  std::string hostname;
+  std::string version;
+  std::string system;  // "x86_64-linux"
+  std::uint16_t api_port = 0;
+  std::string cache_url;  // as a client reaches it
+  std::vector<std::string> public_keys;
+  std::vector<std::string> repositories;
+};
+
+struct Health {
+  std::string status;  // "healthy" | "degraded"
+  bool cache_running = false;
+  std::vector<std::string> problems;  // what is wrong, one line each
+};
+
+struct ErrorReply {
+  std::string detail;
+};
+
+}  // namespace nixbuild::protocol
