@@ -68,12 +68,14 @@ class FileLoader {
   void load(const toml::table& root) {
     for (const auto& [key, node] : root) {
       const toml::table* table = node.as_table();
-      if (table != nullptr && settings_.has_table(key.str())) {
-        for (const auto& [inner_key, inner] : *table) assign(key.str(), inner_key, inner);
+      if (const auto* element = settings_.find_list_of_tables(key.str())) {
+        load_list(*element, key, node);
+      } else if (table != nullptr && settings_.has_table(key.str())) {
+        for (const auto& [inner_key, inner] : *table) assign(settings_, key.str(), inner_key, inner);
       } else if (table != nullptr) {
         throw UsageError(fmt::format("{}: [{}]: no such table", at(key.source()), key.str()));
       } else {
-        assign("", key, node);
+        assign(settings_, "", key, node);
       }
     }
   }
@@ -83,8 +85,36 @@ class FileLoader {
     return fmt::format("{}:{}", path_.string(), source.begin.line);
   }
 
-  void assign(std::string_view table, const toml::key& key, const toml::node& node) {
-    Setting* setting = settings_.find(table, key.str());
+  void load_list(const Settings::Element& element, const toml::key& key, const toml::node& node) {
+    const toml::array* array = node.as_array();
+    if (array == nullptr || !array->is_homogeneous(toml::node_type::table)) {
+      throw UsageError(
+          fmt::format("{}: {}: write it as [[{}]]", at(key.source()), key.str(), key.str()));
+    }
+    for (const toml::node& item : *array) {
+      const toml::table& table = *item.as_table();
+      const toml::node* name = table.get("name");
+      if (name == nullptr || !name->is_string()) {
+        throw UsageError(fmt::format("{}: [[{}]]: name is missing, or no string",
+                                     at(name == nullptr ? item.source() : name->source()),
+                                     key.str()));
+      }
+      Settings* settings = nullptr;
+      try {
+        settings = &element(*name->value<std::string>());
+      } catch (const UsageError& error) {
+        throw UsageError(
+            fmt::format("{}: {}.name: {}", at(name->source()), key.str(), error.what()));
+      }
+      for (const auto& [inner_key, inner] : table) {
+        if (inner_key.str() != "name") assign(*settings, key.str(), inner_key, inner);
+      }
+    }
+  }
+
+  void assign(Settings& settings, std::string_view table, const toml::key& key,
+              const toml::node& node) {
+    Setting* setting = settings.find(table, key.str());
     if (setting == nullptr) {
       throw UsageError(fmt::format("{}: {}{}{}: no such setting", at(key.source()), table,
                                    table.empty() ? "" : ".", key.str()));

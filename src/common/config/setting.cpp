@@ -57,6 +57,10 @@ bool parse_boolean(const std::string& text) {
 constexpr std::array<std::pair<char, unsigned>, 4> size_suffixes = {
     {{'T', 40}, {'G', 30}, {'M', 20}, {'K', 10}}};
 
+constexpr std::array<std::pair<char, std::int64_t>, 4> duration_suffixes = {
+    {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}}};
+constexpr std::int64_t longest_duration = std::int64_t{365} * 86400;
+
 }  // namespace
 
 std::string Setting::flag() const {
@@ -106,6 +110,21 @@ Settings& Settings::add(std::string key, std::filesystem::path& field, std::stri
       std::move(key), Kind::text, std::move(value_name), std::move(help),
       [&field](const auto& values) { field = values.front(); },
       [&field] { return toml_string(field.string()); });
+}
+
+Settings& Settings::add(std::string key, std::optional<std::string>& field,
+                        std::string value_name, std::string help) {
+  return push(
+      std::move(key), Kind::text, std::move(value_name), std::move(help),
+      [&field](const auto& values) { field = values.front(); },
+      [&field] { return field ? toml_string(*field) : std::string(); });
+}
+
+Settings& Settings::add_duration(std::string key, std::chrono::seconds& field, std::string help) {
+  return push(
+      std::move(key), Kind::text, "TIME", std::move(help),
+      [&field](const auto& values) { field = parse_duration(values.front()); },
+      [&field] { return toml_string(format_duration(field)); });
 }
 
 Settings& Settings::add(std::string key, bool& field, std::string help) {
@@ -188,6 +207,27 @@ Settings& Settings::add_word(std::string key, std::vector<std::string> words, st
       [words, show = std::move(show)] { return toml_string(words[show()]); });
 }
 
+Settings& Settings::checked(std::function<void(const std::string&)> check) {
+  auto& assign = settings_.back().assign;
+  assign = [check = std::move(check), inner = std::move(assign)](const auto& values) {
+    for (const std::string& value : values) check(value);
+    inner(values);
+  };
+  return *this;
+}
+
+Settings& Settings::add_list_of_tables(std::string name, Element element) {
+  lists_of_tables_.emplace_back(std::move(name), std::move(element));
+  return *this;
+}
+
+const Settings::Element* Settings::find_list_of_tables(std::string_view name) const noexcept {
+  for (const auto& [list, element] : lists_of_tables_) {
+    if (list == name) return &element;
+  }
+  return nullptr;
+}
+
 Setting* Settings::find(std::string_view table, std::string_view key) noexcept {
   const auto found = std::find_if(settings_.begin(), settings_.end(), [&](const Setting& s) {
     return s.table == table && s.key == key;
@@ -229,6 +269,39 @@ std::string format_size(std::uint64_t bytes) {
     if (bytes != 0 && bytes % unit == 0) return fmt::format("{}{}", bytes / unit, suffix);
   }
   return fmt::format("{}", bytes);
+}
+
+std::chrono::seconds parse_duration(std::string_view text) {
+  const UsageError error(
+      fmt::format("'{}': a time such as 2h, 1h30m or 45s was expected", text));
+  if (text.empty()) throw error;
+  std::int64_t total = 0;
+  while (!text.empty()) {
+    std::int64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, failure] = std::from_chars(text.data(), end, number);
+    if (failure != std::errc() || rest == end || number < 0 || number > longest_duration) {
+      throw error;
+    }
+    const auto suffix = std::find_if(duration_suffixes.begin(), duration_suffixes.end(),
+                                     [&](const auto& known) { return known.first == *rest; });
+    if (suffix == duration_suffixes.end()) throw error;
+    total += number * suffix->second;
+    if (total > longest_duration) throw error;
+    text.remove_prefix(static_cast<std::size_t>(rest - text.data()) + 1);
+  }
+  return std::chrono::seconds(total);
+}
+
+std::string format_duration(std::chrono::seconds duration) {
+  std::int64_t rest = duration.count();
+  if (rest == 0) return "0s";
+  std::string out;
+  for (const auto& [suffix, seconds] : duration_suffixes) {
+    if (rest >= seconds) out += fmt::format("{}{}", rest / seconds, suffix);
+    rest %= seconds;
+  }
+  return out;
 }
 
 }  // namespace nixbuild::config

@@ -6,6 +6,7 @@
 // options struct, which holds the default before and the effective value after loading.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -58,6 +59,10 @@ class Settings {
   Settings& add(std::string key, std::optional<int>& field, int least, int most, std::string help);
   // Bytes: a whole number, with K, M, G or T for powers of 1024.
   Settings& add_size(std::string key, std::uint64_t& field, std::string help);
+  // Whole seconds, with s, m, h or d and sums of them: "2h", "1h30m".
+  Settings& add_duration(std::string key, std::chrono::seconds& field, std::string help);
+  Settings& add(std::string key, std::optional<std::string>& field, std::string value_name,
+                std::string help);
   // One of a few words.
   template <typename Enum>
   Settings& add_choice(std::string key, Enum& field,
@@ -74,6 +79,16 @@ class Settings {
         });
   }
 
+  // A list of tables, `[[name]]` in a file. Each element names itself by its key `name`;
+  // `element` gives its settings, the same ones for the same name, so that a later file's element
+  // is merged into an earlier one's. It throws UsageError for a bad name.
+  using Element = std::function<Settings&(const std::string& name)>;
+  Settings& add_list_of_tables(std::string name, Element element);
+  const Element* find_list_of_tables(std::string_view name) const noexcept;
+
+  // Makes `setting` refuse text that `check` throws UsageError for; of the setting added last.
+  Settings& checked(std::function<void(const std::string& text)> check);
+
   std::vector<Setting>& all() noexcept { return settings_; }
   const std::vector<Setting>& all() const noexcept { return settings_; }
   Setting* find(std::string_view table, std::string_view key) noexcept;
@@ -88,11 +103,17 @@ class Settings {
 
   std::string table_;
   std::vector<Setting> settings_;
+  std::vector<std::pair<std::string, Element>> lists_of_tables_;
 };
 
 // Bytes from "20G", "512M", "4096". Throws UsageError.
 std::uint64_t parse_size(std::string_view text);
 // The shortest exact form that parse_size reads.
 std::string format_size(std::uint64_t bytes);
+
+// From "2h", "1h30m", "45s". Throws UsageError.
+std::chrono::seconds parse_duration(std::string_view text);
+// The shortest form that parse_duration reads.
+std::string format_duration(std::chrono::seconds duration);
 
 }  // namespace nixbuild::config

@@ -1,0 +1,211 @@
+#include "common/config/service_settings.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+
+#include "common/base/error.hpp"
+
+namespace nixbuild::config {
+namespace {
+
+constexpr const char* built_in_name = "nix-terminal";
+constexpr const char* built_in_url = "https://github.com/Bullish-Design/nix-terminal";
+constexpr const char* built_in_branch = "dev";
+
+bool has_control_or_space(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f;
+  });
+}
+
+void add_repository_settings(Settings& settings, Repository& repository) {
+  settings.table("repository")
+      .add("url", repository.url, "URL", "https, ssh, git or file, or an absolute path")
+      .checked(check_repository_url)
+      .add("branch", repository.branch, "NAME", "The branch to build (default: the remote's HEAD)")
+      .checked(check_branch)
+      .add_choice("lock", repository.lock,
+                  {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},
+                  "Build with updated inputs, with the repository's own flake.lock, or both")
+      .add("push_lock", repository.push_lock, "Push an updated flake.lock once it has built")
+      .add("keep", repository.keep, 1, 10'000, "Builds whose outputs stay rooted")
+      .add("keep_history", repository.keep_history, 1, 1'000'000, "Builds that the history keeps")
+      .add_duration("timeout", repository.timeout, "A build that takes longer is ended")
+      .add("systems", repository.systems, "SYSTEM", "Systems to build for (default: this one)")
+      .add("targets", repository.targets, "ATTRIBUTE",
+           "What to build (default: all that the flake offers)")
+      .checked([](const std::string& text) {
+        if (text.empty() || text.front() == '-') {
+          throw UsageError(fmt::format("'{}': an attribute path was expected", text));
+        }
+      })
+      .add("home_config", repository.home_config, "FILE",
+           "A file of the repository that turns on options of its home modules")
+      .checked([](const std::string& text) {
+        const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
+        if (text.empty() || path.is_absolute() || *path.begin() == "..") {
+          throw UsageError(fmt::format("'{}': a path inside the repository was expected", text));
+        }
+      })
+      .add("accept_flake_config", repository.accept_flake_config,
+           "Follow the nixConfig of the repository's flake");
+}
+
+}  // namespace
+
+void add_client_settings(Settings& settings, ClientOptions& options) {
+  settings.table("client")
+      .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
+      .add("token_file", options.token_file, "FILE", "The token to show to the server");
+}
+
+void add_api_settings(Settings& settings, ApiOptions& options) {
+  settings.table("api")
+      .add("listen", options.listen, "ADDRESS",
+           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one; "
+           "repeatable")
+      .add_choice(
+          "runner", options.runner,
+          {{"auto", Runner::automatic}, {"systemd", Runner::systemd}, {"local", Runner::local}},
+          "How builds are started: as systemd units, as child processes, or the first that works")
+      .add("cache_url", options.cache_url, "URL", "Where serve-cache answers, for /health")
+      .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
+      .add("allowed_host", options.allowed_hosts, "NAME",
+           "Another name under which clients reach this server; repeatable")
+      .add("access_log", options.access_log, "Log a line for each request");
+}
+
+void add_build_settings(Settings& settings, BuildOptions& options) {
+  settings.table("build")
+      .add("max_parallel", options.max_parallel, 1, 64,
+           "Builds at once, over all repositories; the rest wait in order")
+      .add("home_manager", options.home_manager, "FLAKE",
+           "home-manager for the home modules of flakes that have no input of that name");
+}
+
+RepositoryList::RepositoryList() = default;
+
+Settings& RepositoryList::element(const std::string& name) {
+  check_repository_name(name);
+  for (Element& element : elements_) {
+    if (element.repository.name == name) return element.settings;
+  }
+  Element& element = elements_.emplace_back();
+  element.repository.name = name;
+  add_repository_settings(element.settings, element.repository);
+  return element.settings;
+}
+
+void RepositoryList::add_to(Settings& settings) {
+  settings.add_list_of_tables(
+      "repository", [this](const std::string& name) -> Settings& { return element(name); });
+}
+
+void RepositoryList::add_flag(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos) {
+    throw UsageError(
+        fmt::format("--repository: '{}': NAME=URL or NAME=URL#BRANCH was expected", text));
+  }
+  const std::size_t hash = text.rfind('#');
+  try {
+    Settings& settings = element(text.substr(0, equals));
+    const auto set = [&](std::string_view key, std::string value) {
+      Setting* setting = settings.find("repository", key);
+      setting->assign({std::move(value)});
+      setting->origin = "--repository";
+    };
+    set("url", text.substr(equals + 1, hash == std::string::npos ? hash : hash - equals - 1));
+    if (hash != std::string::npos) set("branch", text.substr(hash + 1));
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("--repository: {}", error.what()));
+  }
+}
+
+std::vector<Repository> RepositoryList::repositories() const {
+  std::vector<Repository> repositories;
+  for (const Element& element : elements_) {
+    if (element.repository.url.empty()) {
+      throw UsageError(
+          fmt::format("repository '{}': url is missing", element.repository.name));
+    }
+    repositories.push_back(element.repository);
+  }
+  if (repositories.empty()) {
+    Repository built_in;
+    built_in.name = built_in_name;
+    built_in.url = built_in_url;
+    built_in.branch = built_in_branch;
+    repositories.push_back(std::move(built_in));
+  }
+  return repositories;
+}
+
+void check_repository_name(std::string_view name) {
+  const auto is_lower_or_digit = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+  };
+  const bool good = !name.empty() && name.size() <= 63 && is_lower_or_digit(name.front()) &&
+                    std::all_of(name.begin(), name.end(), [&](char c) {
+                      return is_lower_or_digit(c) || c == '.' || c == '_' || c == '-';
+                    });
+  if (!good) {
+    throw UsageError(fmt::format(
+        "'{}': a repository's name has 1 to 63 of a-z, 0-9, '.', '_', '-' and begins with a letter "
+        "or digit",
+        name));
+  }
+}
+
+// git hands parts of a URL to ssh and to remote helpers, and both take a part that begins with a
+// dash for an option (CVE-2017-1000117); `ext::` runs a command.
+void check_repository_url(std::string_view url) {
+  const UsageError error(fmt::format(
+      "'{}': an https, ssh, git or file URL, USER@HOST:PATH or an absolute path was expected", url));
+  if (url.empty() || has_control_or_space(url)) throw error;
+  if (url.front() == '/') return;
+  std::string_view authority;
+  if (const std::size_t scheme_end = url.find("://"); scheme_end != std::string_view::npos) {
+    constexpr std::array<std::string_view, 5> schemes = {"https", "http", "ssh", "git", "file"};
+    const std::string_view scheme = url.substr(0, scheme_end);
+    if (std::find(schemes.begin(), schemes.end(), scheme) == schemes.end()) throw error;
+    authority = url.substr(scheme_end + 3);
+    authority = authority.substr(0, authority.find('/'));
+    if (authority.empty() && scheme != "file") throw error;
+  } else {
+    // USER@HOST:PATH, ssh's short form; the user is asked for, so that a mistyped path is not
+    // taken for a host.
+    const std::size_t at = url.find('@');
+    const std::size_t colon = url.find(':');
+    if (at == std::string_view::npos || at == 0 || colon == std::string_view::npos || colon < at ||
+        url.find("::") != std::string_view::npos || url.find('/') < colon) {
+      throw error;
+    }
+    authority = url.substr(0, colon);
+    if (const std::string_view path = url.substr(colon + 1); path.empty() || path.front() == '-') {
+      throw error;
+    }
+  }
+  const std::size_t at = authority.rfind('@');
+  const std::string_view host = at == std::string_view::npos ? authority : authority.substr(at + 1);
+  if (authority.starts_with('-') || host.starts_with('-')) throw error;
+}
+
+// As `git check-ref-format --branch` would have it.
+void check_branch(std::string_view branch) {
+  const bool bad = branch.empty() || branch.front() == '-' || branch.front() == '/' ||
+                   branch.front() == '.' || branch.back() == '/' || branch.back() == '.' ||
+                   branch == "@" || has_control_or_space(branch) ||
+                   branch.find_first_of("~^:?*[\\") != std::string_view::npos ||
+                   branch.find("..") != std::string_view::npos ||
+                   branch.find("//") != std::string_view::npos ||
+                   branch.find("/.") != std::string_view::npos ||
+                   branch.find("@{") != std::string_view::npos || branch.ends_with(".lock");
+  if (bad) throw UsageError(fmt::format("'{}': the name of a git branch was expected", branch));
+}
+
+}  // namespace nixbuild::config
