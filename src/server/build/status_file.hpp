@@ -1,0 +1,46 @@
+// How a repository's build is doing: status/REPO.json, and the truth that it gives together with
+// the history and the lock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/protocol/types.hpp"
+
+namespace nixbuild::build {
+
+class History;
+class StateLayout;
+
+enum class Flush { no, to_disk };
+
+// Replaces status/REPO.json in one step; a reader sees the old file or the new one. Throws
+// SystemError.
+void write_status(const StateLayout& layout, const protocol::BuildStatus& status,
+                  Flush flush = Flush::to_disk);
+
+// Reads the status of one repository. A build whose process is gone reads failed, 'interrupted',
+// one that was never started failed too, and the history is put right when that is found.
+// Not thread-safe.
+class StatusReader {
+ public:
+  // `layout` and `history` must outlive the reader.
+  StatusReader(const StateLayout& layout, History& history, std::string repository);
+  ~StatusReader();
+  StatusReader(StatusReader&&) noexcept;
+  StatusReader& operator=(StatusReader&&) noexcept;
+
+  // Throws HistoryError, SystemError.
+  protocol::BuildStatus read();
+
+  // Changes whenever read() may have another answer; costs a few microseconds. While it stays the
+  // same, an answer made from the last read() still holds.
+  std::uint64_t generation();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nixbuild::build
