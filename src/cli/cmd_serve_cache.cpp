@@ -3,8 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/setting_flags.hpp"
-#include "common/config/cache_settings.hpp"
-#include "common/config/load.hpp"
+#include "common/config/configuration.hpp"
 #include "common/config/state_dir.hpp"
 #include "server/cache/serve_cache.hpp"
 
@@ -12,24 +11,19 @@ namespace nixbuild::cli {
 namespace {
 
 struct ServeCache {
-  explicit ServeCache(CLI::App& app) : flags(app, bind(settings, options)) {}
+  explicit ServeCache(CLI::App& app) : flags(app, configuration, {"", "cache"}) {}
 
-  static config::Settings& bind(config::Settings& settings, config::CacheOptions& options) {
-    config::add_cache_settings(settings, options);
-    return settings;
-  }
-
-  config::CacheOptions options;
-  config::Settings settings;
+  config::Configuration configuration;
   SettingFlags flags;
 };
 
 }  // namespace
 
 void add_serve_cache_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "serve-cache", "Serve this machine's Nix store as a signed binary cache");
-  command->footer(R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
+  CLI::App* command =
+      app.add_subcommand("serve-cache", "Serve this machine's Nix store as a signed binary cache");
+  command->footer(
+      R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
 public key. Every flag is also a key of the table [cache] in the configuration file
 (underscores for dashes) and a variable NIXBUILD_CACHE_...; flags win, then variables.
 
@@ -45,9 +39,11 @@ Examples:
   command->callback([state, &action] {
     action = [state] {
       state->flags.load();
-      state->options.state_dir =
-          config::resolve_state_dir(state->options.state_dir, config::process_environment);
-      cache::serve_cache(state->options);
+      config::CacheOptions& options = state->configuration.cache;
+      options.state_dir =
+          config::resolve_state_dir(state->configuration.state_dir, config::process_environment);
+      options.tailscale_interface = state->configuration.tailscale_interface;
+      cache::serve_cache(options);
       return ExitCode::done;
     };
   });

@@ -33,6 +33,7 @@ ExitCode run(int argc, char** argv) {
 #ifdef NIXBUILD_SERVER
   cli::add_serve_cache_command(app, action);
 #endif
+  cli::add_config_command(app, action);
   cli::add_keys_command(app, action);
 
   try {

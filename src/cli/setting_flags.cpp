@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
 
 #include "common/base/error.hpp"
-#include "common/config/load.hpp"
 
 namespace nixbuild::cli {
 namespace {
@@ -26,12 +27,18 @@ std::string help_of(const config::Setting& setting) {
 
 }  // namespace
 
-SettingFlags::SettingFlags(CLI::App& app, config::Settings& settings) : settings_(settings) {
-  config_ = app.add_option("--config", "Read this configuration file and no other (default: "
-                                       "/etc/nixbuild/config.toml, then "
-                                       "~/.config/nixbuild/config.toml)");
+SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
+                           const std::vector<std::string_view>& tables)
+    : configuration_(configuration) {
+  config_ = app.add_option("--config",
+                           "Read this configuration file and no other (default: "
+                           "/etc/nixbuild/config.toml, then "
+                           "~/.config/nixbuild/config.toml)");
   config_->type_name("FILE")->expected(1);
-  for (const config::Setting& setting : settings.all()) {
+  const std::vector<config::Setting>& settings = configuration.settings.all();
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    const config::Setting& setting = settings[i];
+    if (std::find(tables.begin(), tables.end(), setting.table) == tables.end()) continue;
     CLI::Option* option = nullptr;
     if (setting.kind == config::Kind::boolean) {
       option = app.add_flag(setting.flag());
@@ -43,23 +50,19 @@ SettingFlags::SettingFlags(CLI::App& app, config::Settings& settings) : settings
       }
     }
     option->description(help_of(setting));
-    options_.push_back(option);
+    options_.emplace_back(i, option);
   }
 }
 
 void SettingFlags::load() {
   std::optional<std::filesystem::path> explicit_file;
   if (config_->count() > 0) explicit_file = config_->results().front();
-  for (const auto& file : config::config_files(explicit_file, config::process_environment)) {
-    config::load_file(settings_, file);
-  }
-  config::load_environment(settings_, config::process_environment);
-
-  for (std::size_t i = 0; i < options_.size(); ++i) {
-    if (options_[i]->count() == 0) continue;
-    config::Setting& setting = settings_.all()[i];
+  configuration_.load(explicit_file, config::process_environment);
+  for (const auto& [index, option] : options_) {
+    if (option->count() == 0) continue;
+    config::Setting& setting = configuration_.settings.all()[index];
     try {
-      setting.assign(options_[i]->results());
+      setting.assign(option->results());
     } catch (const UsageError& error) {
       throw UsageError(fmt::format("{}: {}", setting.flag(), error.what()));
     }

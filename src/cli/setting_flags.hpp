@@ -1,12 +1,12 @@
 // Settings as flags of a command, and the order in which the sources of settings are read.
 #pragma once
 
-#include <filesystem>
-#include <optional>
+#include <cstddef>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "common/config/setting.hpp"
+#include "common/config/configuration.hpp"
 
 namespace CLI {
 class App;
@@ -17,17 +17,20 @@ namespace nixbuild::cli {
 
 class SettingFlags {
  public:
-  // Adds a flag for each setting, and --config. `settings` must outlive the parsing of `app`.
-  SettingFlags(CLI::App& app, config::Settings& settings);
+  // Adds --config, and a flag for each setting of `tables` ("" is the file's top level). Both
+  // arguments must outlive the parsing of `app`.
+  SettingFlags(CLI::App& app, config::Configuration& configuration,
+               const std::vector<std::string_view>& tables);
 
   // To be called once the command line has been read: configuration files, then environment, then
   // flags. Throws UsageError.
   void load();
 
  private:
-  config::Settings& settings_;
+  config::Configuration& configuration_;
   CLI::Option* config_ = nullptr;
-  std::vector<CLI::Option*> options_;  // one for each setting, in their order
+  // Indices of settings, as references would not survive their list's growth.
+  std::vector<std::pair<std::size_t, CLI::Option*>> options_;
 };
 
 }  // namespace nixbuild::cli

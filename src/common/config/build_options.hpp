@@ -25,9 +25,9 @@ struct Repository {
   int keep = 5;            // builds whose outputs stay rooted
   int keep_history = 200;  // builds
   std::chrono::seconds timeout{7200};
-  std::vector<std::string> systems;       // empty: this machine's
-  std::vector<std::string> targets;       // attribute paths; empty: all that the flake offers
-  std::optional<std::string> home_config; // a file of the repository, for its home modules
+  std::vector<std::string> systems;        // empty: this machine's
+  std::vector<std::string> targets;        // attribute paths; empty: all that the flake offers
+  std::optional<std::string> home_config;  // a file of the repository, for its home modules
   bool accept_flake_config = false;
 };
 
@@ -48,16 +48,6 @@ struct BuildOptions {
 struct ClientOptions {
   std::string server = "build-server";  // HOST, HOST:PORT or a URL
   std::filesystem::path token_file;
-};
-
-// The whole configuration beside [cache].
-struct BuildServiceOptions {
-  std::filesystem::path state_dir;  // resolved before a command runs
-  std::string tailscale_interface = "tailscale0";
-  ApiOptions api;
-  BuildOptions build;
-  ClientOptions client;
-  std::vector<Repository> repositories;  // never empty once loaded
 };
 
 }  // namespace nixbuild::config

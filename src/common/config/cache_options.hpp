@@ -13,19 +13,19 @@ namespace nixbuild::config {
 enum class Compression : std::uint8_t { none, xz, zstd };
 
 struct CacheOptions {
-  std::filesystem::path state_dir;  // resolved before serve_cache is called
+  std::filesystem::path state_dir;  // this and the next come from the file's top level
   std::string tailscale_interface = "tailscale0";
   std::vector<std::string> listen = {"127.0.0.1:5000", "[::1]:5000", "tailscale:5000"};
   std::vector<std::filesystem::path> secret_key_files;  // none: one is made in the state directory
   std::string store_dir = "/nix/store";
   std::filesystem::path real_store_dir;  // empty: store_dir
   std::filesystem::path nix_state_dir = "/nix/var/nix";
-  std::filesystem::path nix_log_dir;  // empty: nix_state_dir/../log/nix
+  std::filesystem::path nix_log_dir;                       // empty: nix_state_dir/../log/nix
   std::uint64_t nar_cache_size = std::uint64_t{20} << 30;  // bytes; 0: nothing is kept
   Compression compression = Compression::zstd;
-  std::optional<int> compression_level;  // unset: 3 for zstd, 6 for xz
-  int priority = 30;                     // lower is asked first; cache.nixos.org says 40
-  unsigned threads = 0;                  // of serving and of compression; 0: one a core
+  std::optional<int> compression_level;     // unset: 3 for zstd, 6 for xz
+  int priority = 30;                        // lower is asked first; cache.nixos.org says 40
+  unsigned threads = 0;                     // of serving and of compression; 0: one a core
   std::vector<std::string> skip_signed_by;  // key names; their paths are answered 404
   bool access_log = false;
 };

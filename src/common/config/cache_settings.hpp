@@ -1,4 +1,4 @@
-// The settings of serve-cache: the table [cache] and what all server commands share.
+// The settings of serve-cache: the table [cache].
 #pragma once
 
 #include "common/config/cache_options.hpp"

@@ -16,11 +16,16 @@ namespace {
 
 std::string_view expected(Kind kind) {
   switch (kind) {
-    case Kind::text: return "a string";
-    case Kind::text_list: return "a list of strings";
-    case Kind::integer: return "a whole number";
-    case Kind::size: return "a whole number of bytes or a string such as \"20G\"";
-    case Kind::boolean: return "true or false";
+    case Kind::text:
+      return "a string";
+    case Kind::text_list:
+      return "a list of strings";
+    case Kind::integer:
+      return "a whole number";
+    case Kind::size:
+      return "a whole number of bytes or a string such as \"20G\"";
+    case Kind::boolean:
+      return "true or false";
   }
   return "";
 }
@@ -71,7 +76,8 @@ class FileLoader {
       if (const auto* element = settings_.find_list_of_tables(key.str())) {
         load_list(*element, key, node);
       } else if (table != nullptr && settings_.has_table(key.str())) {
-        for (const auto& [inner_key, inner] : *table) assign(settings_, key.str(), inner_key, inner);
+        for (const auto& [inner_key, inner] : *table)
+          assign(settings_, key.str(), inner_key, inner);
       } else if (table != nullptr) {
         throw UsageError(fmt::format("{}: [{}]: no such table", at(key.source()), key.str()));
       } else {
@@ -193,8 +199,12 @@ void load_file(Settings& settings, const ConfigFile& file) {
 
 void load_environment(Settings& settings, const Environment& environment) {
   for (Setting& setting : settings.all()) {
-    const std::string name = setting.environment();
-    const auto value = environment(name);
+    std::string name = setting.environment();
+    auto value = environment(name);
+    if (!value && !setting.short_environment.empty()) {
+      name = setting.short_environment;
+      value = environment(name);
+    }
     if (!value) continue;
     try {
       setting.assign(setting.kind == Kind::text_list ? split_at_commas(*value)

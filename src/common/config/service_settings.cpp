@@ -17,9 +17,8 @@ constexpr const char* built_in_url = "https://github.com/Bullish-Design/nix-term
 constexpr const char* built_in_branch = "dev";
 
 bool has_control_or_space(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f;
-  });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; });
 }
 
 void add_repository_settings(Settings& settings, Repository& repository) {
@@ -28,9 +27,10 @@ void add_repository_settings(Settings& settings, Repository& repository) {
       .checked(check_repository_url)
       .add("branch", repository.branch, "NAME", "The branch to build (default: the remote's HEAD)")
       .checked(check_branch)
-      .add_choice("lock", repository.lock,
-                  {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},
-                  "Build with updated inputs, with the repository's own flake.lock, or both")
+      .add_choice(
+          "lock", repository.lock,
+          {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},
+          "Build with updated inputs, with the repository's own flake.lock, or both")
       .add("push_lock", repository.push_lock, "Push an updated flake.lock once it has built")
       .add("keep", repository.keep, 1, 10'000, "Builds whose outputs stay rooted")
       .add("keep_history", repository.keep_history, 1, 1'000'000, "Builds that the history keeps")
@@ -60,6 +60,7 @@ void add_repository_settings(Settings& settings, Repository& repository) {
 void add_client_settings(Settings& settings, ClientOptions& options) {
   settings.table("client")
       .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
+      .also_from("NIXBUILD_SERVER")
       .add("token_file", options.token_file, "FILE", "The token to show to the server");
 }
 
@@ -130,8 +131,7 @@ std::vector<Repository> RepositoryList::repositories() const {
   std::vector<Repository> repositories;
   for (const Element& element : elements_) {
     if (element.repository.url.empty()) {
-      throw UsageError(
-          fmt::format("repository '{}': url is missing", element.repository.name));
+      throw UsageError(fmt::format("repository '{}': url is missing", element.repository.name));
     }
     repositories.push_back(element.repository);
   }
@@ -165,7 +165,8 @@ void check_repository_name(std::string_view name) {
 // dash for an option (CVE-2017-1000117); `ext::` runs a command.
 void check_repository_url(std::string_view url) {
   const UsageError error(fmt::format(
-      "'{}': an https, ssh, git or file URL, USER@HOST:PATH or an absolute path was expected", url));
+      "'{}': an https, ssh, git or file URL, USER@HOST:PATH or an absolute path was expected",
+      url));
   if (url.empty() || has_control_or_space(url)) throw error;
   if (url.front() == '/') return;
   std::string_view authority;
@@ -197,15 +198,27 @@ void check_repository_url(std::string_view url) {
 
 // As `git check-ref-format --branch` would have it.
 void check_branch(std::string_view branch) {
-  const bool bad = branch.empty() || branch.front() == '-' || branch.front() == '/' ||
-                   branch.front() == '.' || branch.back() == '/' || branch.back() == '.' ||
-                   branch == "@" || has_control_or_space(branch) ||
-                   branch.find_first_of("~^:?*[\\") != std::string_view::npos ||
-                   branch.find("..") != std::string_view::npos ||
-                   branch.find("//") != std::string_view::npos ||
-                   branch.find("/.") != std::string_view::npos ||
-                   branch.find("@{") != std::string_view::npos || branch.ends_with(".lock");
+  const bool bad =
+      branch.empty() || branch.front() == '-' || branch.front() == '/' || branch.front() == '.' ||
+      branch.back() == '/' || branch.back() == '.' || branch == "@" ||
+      has_control_or_space(branch) || branch.find_first_of("~^:?*[\\") != std::string_view::npos ||
+      branch.find("..") != std::string_view::npos || branch.find("//") != std::string_view::npos ||
+      branch.find("/.") != std::string_view::npos || branch.find("@{") != std::string_view::npos ||
+      branch.ends_with(".lock");
   if (bad) throw UsageError(fmt::format("'{}': the name of a git branch was expected", branch));
+}
+
+std::string without_credentials(std::string_view url) {
+  const std::size_t scheme_end = url.find("://");
+  if (scheme_end == std::string_view::npos) return std::string(url);
+  const std::size_t begin = scheme_end + 3;
+  const std::size_t at = url.substr(0, url.find('/', begin)).rfind('@');
+  if (at == std::string_view::npos || at < begin) return std::string(url);
+  const std::string_view scheme = url.substr(0, scheme_end);
+  const std::size_t colon = url.substr(begin, at - begin).find(':');
+  // Over ssh the part before '@' is a user's name; over https a lone one is usually a token.
+  if (colon == std::string_view::npos && scheme == "ssh") return std::string(url);
+  return fmt::format("{}://***{}", scheme, url.substr(at));
 }
 
 }  // namespace nixbuild::config

@@ -33,7 +33,8 @@ std::string toml_string(std::string_view text) {
 std::string toml_list(const std::vector<std::string>& values) {
   std::vector<std::string> parts;
   parts.reserve(values.size());
-  for (const std::string& value : values) parts.push_back(toml_string(value));
+  for (const std::string& value : values)
+    parts.push_back(toml_string(value));
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
 
@@ -71,11 +72,14 @@ std::string Setting::flag() const {
 
 std::string Setting::environment() const {
   std::string out = "NIXBUILD_" + (table.empty() ? key : table + '_' + key);
-  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char& c : out)
+    c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
 }
 
-std::string Setting::full_key() const { return table.empty() ? key : table + '.' + key; }
+std::string Setting::full_key() const {
+  return table.empty() ? key : table + '.' + key;
+}
 
 Settings& Settings::table(std::string name) {
   table_ = std::move(name);
@@ -101,7 +105,8 @@ Settings& Settings::add(std::string key, std::string& field, std::string value_n
                         std::string help) {
   return push(
       std::move(key), Kind::text, std::move(value_name), std::move(help),
-      [&field](const auto& values) { field = values.front(); }, [&field] { return toml_string(field); });
+      [&field](const auto& values) { field = values.front(); },
+      [&field] { return toml_string(field); });
 }
 
 Settings& Settings::add(std::string key, std::filesystem::path& field, std::string value_name,
@@ -112,8 +117,8 @@ Settings& Settings::add(std::string key, std::filesystem::path& field, std::stri
       [&field] { return toml_string(field.string()); });
 }
 
-Settings& Settings::add(std::string key, std::optional<std::string>& field,
-                        std::string value_name, std::string help) {
+Settings& Settings::add(std::string key, std::optional<std::string>& field, std::string value_name,
+                        std::string help) {
   return push(
       std::move(key), Kind::text, std::move(value_name), std::move(help),
       [&field](const auto& values) { field = values.front(); },
@@ -149,7 +154,8 @@ Settings& Settings::add(std::string key, std::vector<std::filesystem::path>& fie
       [&field] {
         std::vector<std::string> texts;
         texts.reserve(field.size());
-        for (const auto& path : field) texts.push_back(path.string());
+        for (const auto& path : field)
+          texts.push_back(path.string());
         return toml_list(texts);
       });
 }
@@ -199,8 +205,8 @@ Settings& Settings::add_word(std::string key, std::vector<std::string> words, st
       [words, assign = std::move(assign)](const auto& values) {
         const auto found = std::find(words.begin(), words.end(), values.front());
         if (found == words.end()) {
-          throw UsageError(fmt::format("'{}': one of {} was expected", values.front(),
-                                       fmt::join(words, ", ")));
+          throw UsageError(
+              fmt::format("'{}': one of {} was expected", values.front(), fmt::join(words, ", ")));
         }
         assign(static_cast<std::size_t>(found - words.begin()));
       },
@@ -210,9 +216,15 @@ Settings& Settings::add_word(std::string key, std::vector<std::string> words, st
 Settings& Settings::checked(std::function<void(const std::string&)> check) {
   auto& assign = settings_.back().assign;
   assign = [check = std::move(check), inner = std::move(assign)](const auto& values) {
-    for (const std::string& value : values) check(value);
+    for (const std::string& value : values)
+      check(value);
     inner(values);
   };
+  return *this;
+}
+
+Settings& Settings::also_from(std::string variable) {
+  settings_.back().short_environment = std::move(variable);
   return *this;
 }
 
@@ -257,8 +269,8 @@ std::uint64_t parse_size(std::string_view text) {
   const auto [rest, error] = std::from_chars(digits.data(), end, value);
   if (digits.empty() || error != std::errc() || rest != end ||
       value > (std::numeric_limits<std::uint64_t>::max() >> shift)) {
-    throw UsageError(fmt::format(
-        "'{}': a number of bytes such as 20G, 512M or 4096 was expected", text));
+    throw UsageError(
+        fmt::format("'{}': a number of bytes such as 20G, 512M or 4096 was expected", text));
   }
   return value << shift;
 }
@@ -272,8 +284,7 @@ std::string format_size(std::uint64_t bytes) {
 }
 
 std::chrono::seconds parse_duration(std::string_view text) {
-  const UsageError error(
-      fmt::format("'{}': a time such as 2h, 1h30m or 45s was expected", text));
+  const UsageError error(fmt::format("'{}': a time such as 2h, 1h30m or 45s was expected", text));
   if (text.empty()) throw error;
   std::int64_t total = 0;
   while (!text.empty()) {

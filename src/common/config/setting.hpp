@@ -34,6 +34,8 @@ struct Setting {
   // Where the value came from: "default", "FILE:LINE", an environment variable, a flag.
   std::string origin = "default";
 
+  std::string short_environment;  // one more variable with less weight; empty: none
+
   std::string flag() const;         // "--nar-cache-size"
   std::string environment() const;  // "NIXBUILD_CACHE_NAR_CACHE_SIZE"
   std::string full_key() const;     // "cache.nar_cache_size", "state_dir"
@@ -51,8 +53,8 @@ class Settings {
   Settings& add(std::string key, bool& field, std::string help);
   Settings& add(std::string key, std::vector<std::string>& field, std::string value_name,
                 std::string help);
-  Settings& add(std::string key, std::vector<std::filesystem::path>& field,
-                std::string value_name, std::string help);
+  Settings& add(std::string key, std::vector<std::filesystem::path>& field, std::string value_name,
+                std::string help);
   // Whole numbers from `least` to `most`.
   Settings& add(std::string key, int& field, int least, int most, std::string help);
   Settings& add(std::string key, unsigned& field, unsigned least, unsigned most, std::string help);
@@ -68,13 +70,15 @@ class Settings {
   Settings& add_choice(std::string key, Enum& field,
                        std::vector<std::pair<std::string, Enum>> choices, std::string help) {
     std::vector<std::string> words;
-    for (const auto& choice : choices) words.push_back(choice.first);
+    for (const auto& choice : choices)
+      words.push_back(choice.first);
     return add_word(
         std::move(key), std::move(words), std::move(help),
         [&field, choices](std::size_t index) { field = choices[index].second; },
         [&field, choices] {
           std::size_t index = 0;
-          while (choices[index].second != field) ++index;
+          while (choices[index].second != field)
+            ++index;
           return index;
         });
   }
@@ -88,6 +92,9 @@ class Settings {
 
   // Makes `setting` refuse text that `check` throws UsageError for; of the setting added last.
   Settings& checked(std::function<void(const std::string& text)> check);
+
+  // One more environment variable for the setting added last.
+  Settings& also_from(std::string variable);
 
   std::vector<Setting>& all() noexcept { return settings_; }
   const std::vector<Setting>& all() const noexcept { return settings_; }

@@ -50,7 +50,8 @@ struct BuildStatus {
   std::optional<std::string> last_commit;  // 40 hexadecimal digits, null while a build runs
   std::string repository;
   std::optional<std::int64_t> build_id;  // null: never built
-  std::string phase;  // "queued", "fetch", "inputs", "evaluate", "build", "finish", "done"; "": never built
+  std::string
+      phase;  // "queued", "fetch", "inputs", "evaluate", "build", "finish", "done"; "": never built
   Progress progress;
   std::optional<std::string> error;
   std::vector<std::string> outputs;  // store paths that are rooted by this build
@@ -85,8 +86,8 @@ struct Target {
   std::string result;  // "pending" | "success" | "failed" | "evaluation failed"
   std::string derivation;
   std::vector<Output> outputs;
-  std::string error;                   // why it failed, one line
-  std::vector<std::string> log_tail;   // the last lines of its log
+  std::string error;                  // why it failed, one line
+  std::vector<std::string> log_tail;  // the last lines of its log
 };
 
 struct DerivationTime {
@@ -101,7 +102,7 @@ struct DerivationTime {
 struct Build {
   std::int64_t id = 0;
   std::string repository;
-  std::string state;  // "queued" | "running" | "success" | "failed"
+  std::string state;           // "queued" | "running" | "success" | "failed"
   std::string triggered_by;    // a user's or node's name, empty when unknown
   std::string triggered_from;  // an address, or "command line"
   Time queued_at;

@@ -54,8 +54,9 @@ TEST_CASE_FIXTURE(Fixture, "without a repository, the built-in one is meant") {
 }
 
 TEST_CASE_FIXTURE(Fixture, "repositories of several files merge by name") {
-  load("[[repository]]\nname = 'a'\nurl = 'https://x/a'\nkeep = 3\n"
-       "[[repository]]\nname = 'b'\nurl = '/srv/b'\n");
+  load(
+      "[[repository]]\nname = 'a'\nurl = 'https://x/a'\nkeep = 3\n"
+      "[[repository]]\nname = 'b'\nurl = '/srv/b'\n");
   load("[[repository]]\nname = 'a'\nbranch = 'dev'\nlock = 'both'\ntimeout = '1h30m'\n");
   const auto repositories = list.repositories();
   REQUIRE(repositories.size() == 2);
@@ -105,38 +106,57 @@ TEST_CASE_FIXTURE(Fixture, "--repository says name, URL and branch") {
 }
 
 TEST_CASE("names of repositories") {
-  for (const char* good : {"a", "0", "nix-terminal", "a.b_c-d"}) check_repository_name(good);
+  for (const char* good : {"a", "0", "nix-terminal", "a.b_c-d"})
+    check_repository_name(good);
   check_repository_name(std::string(63, 'a'));
-  for (const std::string& bad : {std::string(), std::string("-a"), std::string(".a"),
-                                 std::string("A"), std::string("a/b"), std::string("a b"),
-                                 std::string("ä"), std::string(64, 'a'), std::string("a\n")}) {
+  for (const std::string& bad :
+       {std::string(), std::string("-a"), std::string(".a"), std::string("A"), std::string("a/b"),
+        std::string("a b"), std::string("ä"), std::string(64, 'a'), std::string("a\n")}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(check_repository_name(bad), UsageError);
   }
 }
 
 TEST_CASE("URLs of repositories") {
-  for (const char* good :
-       {"https://github.com/a/b", "http://h:3000/a", "ssh://git@h/a", "ssh://git@h:22/a",
-        "git://h/a", "file:///srv/a", "/srv/a", "git@github.com:a/b.git", "https://u:p@h/a",
-        "ssh://[::1]/a"}) {
+  for (const char* good : {"https://github.com/a/b", "http://h:3000/a", "ssh://git@h/a",
+                           "ssh://git@h:22/a", "git://h/a", "file:///srv/a", "/srv/a",
+                           "git@github.com:a/b.git", "https://u:p@h/a", "ssh://[::1]/a"}) {
     CAPTURE(good);
     CHECK_NOTHROW(check_repository_url(good));
   }
-  for (const char* bad :
-       {"", "-x", "--upload-pack=x", "ext::sh -c x", "ext::sh", "ftp://h/a", "srv/a", "./a", "h:a",
-        "ssh://-oProxyCommand=x/a", "ssh://git@-oProxyCommand=x/a", "-u@h:a", "git@-h:a",
-        "git@h:-a", "https://", "https:///a", "https://h/a b", "https://h/a\n", "fd::17", "@h:a",
-        "git@h:", "git/x@h:a"}) {
+  for (const char* bad : {"",
+                          "-x",
+                          "--upload-pack=x",
+                          "ext::sh -c x",
+                          "ext::sh",
+                          "ftp://h/a",
+                          "srv/a",
+                          "./a",
+                          "h:a",
+                          "ssh://-oProxyCommand=x/a",
+                          "ssh://git@-oProxyCommand=x/a",
+                          "-u@h:a",
+                          "git@-h:a",
+                          "git@h:-a",
+                          "https://",
+                          "https:///a",
+                          "https://h/a b",
+                          "https://h/a\n",
+                          "fd::17",
+                          "@h:a",
+                          "git@h:",
+                          "git/x@h:a"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(check_repository_url(bad), UsageError);
   }
 }
 
 TEST_CASE("names of branches") {
-  for (const char* good : {"main", "dev", "feature/x", "v1.0", "a-b", "ä"}) check_branch(good);
-  for (const char* bad : {"", "-x", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b",
-                          "/a", "a/", "a//b", ".a", "a/.b", "a.", "a.lock", "@", "a@{1}", "a\tb"}) {
+  for (const char* good : {"main", "dev", "feature/x", "v1.0", "a-b", "ä"})
+    check_branch(good);
+  for (const char* bad :
+       {"",   "-x", "a..b", "a b", "a~1",  "a^", "a:b",    "a?", "a*",    "a[",  "a\\b",
+        "/a", "a/", "a//b", ".a",  "a/.b", "a.", "a.lock", "@",  "a@{1}", "a\tb"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(check_branch(bad), UsageError);
   }
@@ -149,9 +169,19 @@ TEST_CASE("times") {
   CHECK(parse_duration("0s") == std::chrono::seconds(0));
   CHECK(format_duration(std::chrono::seconds(93784)) == "1d2h3m4s");
   CHECK(format_duration(std::chrono::seconds(0)) == "0s");
-  for (const char* bad : {"", "2", "h", "-1h", "2x", "2h3", " 2h", "1.5h", "366d",
-                          "99999999999999999999s"}) {
+  for (const char* bad :
+       {"", "2", "h", "-1h", "2x", "2h3", " 2h", "1.5h", "366d", "99999999999999999999s"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(parse_duration(bad), UsageError);
   }
+}
+
+TEST_CASE("what is shown of a URL holds no password") {
+  CHECK(without_credentials("https://user:secret@host/a") == "https://***@host/a");
+  CHECK(without_credentials("https://token@host/a@b") == "https://***@host/a@b");
+  CHECK(without_credentials("ssh://git@host/a") == "ssh://git@host/a");
+  CHECK(without_credentials("ssh://git:secret@host/a") == "ssh://***@host/a");
+  CHECK(without_credentials("https://host/a@b") == "https://host/a@b");
+  CHECK(without_credentials("git@host:a") == "git@host:a");
+  CHECK(without_credentials("/srv/a@b") == "/srv/a@b");
 }

@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "cli/command.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/config/configuration.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+struct ConfigCommand {
+  explicit ConfigCommand(CLI::App& app) : flags(app, configuration, {}) {}
+
+  config::Configuration configuration;
+  SettingFlags flags;
+};
+
+}  // namespace
+
+void add_config_command(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("config", "Check or show the configuration");
+  command->require_subcommand(1);
+
+  CLI::App* check = command->add_subcommand("check", "Say what is wrong with the configuration");
+  check->footer(
+      R"(Exits 0 when every file and variable can be followed, 2 when not, naming file, line and key.)");
+  auto checked = std::make_shared<ConfigCommand>(*check);
+  check->callback([checked, &action] {
+    action = [checked] {
+      checked->flags.load();
+      static_cast<void>(checked->configuration.repositories.repositories());
+      fmt::print(stderr, "✓ The configuration is good\n");
+      return ExitCode::done;
+    };
+  });
+
+  CLI::App* show = command->add_subcommand("show", "Print the effective configuration");
+  show->footer(
+      R"(Prints a configuration file that says what is in force, with a comment behind each value that
+tells where it comes from: a file and line, a variable, or the default. Passwords are masked.)");
+  auto shown = std::make_shared<ConfigCommand>(*show);
+  show->callback([shown, &action] {
+    action = [shown] {
+      shown->flags.load();
+      fmt::print("{}", config::render(shown->configuration));
+      return ExitCode::done;
+    };
+  });
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,75 @@
+#include "common/config/configuration.hpp"
+
+#include <fmt/format.h>
+
+#include "common/config/cache_settings.hpp"
+
+namespace nixbuild::config {
+namespace {
+
+void render_settings(std::string& out, const Settings& settings) {
+  std::string table;
+  for (const Setting& setting : settings.all()) {
+    if (setting.table != table) {
+      table = setting.table;
+      out += fmt::format("\n[{}]\n", table);
+    }
+    const std::string value = setting.show();
+    if (value.empty()) {
+      out += fmt::format("# {} is not set\n", setting.key);
+    } else {
+      out += fmt::format("{} = {}  # {}\n", setting.key, value, setting.origin);
+    }
+  }
+}
+
+}  // namespace
+
+Configuration::Configuration() {
+  settings
+      .add("state_dir", state_dir, "DIR",
+           "Where keys, histories and compressed NARs are kept (default: $STATE_DIRECTORY, else "
+           "~/.local/state/nixbuild)")
+      .add("tailscale_interface", tailscale_interface, "NAME",
+           "The interface that tailscale:PORT stands for");
+  add_client_settings(settings, client);
+  add_cache_settings(settings, cache);
+  add_api_settings(settings, api);
+  add_build_settings(settings, build);
+  repositories.add_to(settings);
+}
+
+void Configuration::load(const std::optional<std::filesystem::path>& explicit_file,
+                         const Environment& environment) {
+  for (const ConfigFile& file : config_files(explicit_file, environment))
+    load_file(settings, file);
+  load_environment(settings, environment);
+}
+
+std::string render(const Configuration& configuration) {
+  std::string out;
+  render_settings(out, configuration.settings);
+  for (const auto& element : configuration.repositories.elements()) {
+    out += fmt::format("\n[[repository]]\nname = \"{}\"\n", element.repository.name);
+    for (const Setting& setting : element.settings.all()) {
+      const std::string value =
+          setting.key == "url" ? fmt::format("\"{}\"", without_credentials(element.repository.url))
+                               : setting.show();
+      if (value.empty()) {
+        out += fmt::format("# {} is not set\n", setting.key);
+      } else {
+        out += fmt::format("{} = {}  # {}\n", setting.key, value, setting.origin);
+      }
+    }
+  }
+  if (configuration.repositories.elements().empty()) {
+    const Repository built_in = configuration.repositories.repositories().front();
+    out += fmt::format(
+        "\n[[repository]]  # built in, as no repository is configured\nname = \"{}\"\nurl = "
+        "\"{}\"\nbranch = \"{}\"\n",
+        built_in.name, built_in.url, built_in.branch.value_or(""));
+  }
+  return out;
+}
+
+}  // namespace nixbuild::config
