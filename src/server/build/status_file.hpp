@@ -13,12 +13,9 @@ namespace nixbuild::build {
 class History;
 class StateLayout;
 
-enum class Flush { no, to_disk };
-
-// Replaces status/REPO.json in one step; a reader sees the old file or the new one. Throws
-// SystemError.
-void write_status(const StateLayout& layout, const protocol::BuildStatus& status,
-                  Flush flush = Flush::to_disk);
+// Replaces status/REPO.json in one step and flushes it to the disk; a reader sees the old file or
+// the new one, also after a power cut. Throws SystemError.
+void write_status(const StateLayout& layout, const protocol::BuildStatus& status);
 
 // Reads the status of one repository. A build whose process is gone reads failed, 'interrupted',
 // one that was never started failed too, and the history is put right when that is found.

@@ -1,0 +1,83 @@
+#include "server/build/state_layout.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "common/base/error.hpp"
+
+namespace nixbuild::build {
+namespace {
+
+// Where this process makes the directory, the group may write there whatever the umask says.
+void make_directory(const std::filesystem::path& path) {
+  if (::mkdir(path.c_str(), 0770) == 0) {
+    if (::chmod(path.c_str(), 02770) != 0) {
+      throw SystemError(errno, fmt::format("setting the mode of {}", path.string()));
+    }
+    return;
+  }
+  if (errno == ENOENT) {
+    std::error_code error;
+    std::filesystem::create_directories(path.parent_path(), error);
+    if (!error && ::mkdir(path.c_str(), 0770) == 0) return;
+  }
+  if (errno != EEXIST) throw SystemError(errno, fmt::format("making {}", path.string()));
+}
+
+}  // namespace
+
+std::filesystem::path StateLayout::status(std::string_view repository) const {
+  return root_ / "status" / fmt::format("{}.json", repository);
+}
+
+std::filesystem::path StateLayout::logs(std::string_view repository) const {
+  return root_ / "logs" / repository;
+}
+
+std::filesystem::path StateLayout::log(std::string_view repository, std::int64_t build) const {
+  return logs(repository) / fmt::format("{}.log", build);
+}
+
+std::filesystem::path StateLayout::repository(std::string_view repository) const {
+  return root_ / "repos" / repository;
+}
+
+std::filesystem::path StateLayout::gc_roots(std::string_view repository) const {
+  return root_ / "gcroots" / repository;
+}
+
+std::filesystem::path StateLayout::gc_roots(std::string_view repository, std::int64_t build) const {
+  return gc_roots(repository) / fmt::format("{}", build);
+}
+
+std::filesystem::path StateLayout::lock(std::string_view repository) const {
+  return root_ / "locks" / fmt::format("{}.lock", repository);
+}
+
+std::filesystem::path StateLayout::slot(int number) const {
+  // No repository's lock is called so: names of repositories have no upper case.
+  return root_ / "locks" / fmt::format("SLOT-{}", number);
+}
+
+std::filesystem::path StateLayout::processes(std::string_view repository) const {
+  return root_ / "locks" / fmt::format("{}.processes", repository);
+}
+
+std::filesystem::path StateLayout::reserve(std::string_view repository) const {
+  return root_ / "locks" / fmt::format("{}.reserve", repository);
+}
+
+std::filesystem::path StateLayout::evaluation(std::string_view repository) const {
+  return root_ / "evaluations" / fmt::format("{}.json", repository);
+}
+
+void StateLayout::create() const {
+  make_directory(root_);
+  for (const char* name : {"status", "logs", "repos", "gcroots", "locks", "evaluations"}) {
+    make_directory(root_ / name);
+  }
+}
+
+}  // namespace nixbuild::build
