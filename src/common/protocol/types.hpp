@@ -50,8 +50,8 @@ struct BuildStatus {
   std::optional<std::string> last_commit;  // 40 hexadecimal digits, null while a build runs
   std::string repository;
   std::optional<std::int64_t> build_id;  // null: never built
-  std::string
-      phase;  // "queued", "fetch", "inputs", "evaluate", "build", "finish", "done"; "": never built
+  // "queued", "fetch", "inputs", "evaluate", "build", "finish", "done"; "": never built
+  std::string phase;
   Progress progress;
   std::optional<std::string> error;
   std::vector<std::string> outputs;  // store paths that are rooted by this build

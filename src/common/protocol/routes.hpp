@@ -1,0 +1,105 @@
+// The build API's routes: the one table from which the server serves, clients make their paths, and
+// /openapi.json is written.
+//
+// Of several routes of one operation, those that name no repository mean the first configured one.
+//
+// The event stream, GET /build/logs/{repository}/stream
+//
+//   Server-sent events (text/event-stream) of one build: the one that ?build= names, else the one
+//   that Last-Event-ID names, else the repository's newest. In this order:
+//
+//     event: status   data: a BuildStatus, on one line. At once, then on every change, at most four
+//                     a second.
+//     event: log      id: BUILD:OFFSET   data: one line of the log, without its line end. OFFSET is
+//                     the number of bytes of the build's log up to and with this line. A carriage
+//                     return inside a line is sent as the start of a further `data:` field; bytes
+//                     that are not UTF-8 are sent as U+FFFD.
+//     event: end      data: the BuildStatus with which the build ended. The last event: when it has
+//                     arrived, so has every line of the log; then the server closes.
+//
+//   A build that has ended is sent the same way, all at once. A repository that was never built
+//   gets `end` with build_id null. A comment (": keep-alive") comes after 15 s in which nothing
+//   else did; a client takes 45 s of silence for a dead connection.
+//
+//   The log starts at its beginning, or with ?lines=N at its last N lines; with Last-Event-ID:
+//   BUILD:OFFSET right after OFFSET, whatever ?lines= says. ?events=status leaves `log` out. A
+//   build that is not there, or not of this repository, is 404.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace nixbuild::protocol {
+
+enum class Operation : std::uint8_t {
+  trigger,
+  status,
+  logs,
+  stream,
+  cancel,
+  builds,
+  build,
+  build_log,
+  build_lock,
+  repositories,
+  info,
+  health,
+  metrics,
+  openapi,
+};
+
+enum class Method : std::uint8_t { get, post };
+
+enum class Place : std::uint8_t { path, query, header };
+
+struct Parameter {
+  std::string_view name;
+  Place place = Place::path;
+  std::string_view description;
+  // For whole numbers, the least and the most that is taken; what is outside is answered 422.
+  bool is_integer = false;
+  std::int64_t least = 0;
+  std::int64_t most = 0;
+  std::optional<std::int64_t> default_value = std::nullopt;
+};
+
+struct Route {
+  Operation operation = Operation::trigger;
+  std::string_view id;  // OpenAPI's operationId
+  Method method = Method::get;
+  std::string_view path;  // at most one placeholder: "/build/status/{repository}"
+  std::string_view summary;
+  std::span<const Parameter> parameters;
+  std::string_view content_type;
+  std::string_view response;         // the type of types.hpp that is answered; empty: no such type
+  std::span<const unsigned> errors;  // statuses that this route answers beside those of all routes
+};
+
+std::span<const Route> routes();
+
+// What any route may answer, with an ErrorReply.
+std::span<const unsigned> common_errors();
+
+constexpr std::int64_t least_log_lines = 1;
+constexpr std::int64_t most_log_lines = 10'000;
+constexpr std::int64_t default_log_lines = 100;
+constexpr std::int64_t most_builds = 1000;
+constexpr std::int64_t default_builds = 20;
+
+// Who triggers, as USER@HOST: a header of POST /build/trigger, optional, for the history.
+constexpr std::string_view user_header = "X-Nixbuild-User";
+
+// The path of an operation's route, with `argument` (a repository or a build's number) in place of
+// its placeholder; an empty one takes the route that has none.
+std::string path_of(Operation operation, std::string_view argument = {});
+
+// `path` with a query string: names and values percent-encoded, pairs without a value left out.
+using QueryPairs = std::initializer_list<std::pair<std::string_view, std::string>>;
+std::string with_query(std::string path, QueryPairs pairs);
+
+}  // namespace nixbuild::protocol

@@ -1,0 +1,17 @@
+// The API described for machines: its types as JSON Schema, its routes as OpenAPI 3.1.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace nixbuild::protocol {
+
+// A JSON object that has a schema (JSON Schema 2020-12) for each type of types.hpp under its name.
+// They refer to each other as "#/components/schemas/NAME".
+std::string schemas();
+
+// The document that GET /openapi.json answers, made from the route table and the schemas.
+// `version` is that of the program.
+std::string openapi_document(std::string_view version);
+
+}  // namespace nixbuild::protocol
