@@ -27,9 +27,10 @@ struct ServeCache {
 }  // namespace
 
 void add_serve_cache_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "serve-cache", "Serve this machine's Nix store as a signed binary cache");
-  command->footer(R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
+  CLI::App* command =
+      app.add_subcommand("serve-cache", "Serve this machine's Nix store as a signed binary cache");
+  command->footer(
+      R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
 public key. Every flag is also a key of the table [cache] in the configuration file
 (underscores for dashes) and a variable NIXBUILD_CACHE_...; flags win, then variables.
 

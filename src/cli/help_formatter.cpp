@@ -36,7 +36,9 @@ std::string two_columns(std::string_view name, std::string_view description) {
 
 }  // namespace
 
-HelpFormatter::HelpFormatter() { label("SUBCOMMAND", "COMMAND"); }
+HelpFormatter::HelpFormatter() {
+  label("SUBCOMMAND", "COMMAND");
+}
 
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   return two_columns(make_option_name(option, is_positional) + make_option_opts(option),

@@ -27,9 +27,10 @@ std::string help_of(const config::Setting& setting) {
 }  // namespace
 
 SettingFlags::SettingFlags(CLI::App& app, config::Settings& settings) : settings_(settings) {
-  config_ = app.add_option("--config", "Read this configuration file and no other (default: "
-                                       "/etc/nixbuild/config.toml, then "
-                                       "~/.config/nixbuild/config.toml)");
+  config_ = app.add_option("--config",
+                           "Read this configuration file and no other (default: "
+                           "/etc/nixbuild/config.toml, then "
+                           "~/.config/nixbuild/config.toml)");
   config_->type_name("FILE")->expected(1);
   for (const config::Setting& setting : settings.all()) {
     CLI::Option* option = nullptr;

@@ -20,12 +20,12 @@ struct CacheOptions {
   std::string store_dir = "/nix/store";
   std::filesystem::path real_store_dir;  // empty: store_dir
   std::filesystem::path nix_state_dir = "/nix/var/nix";
-  std::filesystem::path nix_log_dir;  // empty: nix_state_dir/../log/nix
+  std::filesystem::path nix_log_dir;                       // empty: nix_state_dir/../log/nix
   std::uint64_t nar_cache_size = std::uint64_t{20} << 30;  // bytes; 0: nothing is kept
   Compression compression = Compression::zstd;
-  std::optional<int> compression_level;  // unset: 3 for zstd, 6 for xz
-  int priority = 30;                     // lower is asked first; cache.nixos.org says 40
-  unsigned threads = 0;                  // of serving and of compression; 0: one a core
+  std::optional<int> compression_level;     // unset: 3 for zstd, 6 for xz
+  int priority = 30;                        // lower is asked first; cache.nixos.org says 40
+  unsigned threads = 0;                     // of serving and of compression; 0: one a core
   std::vector<std::string> skip_signed_by;  // key names; their paths are answered 404
   bool access_log = false;
 };

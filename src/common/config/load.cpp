@@ -16,11 +16,16 @@ namespace {
 
 std::string_view expected(Kind kind) {
   switch (kind) {
-    case Kind::text: return "a string";
-    case Kind::text_list: return "a list of strings";
-    case Kind::integer: return "a whole number";
-    case Kind::size: return "a whole number of bytes or a string such as \"20G\"";
-    case Kind::boolean: return "true or false";
+    case Kind::text:
+      return "a string";
+    case Kind::text_list:
+      return "a list of strings";
+    case Kind::integer:
+      return "a whole number";
+    case Kind::size:
+      return "a whole number of bytes or a string such as \"20G\"";
+    case Kind::boolean:
+      return "true or false";
   }
   return "";
 }
@@ -69,7 +74,8 @@ class FileLoader {
     for (const auto& [key, node] : root) {
       const toml::table* table = node.as_table();
       if (table != nullptr && settings_.has_table(key.str())) {
-        for (const auto& [inner_key, inner] : *table) assign(key.str(), inner_key, inner);
+        for (const auto& [inner_key, inner] : *table)
+          assign(key.str(), inner_key, inner);
       } else if (table != nullptr) {
         throw UsageError(fmt::format("{}: [{}]: no such table", at(key.source()), key.str()));
       } else {

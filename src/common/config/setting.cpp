@@ -33,7 +33,8 @@ std::string toml_string(std::string_view text) {
 std::string toml_list(const std::vector<std::string>& values) {
   std::vector<std::string> parts;
   parts.reserve(values.size());
-  for (const std::string& value : values) parts.push_back(toml_string(value));
+  for (const std::string& value : values)
+    parts.push_back(toml_string(value));
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
 
@@ -67,11 +68,14 @@ std::string Setting::flag() const {
 
 std::string Setting::environment() const {
   std::string out = "NIXBUILD_" + (table.empty() ? key : table + '_' + key);
-  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char& c : out)
+    c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
 }
 
-std::string Setting::full_key() const { return table.empty() ? key : table + '.' + key; }
+std::string Setting::full_key() const {
+  return table.empty() ? key : table + '.' + key;
+}
 
 Settings& Settings::table(std::string name) {
   table_ = std::move(name);
@@ -97,7 +101,8 @@ Settings& Settings::add(std::string key, std::string& field, std::string value_n
                         std::string help) {
   return push(
       std::move(key), Kind::text, std::move(value_name), std::move(help),
-      [&field](const auto& values) { field = values.front(); }, [&field] { return toml_string(field); });
+      [&field](const auto& values) { field = values.front(); },
+      [&field] { return toml_string(field); });
 }
 
 Settings& Settings::add(std::string key, std::filesystem::path& field, std::string value_name,
@@ -130,7 +135,8 @@ Settings& Settings::add(std::string key, std::vector<std::filesystem::path>& fie
       [&field] {
         std::vector<std::string> texts;
         texts.reserve(field.size());
-        for (const auto& path : field) texts.push_back(path.string());
+        for (const auto& path : field)
+          texts.push_back(path.string());
         return toml_list(texts);
       });
 }
@@ -180,8 +186,8 @@ Settings& Settings::add_word(std::string key, std::vector<std::string> words, st
       [words, assign = std::move(assign)](const auto& values) {
         const auto found = std::find(words.begin(), words.end(), values.front());
         if (found == words.end()) {
-          throw UsageError(fmt::format("'{}': one of {} was expected", values.front(),
-                                       fmt::join(words, ", ")));
+          throw UsageError(
+              fmt::format("'{}': one of {} was expected", values.front(), fmt::join(words, ", ")));
         }
         assign(static_cast<std::size_t>(found - words.begin()));
       },
@@ -217,8 +223,8 @@ std::uint64_t parse_size(std::string_view text) {
   const auto [rest, error] = std::from_chars(digits.data(), end, value);
   if (digits.empty() || error != std::errc() || rest != end ||
       value > (std::numeric_limits<std::uint64_t>::max() >> shift)) {
-    throw UsageError(fmt::format(
-        "'{}': a number of bytes such as 20G, 512M or 4096 was expected", text));
+    throw UsageError(
+        fmt::format("'{}': a number of bytes such as 20G, 512M or 4096 was expected", text));
   }
   return value << shift;
 }

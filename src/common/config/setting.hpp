@@ -50,8 +50,8 @@ class Settings {
   Settings& add(std::string key, bool& field, std::string help);
   Settings& add(std::string key, std::vector<std::string>& field, std::string value_name,
                 std::string help);
-  Settings& add(std::string key, std::vector<std::filesystem::path>& field,
-                std::string value_name, std::string help);
+  Settings& add(std::string key, std::vector<std::filesystem::path>& field, std::string value_name,
+                std::string help);
   // Whole numbers from `least` to `most`.
   Settings& add(std::string key, int& field, int least, int most, std::string help);
   Settings& add(std::string key, unsigned& field, unsigned least, unsigned most, std::string help);
@@ -63,13 +63,15 @@ class Settings {
   Settings& add_choice(std::string key, Enum& field,
                        std::vector<std::pair<std::string, Enum>> choices, std::string help) {
     std::vector<std::string> words;
-    for (const auto& choice : choices) words.push_back(choice.first);
+    for (const auto& choice : choices)
+      words.push_back(choice.first);
     return add_word(
         std::move(key), std::move(words), std::move(help),
         [&field, choices](std::size_t index) { field = choices[index].second; },
         [&field, choices] {
           std::size_t index = 0;
-          while (choices[index].second != field) ++index;
+          while (choices[index].second != field)
+            ++index;
           return index;
         });
   }

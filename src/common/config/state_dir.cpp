@@ -9,9 +9,8 @@ namespace {
 
 std::filesystem::path absolute(const std::filesystem::path& path, const char* origin) {
   if (!path.is_absolute()) {
-    throw UsageError(
-        fmt::format("state directory '{}' ({}): an absolute path was expected", path.string(),
-                    origin));
+    throw UsageError(fmt::format("state directory '{}' ({}): an absolute path was expected",
+                                 path.string(), origin));
   }
   return path.lexically_normal();
 }

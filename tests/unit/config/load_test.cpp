@@ -58,8 +58,9 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE_FIXTURE(Fixture, "a file sets what it names and leaves the rest") {
-  const ConfigFile config = file("state_dir = '/var/lib/x'\n[cache]\npriority = 10\n"
-                                 "nar_cache_size = '2G'\nlisten = ['[::1]:1', 'unix:/x']\n");
+  const ConfigFile config = file(
+      "state_dir = '/var/lib/x'\n[cache]\npriority = 10\n"
+      "nar_cache_size = '2G'\nlisten = ['[::1]:1', 'unix:/x']\n");
   load_file(settings, config);
   CHECK(state_dir == "/var/lib/x");
   CHECK(priority == 10);
@@ -70,7 +71,8 @@ TEST_CASE_FIXTURE(Fixture, "a file sets what it names and leaves the rest") {
   CHECK(settings.find("cache", "access_log")->origin == "default");
 }
 
-TEST_CASE_FIXTURE(Fixture, "a later file replaces scalars and lists, and keeps what it is silent on") {
+TEST_CASE_FIXTURE(Fixture,
+                  "a later file replaces scalars and lists, and keeps what it is silent on") {
   load_file(settings, file("[cache]\npriority = 10\nlisten = ['a', 'b']\n", "1.toml"));
   load_file(settings, file("[cache]\nlisten = ['c']\n", "2.toml"));
   CHECK(priority == 10);

@@ -68,8 +68,8 @@ TEST_CASE("a choice is one of its words") {
   CHECK(settings.all()[0].show() == "\"pear\"");
   settings.all()[0].assign({"apple"});
   CHECK(fruit == Fruit::apple);
-  CHECK_THROWS_WITH_AS(settings.all()[0].assign({"plum"}), "'plum': one of apple, pear was expected",
-                       UsageError);
+  CHECK_THROWS_WITH_AS(settings.all()[0].assign({"plum"}),
+                       "'plum': one of apple, pear was expected", UsageError);
 }
 
 TEST_CASE("text is shown as TOML reads it") {
