@@ -2,22 +2,10 @@
 
 #include "common/nix/hash.hpp"
 #include "common/nix/nar.hpp"
+#include "support.hpp"
 
 using namespace nixbuild::nix;
-
-namespace {
-
-std::string word(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < 8; ++i)
-    out += static_cast<char>(text.size() >> (8 * i));
-  out += text;
-  while (out.size() % 8 != 0)
-    out += '\0';
-  return out;
-}
-
-}  // namespace
+using namespace nixbuild::nix::test;
 
 TEST_CASE("a NAR is put together from its words") {
   std::string nar;
@@ -38,52 +26,11 @@ TEST_CASE("a NAR is put together from its words") {
   nar_framing::end_entry(nar);
   nar_framing::end_directory(nar);
 
-  std::string expected;
-  for (const std::string text : {"nix-archive-1",
-                                 "(",
-                                 "type",
-                                 "directory",
-                                 "entry",
-                                 "(",
-                                 "name",
-                                 "a",
-                                 "node",
-                                 "(",
-                                 "type",
-                                 "regular",
-                                 "contents",
-                                 "hello",
-                                 ")",
-                                 ")",
-                                 "entry",
-                                 "(",
-                                 "name",
-                                 "b",
-                                 "node",
-                                 "(",
-                                 "type",
-                                 "regular",
-                                 "executable",
-                                 "",
-                                 "contents",
-                                 "12345678",
-                                 ")",
-                                 ")",
-                                 "entry",
-                                 "(",
-                                 "name",
-                                 "c",
-                                 "node",
-                                 "(",
-                                 "type",
-                                 "symlink",
-                                 "target",
-                                 "../target",
-                                 ")",
-                                 ")",
-                                 ")"})
-    expected += word(text);
-  CHECK(nar == expected);
+  CHECK(nar == nar_words("nix-archive-1", "(", "type", "directory", "entry", "(", "name", "a",
+                         "node", "(", "type", "regular", "contents", "hello", ")", ")", "entry",
+                         "(", "name", "b", "node", "(", "type", "regular", "executable", "",
+                         "contents", "12345678", ")", ")", "entry", "(", "name", "c", "node", "(",
+                         "type", "symlink", "target", "../target", ")", ")", ")"));
   // `nix-store --dump | sha256sum` of that directory.
   CHECK(sha256(nar).base16() == "6e9c07b05b613c12dd911ba76ce6fabcc48be954d0b5c579ff0a15be88a725e5");
 }
