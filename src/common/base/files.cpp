@@ -88,9 +88,8 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view conte
     throw SystemError(errno, fmt::format("flushing {}", path.string()));
   }
   // link(2) refuses an existing name, in one step; rename(2) replaces it.
-  const int placed = if_exists == IfExists::fail
-                         ? ::link(temporary.path().c_str(), path.c_str())
-                         : ::rename(temporary.path().c_str(), path.c_str());
+  const int placed = if_exists == IfExists::fail ? ::link(temporary.path().c_str(), path.c_str())
+                                                 : ::rename(temporary.path().c_str(), path.c_str());
   if (placed != 0) throw SystemError(errno, fmt::format("creating {}", path.string()));
   sync_directory(parent_of(path));
 }

@@ -20,9 +20,13 @@ constexpr std::size_t base32_length(std::size_t byte_count) noexcept {
 }
 
 std::string base32_encode(std::span<const std::uint8_t> bytes);
+void append_base32(std::string& out, std::span<const std::uint8_t> bytes);
 
 // Nothing when `text` has a character outside the alphabet, or is not the encoding of a whole
 // number of bytes (its spare bits are not zero).
 std::optional<std::vector<std::uint8_t>> base32_decode(std::string_view text);
+// The same for a known number of bytes. False, with `bytes` undefined, when `text` is not the
+// encoding of just so many.
+bool base32_decode_into(std::string_view text, std::span<std::uint8_t> bytes) noexcept;
 
 }  // namespace nixbuild::nix

@@ -1,1 +1,154 @@
 #include "common/nix/keys.hpp"
+
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "common/base/error.hpp"
+
+namespace nixbuild::nix {
+
+namespace {
+
+void init_sodium() {
+  static const int result = sodium_init();  // 1: was already done
+  if (result < 0) throw Error("libsodium cannot be set up: no source of random numbers");
+}
+
+// The name goes into narinfos and into the files that name trusted keys, where white space
+// separates one key from the next.
+bool is_key_name(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != 0x7f && c != ':';
+  });
+}
+
+std::string_view without_final_space(std::string_view text) {
+  const std::size_t last = text.find_last_not_of(" \t\r\n");
+  return text.substr(0, last == text.npos ? 0 : last + 1);
+}
+
+// Splits "NAME:BASE64" and fills `bytes`, which the decoded part must do exactly. Nothing, with
+// `bytes` undefined, when the text is not of that form. libsodium's codec is used because its time
+// does not depend on what it decodes.
+std::optional<std::string_view> parse_named(std::string_view text, std::span<unsigned char> bytes) {
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos || !is_key_name(text.substr(0, colon))) return std::nullopt;
+  const std::string_view base64 = text.substr(colon + 1);
+  std::size_t length = 0;
+  const char* end = nullptr;
+  if (sodium_base642bin(bytes.data(), bytes.size(), base64.data(), base64.size(), nullptr, &length,
+                        &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+      length != bytes.size() || end != base64.data() + base64.size())
+    return std::nullopt;
+  return text.substr(0, colon);
+}
+
+std::string render_named(std::string_view name, std::span<const unsigned char> bytes) {
+  const std::size_t base64_size = sodium_base64_ENCODED_LEN(
+      bytes.size(), sodium_base64_VARIANT_ORIGINAL);  // with the final NUL
+  std::string text;
+  text.reserve(name.size() + 1 + base64_size);
+  text += name;
+  text += ':';
+  const std::size_t begin = text.size();
+  text.resize(begin + base64_size);
+  sodium_bin2base64(text.data() + begin, base64_size, bytes.data(), bytes.size(),
+                    sodium_base64_VARIANT_ORIGINAL);
+  text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+PublicKey PublicKey::parse(std::string_view text) {
+  PublicKey key;
+  const auto name = parse_named(without_final_space(text), key.bytes_);
+  if (!name)
+    throw FormatError(
+        "this is no public key in Nix's format: it should be NAME:BASE64 with 44 characters of "
+        "base-64, as `nix key convert-secret-to-public` writes it");
+  key.name_ = *name;
+  return key;
+}
+
+std::string PublicKey::to_string() const {
+  return render_named(name_, bytes_);
+}
+
+bool PublicKey::verify(std::string_view message, std::string_view signature) const {
+  std::array<unsigned char, crypto_sign_BYTES> bytes{};
+  const auto name = parse_named(signature, bytes);
+  if (!name || *name != name_) return false;
+  init_sodium();
+  return crypto_sign_verify_detached(bytes.data(),
+                                     reinterpret_cast<const unsigned char*>(message.data()),
+                                     message.size(), bytes_.data()) == 0;
+}
+
+SecretKey SecretKey::generate(std::string_view name) {
+  if (!is_key_name(name))
+    throw UsageError(fmt::format(
+        "'{}' cannot name a key: take a name such as cache.example.org-1, not empty, without "
+        "colons and white space",
+        name));
+  init_sodium();
+  SecretKey key;
+  key.name_ = name;
+  std::array<unsigned char, crypto_sign_PUBLICKEYBYTES> public_bytes{};
+  crypto_sign_keypair(public_bytes.data(), key.bytes_.data());
+  return key;
+}
+
+SecretKey SecretKey::parse(std::string_view text) {
+  SecretKey key;
+  const auto name = parse_named(without_final_space(text), key.bytes_);
+  if (!name)
+    throw FormatError(
+        "this is no secret key in Nix's format: it should be NAME:BASE64 with 88 characters of "
+        "base-64, as `nix key generate-secret` writes it");
+  key.name_ = *name;
+
+  // The second half is the public key of the first. Signing with halves that do not belong together
+  // gives signatures that nobody can verify and that betray the secret.
+  init_sodium();
+  std::array<unsigned char, crypto_sign_PUBLICKEYBYTES> public_bytes{};
+  SecretKey derived;
+  crypto_sign_seed_keypair(public_bytes.data(), derived.bytes_.data(), key.bytes_.data());
+  if (sodium_memcmp(derived.bytes_.data(), key.bytes_.data(), key.bytes_.size()) != 0)
+    throw FormatError(fmt::format(
+        "the secret key '{}' is damaged: its public half does not belong to its secret half. "
+        "Restore it from a backup, or make a new one",
+        key.name_));
+  return key;
+}
+
+SecretKey::~SecretKey() {
+  sodium_memzero(bytes_.data(), bytes_.size());
+}
+
+std::string SecretKey::to_string() const {
+  return render_named(name_, bytes_);
+}
+
+PublicKey SecretKey::public_key() const {
+  PublicKey key;
+  key.name_ = name_;
+  std::copy(bytes_.begin() + crypto_sign_SEEDBYTES, bytes_.end(), key.bytes_.begin());
+  return key;
+}
+
+std::string SecretKey::sign(std::string_view message) const {
+  init_sodium();
+  std::array<unsigned char, crypto_sign_BYTES> signature{};
+  crypto_sign_detached(signature.data(), nullptr,
+                       reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+                       bytes_.data());
+  return render_named(name_, signature);
+}
+
+}  // namespace nixbuild::nix

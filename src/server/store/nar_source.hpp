@@ -19,8 +19,8 @@ class NarSource {
   NarSource& operator=(NarSource&&) noexcept;
 
   struct Piece {
-    std::string_view bytes;      // holds until the next call
-    int fd = -1;                 // >= 0: `length` bytes of this file from `offset` come behind `bytes`
+    std::string_view bytes;  // holds until the next call
+    int fd = -1;             // >= 0: `length` bytes of this file from `offset` come behind `bytes`
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     bool last = false;

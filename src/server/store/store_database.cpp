@@ -1,1 +1,306 @@
 #include "server/store/store_database.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "server/store/sqlite.hpp"
+
+namespace nixbuild::store {
+
+namespace {
+
+using Read = DatabaseOpening::Read;
+
+// How often a query begins anew, at once, when a writer was in its way.
+constexpr int attempts = 5;
+
+// A reader without write access can come upon the WAL index in the instant in which a writer
+// replaces its header, and takes that for a crash.
+bool passes_at_once(const SqliteFailure& failure) {
+  return failure.code() == SQLITE_READONLY_RECOVERY || failure.code() == SQLITE_BUSY_RECOVERY ||
+         failure.code() == SQLITE_READONLY_CANTINIT;
+}
+
+bool is_locked(const SqliteFailure& failure) {
+  return failure.primary_code() == SQLITE_BUSY || failure.primary_code() == SQLITE_LOCKED;
+}
+
+std::vector<std::string> split_words(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    if (end > 0) words.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+}  // namespace
+
+class StoreDatabase::Impl {
+ public:
+  explicit Impl(std::shared_ptr<StoreAccess> access)
+      : access_(std::move(access)), path_prefix_(access_->layout().store_dir.path() + "/") {}
+
+  // Calls `body`, whose statements are all of one moment if they are in one read transaction.
+  template <typename Body>
+  auto query(Body&& body) {
+    for (int attempt = 1;; ++attempt) {
+      try {
+        update_opening();
+        DatabaseOpening::ReadGuard guard;
+        Read read = opening_->begin_read(guard);
+        if (read == Read::sound) {
+          connect();
+          try {
+            auto result = body(*this);
+            read = opening_->end_read(guard);
+            if (read == Read::sound) return result;
+          } catch (const FormatError&) {
+            read = opening_->end_read(guard);
+            if (read == Read::sound) throw;
+          }
+        }
+        if (read == Read::changed && attempt < attempts) {
+          if (opening_->mode() == DatabaseOpening::Mode::immutable) access_->discard(*opening_);
+          continue;
+        }
+        throw StoreUnavailable(
+            fmt::format("the store database {} is being written to; it is tried again",
+                        access_->database_file().native()));
+      } catch (const SqliteFailure& failure) {
+        if (passes_at_once(failure) && attempt < attempts) continue;
+        if (!is_locked(failure)) access_->discard(*opening_);
+        throw unavailable(failure, access_->database_file());
+      }
+    }
+  }
+
+  std::optional<nix::PathInfo> path_info(std::string_view hash_part) {
+    lower_bound_.assign(path_prefix_).append(hash_part);
+    const StatementUse use(path_info_);
+    path_info_.bind(1, lower_bound_);
+    if (!path_info_.step()) return std::nullopt;
+    const std::string_view path = path_info_.text(1);
+    if (!path.starts_with(lower_bound_)) return std::nullopt;
+    nix::PathInfo info{parse_path(path), parse_hash(path_info_.text(2), path), 0, {}, {}, {}, {}};
+    info.nar_size = static_cast<std::uint64_t>(path_info_.integer(3));
+    if (!path_info_.is_null(4) && !path_info_.text(4).empty()) {
+      info.deriver = parse_path(path_info_.text(4));
+    }
+    info.signatures = split_words(path_info_.text(5));
+    info.content_address = path_info_.text(6);
+    // The first statement is still active, so this is the same transaction.
+    const StatementUse references_use(references_);
+    references_.bind(1, path_info_.integer(0));
+    while (references_.step())
+      info.references.push_back(parse_path(references_.text(0)));
+    std::sort(info.references.begin(), info.references.end());
+    return info;
+  }
+
+  std::vector<std::int64_t> nar_hash_candidates(const nix::Sha256& hash, std::uint64_t generation) {
+    return access_->nar_hash_index_.candidates(opening_, generation, newer_rows_, hash);
+  }
+
+  std::optional<nix::StorePath> path_with_nar_hash(const std::vector<std::int64_t>& ids,
+                                                   const nix::Sha256& hash) {
+    for (const std::int64_t id : ids) {
+      const StatementUse use(row_by_id_);
+      row_by_id_.bind(1, id);
+      if (!row_by_id_.step()) continue;
+      const std::string_view path = row_by_id_.text(0);
+      if (parse_hash(row_by_id_.text(1), path) == hash) return parse_path(path);
+    }
+    return std::nullopt;
+  }
+
+  void confirm_nar_hash_miss(std::uint64_t generation) {
+    access_->nar_hash_index_.confirm_miss(opening_, generation);
+  }
+
+  std::vector<nix::StorePath> closure(const nix::StorePath& path) {
+    std::vector<nix::StorePath> found;
+    const std::string full = access_->layout().store_dir.print(path);
+    const StatementUse use(id_by_path_);  // active to the end: one transaction
+    id_by_path_.bind(1, full);
+    if (!id_by_path_.step()) return found;
+    std::vector<std::int64_t> open{id_by_path_.integer(0)};
+    std::unordered_set<std::int64_t> seen{open.front()};
+    while (!open.empty()) {
+      const std::int64_t id = open.back();
+      open.pop_back();
+      {
+        const StatementUse row(row_by_id_);
+        row_by_id_.bind(1, id);
+        if (row_by_id_.step()) found.push_back(parse_path(row_by_id_.text(0)));
+      }
+      const StatementUse references(reference_ids_);
+      reference_ids_.bind(1, id);
+      while (reference_ids_.step()) {
+        const std::int64_t reference = reference_ids_.integer(0);
+        if (seen.insert(reference).second) open.push_back(reference);
+      }
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  std::optional<Realisation> realisation(std::string_view id) {
+    const std::size_t separator = id.find('!');
+    if (separator == std::string_view::npos || !has_table("Realisations")) return std::nullopt;
+    SqliteStatement row = connection_.prepare(
+        "select r.id, v.path, r.signatures from Realisations r join ValidPaths v "
+        "on v.id = r.outputPath where r.drvPath = ? and r.outputName = ? limit 1");
+    row.bind(1, id.substr(0, separator));
+    row.bind(2, id.substr(separator + 1));
+    if (!row.step()) return std::nullopt;
+    Realisation found{std::string(id), parse_path(row.text(1)), split_words(row.text(2)), {}};
+    SqliteStatement dependencies = connection_.prepare(
+        "select r.drvPath, r.outputName, v.path from RealisationsRefs x join Realisations r "
+        "on r.id = x.realisationReference join ValidPaths v on v.id = r.outputPath "
+        "where x.referrer = ?");
+    dependencies.bind(1, row.integer(0));
+    while (dependencies.step()) {
+      found.dependent_realisations.emplace(
+          fmt::format("{}!{}", dependencies.text(0), dependencies.text(1)),
+          parse_path(dependencies.text(2)));
+    }
+    return found;
+  }
+
+  std::optional<BuildTrace> build_trace(const nix::StorePath& derivation,
+                                        std::string_view output_name) {
+    if (!has_table("BuildTraceV3")) return std::nullopt;
+    SqliteStatement row = connection_.prepare(
+        "select outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ? "
+        "limit 1");
+    row.bind(1, derivation.base_name());
+    row.bind(2, output_name);
+    if (!row.step()) return std::nullopt;
+    return BuildTrace{parse_path(row.text(0)), split_words(row.text(1))};
+  }
+
+  std::uint64_t generation() {
+    if (opening_ == nullptr || opening_->mode() != DatabaseOpening::Mode::shared_wal ||
+        !access_->still_valid(opening_->epoch())) {
+      return query([](Impl& self) { return self.opening_->generation(); });
+    }
+    return opening_->generation();
+  }
+
+ private:
+  // Makes opening_ the one that the process uses now.
+  void update_opening() {
+    if (opening_ != nullptr && access_->still_valid(opening_->epoch())) return;
+    auto opening = access_->opening();
+    if (opening == opening_) return;
+    disconnect();
+    opening_ = std::move(opening);
+  }
+
+  void connect() {
+    if (connection_) return;
+    SqliteConnection connection = opening_->connect();
+    const std::string columns = fmt::format("id, path, hash, narSize, deriver, {}, {}",
+                                            opening_->has_signatures() ? "sigs" : "null",
+                                            opening_->has_content_address() ? "ca" : "null");
+    path_info_ =
+        connection.prepare("select " + columns + " from ValidPaths where path >= ? limit 1");
+    references_ = connection.prepare(
+        "select path from Refs join ValidPaths on reference = id "
+        "where referrer = ?");
+    reference_ids_ = connection.prepare("select reference from Refs where referrer = ?");
+    row_by_id_ = connection.prepare("select path, hash from ValidPaths where id = ?");
+    id_by_path_ = connection.prepare("select id from ValidPaths where path = ?");
+    newer_rows_ = connection.prepare(NarHashIndex::newer_rows_sql);
+    connection_ = std::move(connection);
+  }
+
+  void disconnect() {
+    for (SqliteStatement* statement :
+         {&path_info_, &references_, &reference_ids_, &row_by_id_, &id_by_path_, &newer_rows_}) {
+      *statement = SqliteStatement();
+    }
+    connection_ = SqliteConnection();
+  }
+
+  bool has_table(std::string_view name) {
+    SqliteStatement table =
+        connection_.prepare("select 1 from sqlite_master where type = 'table' and name = ?");
+    table.bind(1, name);
+    return table.step();
+  }
+
+  nix::StorePath parse_path(std::string_view path) const {
+    if (auto parsed = access_->layout().store_dir.parse(path)) return *std::move(parsed);
+    throw FormatError(fmt::format("the store database {} names '{}', which is no path of {}",
+                                  access_->database_file().native(), path,
+                                  access_->layout().store_dir.path()));
+  }
+
+  nix::Sha256 parse_hash(std::string_view hash, std::string_view path) const {
+    if (const auto parsed = nix::Sha256::parse(hash)) return *parsed;
+    throw FormatError(
+        fmt::format("the store database {} has the NAR hash '{}' for {}, which is "
+                    "no SHA-256",
+                    access_->database_file().native(), hash, path));
+  }
+
+  std::shared_ptr<StoreAccess> access_;
+  const std::string path_prefix_;
+  std::string lower_bound_;  // bound to path_info_
+  std::shared_ptr<DatabaseOpening> opening_;
+  SqliteConnection connection_;  // before the statements: these go first
+  SqliteStatement path_info_;
+  SqliteStatement references_;
+  SqliteStatement reference_ids_;
+  SqliteStatement row_by_id_;
+  SqliteStatement id_by_path_;
+  SqliteStatement newer_rows_;
+};
+
+StoreDatabase::StoreDatabase(std::shared_ptr<StoreAccess> access)
+    : impl_(std::make_unique<Impl>(std::move(access))) {}
+StoreDatabase::~StoreDatabase() = default;
+StoreDatabase::StoreDatabase(StoreDatabase&&) noexcept = default;
+StoreDatabase& StoreDatabase::operator=(StoreDatabase&&) noexcept = default;
+
+std::optional<nix::PathInfo> StoreDatabase::query_path_info(std::string_view hash_part) {
+  if (!nix::is_hash_part(hash_part)) return std::nullopt;
+  return impl_->query([&](Impl& impl) { return impl.path_info(hash_part); });
+}
+
+std::optional<nix::StorePath> StoreDatabase::query_path_by_nar_hash(const nix::Sha256& nar_hash) {
+  // Taken first, so that rows that come meanwhile count as not yet seen.
+  const std::uint64_t generation = impl_->generation();
+  return impl_->query([&](Impl& impl) {
+    const auto ids = impl.nar_hash_candidates(nar_hash, generation);
+    auto path = impl.path_with_nar_hash(ids, nar_hash);
+    if (!path) impl.confirm_nar_hash_miss(generation);
+    return path;
+  });
+}
+
+std::vector<nix::StorePath> StoreDatabase::query_closure(const nix::StorePath& path) {
+  return impl_->query([&](Impl& impl) { return impl.closure(path); });
+}
+
+std::optional<Realisation> StoreDatabase::query_realisation(std::string_view id) {
+  return impl_->query([&](Impl& impl) { return impl.realisation(id); });
+}
+
+std::optional<BuildTrace> StoreDatabase::query_build_trace(const nix::StorePath& derivation,
+                                                           std::string_view output_name) {
+  return impl_->query([&](Impl& impl) { return impl.build_trace(derivation, output_name); });
+}
+
+std::uint64_t StoreDatabase::generation() {
+  return impl_->generation();
+}
+
+}  // namespace nixbuild::store

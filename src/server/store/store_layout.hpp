@@ -10,9 +10,9 @@
 namespace nixbuild::store {
 
 struct StoreLayout {
-  nix::StoreDir store_dir;                              // "/nix/store"
-  std::filesystem::path real_store_dir = "/nix/store";  // where its files are
-  std::filesystem::path nix_state_dir = "/nix/var/nix"; // db/db.sqlite, daemon-socket/socket
+  nix::StoreDir store_dir;                               // "/nix/store"
+  std::filesystem::path real_store_dir = "/nix/store";   // where its files are
+  std::filesystem::path nix_state_dir = "/nix/var/nix";  // db/db.sqlite, daemon-socket/socket
   std::filesystem::path nix_log_dir = "/nix/var/log/nix";
 
   std::filesystem::path real_path(const nix::StorePath& path) const {

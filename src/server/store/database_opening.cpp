@@ -1,0 +1,189 @@
+#include "server/store/database_opening.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <charconv>
+#include <cstddef>
+
+#include "common/base/files.hpp"
+#include "server/store/store_unavailable.hpp"
+
+// The database's files must be opened by SQLite alone: closing any descriptor of a file drops the
+// POSIX locks that this process has on it, those of SQLite too. stat(2) does no harm.
+
+namespace nixbuild::store {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// Nix has migrated its database from version 7 on by adding columns (sigs with 8, ca with 10).
+constexpr int oldest_schema = 7;
+constexpr int newest_schema = 10;
+
+// The header of the WAL index is 48 bytes, written twice; every commit, checkpoint and recovery
+// changes it: counter of changes, number of frames, checksum and salts of the last frame
+// (source: sqlite.org/walformat.html). A writer writes the second copy before the first, so a
+// commit that has returned is in the first.
+constexpr std::size_t wal_index_header_words = 48 / sizeof(std::uint64_t);
+
+// A file's time stamps advance with the kernel's tick, 10 ms at the slowest. A write later than
+// this after a stamp was taken changes the stamp.
+constexpr auto stamp_settles = 20ms;
+
+std::uint64_t mix(std::uint64_t seed, std::uint64_t word) noexcept {
+  std::uint64_t value = (seed ^ word) * 0x9e3779b97f4a7c15U;
+  return value ^ value >> 32;
+}
+
+int read_schema_version(const std::filesystem::path& file) {
+  const auto text = read_file(file, 64);
+  if (!text) {
+    throw StoreUnavailable(fmt::format(
+        "reading the version of the store's schema from {}: there is no such file; has Nix made "
+        "this store yet?",
+        file.native()));
+  }
+  int version = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), version);
+  const std::string_view rest(end, static_cast<std::size_t>(text->data() + text->size() - end));
+  if (error != std::errc() || rest.find_first_not_of(" \n") != std::string_view::npos) {
+    throw StoreUnavailable(
+        fmt::format("the version of the store's schema in {} is no number", file.native()));
+  }
+  return version;
+}
+
+}  // namespace
+
+DatabaseFiles::DatabaseFiles(const std::filesystem::path& nix_state_dir)
+    : database(nix_state_dir / "db" / "db.sqlite"),
+      wal(nix_state_dir / "db" / "db.sqlite-wal"),
+      wal_index(nix_state_dir / "db" / "db.sqlite-shm"),
+      lock_directory(nix_state_dir / "db" / "db.sqlite.lock"),
+      schema(nix_state_dir / "db" / "schema") {}
+
+std::shared_ptr<DatabaseOpening> DatabaseOpening::open(const DatabaseFiles& files,
+                                                       std::uint64_t epoch) {
+  return std::shared_ptr<DatabaseOpening>(new DatabaseOpening(files, epoch, false));
+}
+
+std::shared_ptr<DatabaseOpening> DatabaseOpening::open_immutable(const DatabaseFiles& files,
+                                                                 std::uint64_t epoch) {
+  return std::shared_ptr<DatabaseOpening>(new DatabaseOpening(files, epoch, true));
+}
+
+DatabaseOpening::DatabaseOpening(const DatabaseFiles& files, std::uint64_t epoch, bool immutable)
+    : files_(files), epoch_(epoch), mode_(immutable ? Mode::immutable : Mode::rollback) {
+  database_ = stamp_of(files_.database);
+  opened_ = std::chrono::steady_clock::now();
+  connection_ = SqliteConnection::open_read_only(files_.database, immutable);
+  check_schema();
+  if (!immutable) {
+    data_version_ = connection_.prepare("pragma data_version");
+    if (connection_.query_text("pragma journal_mode") == "wal") {
+      wal_index_ = connection_.wal_index_header();
+      mode_ = wal_index_ == nullptr ? Mode::private_wal : Mode::shared_wal;
+    }
+  }
+  index_file_ = stamp_of(files_.wal_index);
+}
+
+void DatabaseOpening::check_schema() {
+  schema_ = stamp_of(files_.schema);
+  SqliteStatement columns = connection_.prepare("select name from pragma_table_info('ValidPaths')");
+  int found = 0;
+  while (columns.step()) {
+    const std::string_view name = columns.text(0);
+    if (name == "id" || name == "path" || name == "hash" || name == "deriver" ||
+        name == "narSize") {
+      ++found;
+    }
+    has_signatures_ |= name == "sigs";
+    has_content_address_ |= name == "ca";
+  }
+  if (found != 5) {
+    throw StoreUnavailable(
+        fmt::format("the store database {} has no table ValidPaths as Nix makes it; has Nix made "
+                    "this store yet?",
+                    files_.database.native()));
+  }
+  const int version = read_schema_version(files_.schema);
+  if (version < oldest_schema || version > newest_schema) {
+    throw StoreUnavailable(fmt::format(
+        "the store database {} is of schema {}, and this program knows {} to {} only; {}",
+        files_.database.native(), version, oldest_schema, newest_schema,
+        version < oldest_schema ? "let a newer Nix migrate it" : "use a newer nixbuild"));
+  }
+}
+
+SqliteConnection DatabaseOpening::connect() const {
+  return SqliteConnection::open_read_only(files_.database, mode_ == Mode::immutable);
+}
+
+std::uint64_t DatabaseOpening::generation() {
+  if (mode_ == Mode::shared_wal) {
+    std::uint64_t value = epoch_;
+    for (std::size_t i = 0; i < wal_index_header_words; ++i) {
+      value = mix(value, __atomic_load_n(wal_index_ + i, __ATOMIC_RELAXED));
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return value;
+  }
+  // An immutable database never changes: another one takes its place.
+  if (mode_ == Mode::immutable) return mix(epoch_, 0);
+  const std::lock_guard lock(mutex_);
+  const StatementUse version(data_version_);
+  data_version_.step();
+  return mix(epoch_, static_cast<std::uint64_t>(data_version_.integer(0)));
+}
+
+bool DatabaseOpening::is_current() {
+  if (!stamp_of(files_.database).same_file(database_)) return false;
+  if (stamp_of(files_.schema) != schema_) return false;
+  if (mode_ == Mode::shared_wal) return stamp_of(files_.wal_index).same_file(index_file_);
+  if (mode_ == Mode::private_wal) {
+    const std::lock_guard lock(mutex_);
+    return connection_.wal_index_header() == nullptr;
+  }
+  return true;
+}
+
+bool DatabaseOpening::wal_is_empty() const {
+  return stamp_of(files_.wal).size == 0;
+}
+
+DatabaseOpening::Read DatabaseOpening::begin_read(ReadGuard& guard) {
+  switch (mode_) {
+    case Mode::shared_wal:
+    case Mode::private_wal:
+      return Read::sound;
+    case Mode::rollback:
+      if (stamp_of(files_.lock_directory).exists()) return Read::busy;
+      guard.database = stamp_of(files_.database);
+      return Read::sound;
+    case Mode::immutable:
+      if (std::chrono::steady_clock::now() - opened_ < stamp_settles) return Read::busy;
+      guard.database = database_;
+      return end_read(guard);
+  }
+  return Read::sound;
+}
+
+DatabaseOpening::Read DatabaseOpening::end_read(const ReadGuard& guard) {
+  switch (mode_) {
+    case Mode::shared_wal:
+    case Mode::private_wal:
+      return Read::sound;
+    case Mode::rollback:
+      if (stamp_of(files_.lock_directory).exists()) return Read::busy;
+      return stamp_of(files_.database) == guard.database ? Read::sound : Read::changed;
+    case Mode::immutable:
+      return wal_is_empty() && stamp_of(files_.database) == guard.database ? Read::sound
+                                                                           : Read::changed;
+  }
+  return Read::sound;
+}
+
+}  // namespace nixbuild::store

@@ -1,0 +1,54 @@
+// What the StoreDatabase objects of a process share: how the database is open, the daemon's help in
+// opening it, and the index of NAR hashes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "server/store/daemon_connection.hpp"
+#include "server/store/database_opening.hpp"
+#include "server/store/nar_hash_index.hpp"
+#include "server/store/store_layout.hpp"
+
+namespace nixbuild::store {
+
+// Thread-safe. Make one for a store, and from it one StoreDatabase for each thread.
+class StoreAccess {
+ public:
+  // Opens nothing yet.
+  explicit StoreAccess(StoreLayout layout);
+  StoreAccess(const StoreAccess&) = delete;
+  StoreAccess& operator=(const StoreAccess&) = delete;
+
+  const StoreLayout& layout() const noexcept { return layout_; }
+  const std::filesystem::path& database_file() const noexcept { return files_.database; }
+
+ private:
+  friend class StoreDatabase;
+
+  // Whether the opening of that epoch still is the one to use: it has not been discarded, and it
+  // is not time to look whether the files are still the same.
+  bool still_valid(std::uint64_t epoch) const noexcept;
+  // The opening to use. Throws StoreUnavailable.
+  std::shared_ptr<DatabaseOpening> opening();
+  // Something is wrong with this opening: the next call of opening() makes another.
+  void discard(const DatabaseOpening& opening) noexcept;
+
+  std::shared_ptr<DatabaseOpening> open();
+  std::shared_ptr<DatabaseOpening> open_with_help(const SqliteFailure& failure);
+
+  const StoreLayout layout_;
+  const DatabaseFiles files_;
+  NarHashIndex nar_hash_index_;
+
+  std::atomic<std::uint64_t> epoch_{0};      // of current_, 0 when there is none
+  std::atomic<std::int64_t> next_check_{0};  // coarse clock, nanoseconds
+  std::mutex mutex_;                         // for what follows
+  std::shared_ptr<DatabaseOpening> current_;
+  std::uint64_t last_epoch_ = 0;
+  DaemonConnection daemon_;
+};
+
+}  // namespace nixbuild::store

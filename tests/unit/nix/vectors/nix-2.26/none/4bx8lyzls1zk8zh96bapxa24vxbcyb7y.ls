@@ -1,0 +1,1 @@
+{"root":{"narOffset":96,"size":209,"type":"regular"},"version":1}

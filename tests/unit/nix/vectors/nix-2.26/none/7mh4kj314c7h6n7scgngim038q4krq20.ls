@@ -1,0 +1,1 @@
+{"root":{"entries":{"x":{"narOffset":232,"size":1,"type":"regular"}},"type":"directory"},"version":1}

@@ -1,0 +1,1 @@
+{"version":1,"root":{"type":"regular","size":209,"narOffset":96}}
