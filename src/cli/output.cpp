@@ -1,0 +1,67 @@
+#include "cli/output.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "common/base/error.hpp"
+#include "common/base/terminal.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+// 0, or the error's number.
+int write_all(int fd, std::string_view text) noexcept {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {  // someone who shares it has made it non-blocking
+      struct pollfd waiting = {fd, POLLOUT, 0};
+      (void)::poll(&waiting, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+struct Mark {
+  std::string_view text;
+  std::string_view colour;
+};
+constexpr std::array marks = {Mark{"✓", "\x1b[32m"}, Mark{"✗", "\x1b[31m"}, Mark{"!", "\x1b[33m"}};
+
+}  // namespace
+
+void print(std::string_view text) {
+  if (const int error = write_all(STDOUT_FILENO, text)) {
+    throw SystemError(error, "cannot write to standard output");
+  }
+}
+
+void print_line(std::string_view line) {
+  print(std::string(line) + '\n');
+}
+
+void say_raw(std::string_view text) {
+  (void)write_all(STDERR_FILENO, text);
+}
+
+void say(std::string_view line) {
+  say_raw((terminal::has_colour(STDERR_FILENO) ? with_coloured_mark(line) : std::string(line)) +
+          '\n');
+}
+
+std::string with_coloured_mark(std::string_view line) {
+  for (const Mark& mark : marks) {
+    if (!line.starts_with(mark.text)) continue;
+    return std::string(mark.colour) + std::string(mark.text) + "\x1b[0m" +
+           std::string(line.substr(mark.text.size()));
+  }
+  return std::string(line);
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,23 @@
+// Writing to standard output and standard error, past stdio: what is written is on its way when the
+// call returns, and a full disk is an error.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace nixbuild::cli {
+
+// Data, on standard output. Throws SystemError when not all of it can be written.
+void print(std::string_view text);
+// The same and a line end.
+void print_line(std::string_view line);
+
+// For people, on standard error. A failure is ignored: there is nowhere to tell of it.
+void say_raw(std::string_view text);
+// A line; its mark (✓, ✗, !), where it begins with one, is coloured where that is wanted.
+void say(std::string_view line);
+
+// The line with its mark in colour.
+std::string with_coloured_mark(std::string_view line);
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,31 @@
+// What is known of the terminal that is written to, and text made fit for it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace nixbuild::terminal {
+
+bool is_terminal(int fd) noexcept;
+// Whether what stands on it can be erased and drawn anew.
+bool can_redraw(int fd) noexcept;
+// The same, and NO_COLOR is not set (https://no-color.org: an empty value counts as not set).
+bool has_colour(int fd) noexcept;
+
+struct Size {
+  unsigned columns = 80;
+  unsigned lines = 24;
+};
+Size size(int fd) noexcept;  // the default where it cannot be found out
+
+// `text` without control characters, escape sequences among them: for what others wrote, such as a
+// server's message, so that it cannot command the terminal. Tabs stay, line ends become spaces.
+std::string printable(std::string_view text);
+
+// How many columns valid UTF-8 takes.
+std::size_t columns(std::string_view text) noexcept;
+// `text` cut to at most `most` columns, with "…" where something is left out.
+std::string fit(std::string_view text, std::size_t most);
+
+}  // namespace nixbuild::terminal

@@ -1,0 +1,46 @@
+#include "common/base/terminal.hpp"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <string>
+
+using namespace nixbuild;
+
+TEST_CASE("text of others cannot command the terminal") {
+  CHECK(terminal::printable("plain, tab\tand hällo ✓") == "plain, tab\tand hällo ✓");
+  CHECK(terminal::printable("a\x1b[31mred\x1b[0m\nb\r\x07\x7f") == "ared b");
+  CHECK(terminal::printable("\x1b]0;title\x07x") == "]0;titlex");
+  CHECK(terminal::printable("a\xc2\x9b"
+                            "31mb\xc2\xa0") == "a31mb\xc2\xa0");
+  CHECK(terminal::printable("cut\x1b[31") == "cut");
+  CHECK(terminal::printable("\x1b") == "");
+}
+
+TEST_CASE("columns are counted, not bytes") {
+  CHECK(terminal::columns("") == 0);
+  CHECK(terminal::columns("abc") == 3);
+  CHECK(terminal::columns("hällo ✓") == 7);
+  CHECK(terminal::columns("日本") == 4);
+  CHECK(terminal::columns("e\xcc\x81") == 1);
+  CHECK(terminal::columns("\xf0\x9f") == 2);  // cut off: no read behind the end
+}
+
+TEST_CASE("text is cut between characters") {
+  CHECK(terminal::fit("hello", 5) == "hello");
+  CHECK(terminal::fit("hello", 4) == "hel…");
+  CHECK(terminal::fit("hällo", 3) == "hä…");
+  CHECK(terminal::fit("日本語", 4) == "日…");
+  CHECK(terminal::fit("ab", 1) == "…");
+  CHECK(terminal::fit("ab", 0) == "");
+}
+
+TEST_CASE("a pipe is no terminal") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  CHECK_FALSE(terminal::is_terminal(ends[1]));
+  CHECK_FALSE(terminal::has_colour(ends[1]));
+  CHECK(terminal::size(ends[1]).columns == 80);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}

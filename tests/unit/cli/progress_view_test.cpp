@@ -1,0 +1,128 @@
+#include "cli/progress_view.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "cli/output.hpp"
+#include "common/base/terminal.hpp"
+#include "common/base/time.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::cli;
+using namespace std::chrono_literals;
+
+namespace {
+
+const protocol::Time start = *parse_time("2025-01-15T14:30:00Z");
+
+protocol::BuildStatus building() {
+  protocol::BuildStatus status;
+  status.is_running = true;
+  status.last_start = start;
+  status.repository = "nix-terminal";
+  status.build_id = 12;
+  status.phase = "build";
+  status.progress.to_build = 40;
+  status.progress.built = 10;
+  status.progress.to_copy = 8;
+  status.progress.copied = 2;
+  status.progress.bytes_to_copy = 120'000'000;
+  status.progress.bytes_copied = 3'400'000;
+  status.progress.running = {{"/nix/store/a.drv", "hello-2.12", "buildPhase", start + 60s},
+                             {"/nix/store/b.drv", "linux-6.1", "", start + 118s}};
+  return status;
+}
+
+using Lines = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("the lines of a build that goes on") {
+  CHECK(progress_lines(building(), start + 133s, {}) ==
+        Lines{
+            "nix-terminal #12  build  2m 13s",
+            "██████░░░░░░░░░░░░░░░░░░ 10/40 built  2/8 copied (3.4 MB of 120 MB)",
+            "  hello-2.12  buildPhase  1m 13s",
+            "  linux-6.1  15s",
+        });
+}
+
+TEST_CASE("other phases") {
+  protocol::BuildStatus status = building();
+  status.progress = {};
+  status.phase = "queued";
+  CHECK(progress_lines(status, start + 5s, {}) == Lines{"nix-terminal #12  queued"});
+  CHECK(progress_line(status) == "nix-terminal #12: queued");
+  status.phase = "evaluate";
+  status.progress.targets = 4;
+  status.progress.evaluated = 2;
+  CHECK(progress_lines(status, start + 5s, {}) ==
+        Lines{"nix-terminal #12  evaluate  5s", "████████████░░░░░░░░░░░░ 2/4 evaluated"});
+  CHECK(progress_line(status) == "nix-terminal #12: evaluate: 2 of 4 evaluated");
+}
+
+TEST_CASE("a plain line") {
+  protocol::BuildStatus status = building();
+  status.progress.failed = 1;
+  CHECK(progress_line(status) ==
+        "nix-terminal #12: build: 10 of 40 built, 2 of 8 copied (3.4 MB of 120 MB), 1 failed");
+}
+
+TEST_CASE("no line is wider than the terminal, none but the ones that run is left out") {
+  protocol::BuildStatus status = building();
+  status.repository = std::string(63, 'r');
+  status.progress.running.assign(20, {"/nix/store/a.drv", std::string(90, 'n'), "p", start});
+  for (const std::size_t columns : {1U, 5U, 10U, 24U, 40U, 79U, 200U}) {
+    for (const bool colour : {false, true}) {
+      ViewStyle style{columns, 4, colour};
+      const Lines lines = progress_lines(status, start + 10s, style);
+      CHECK(lines.size() == 6);
+      for (const std::string& line : lines) {
+        CAPTURE(line);
+        if (columns >= 10) CHECK(terminal::columns(terminal::printable(line)) <= columns);
+      }
+      if (columns >= 40) CHECK(lines.back() == "  and 17 more");
+    }
+  }
+}
+
+TEST_CASE("colour only where it is asked for") {
+  for (const std::string& line : progress_lines(building(), start, {80, 8, false})) {
+    CHECK(line.find('\x1b') == std::string::npos);
+  }
+  CHECK(progress_lines(building(), start, {80, 8, true}).front().find("\x1b[1m") == 0);
+  CHECK(with_coloured_mark("✓ done") == "\x1b[32m✓\x1b[0m done");
+  CHECK(with_coloured_mark("done") == "done");
+}
+
+TEST_CASE("counts beyond the whole, clocks that differ, text that commands") {
+  protocol::BuildStatus status = building();
+  status.progress.built = 100;
+  status.progress.running.front().name = "a\x1b[2Jb";
+  const Lines lines = progress_lines(status, start - 1h, {});
+  CHECK(lines[0] == "nix-terminal #12  build  0s");
+  CHECK(lines[1].starts_with("████████████████████████ 100/40 built"));
+  CHECK(lines[2] == "  ab  buildPhase  0s");
+}
+
+TEST_CASE("how a build ended") {
+  protocol::BuildStatus status = building();
+  status.last_finish = start + 133s;
+  status.last_status = "success";
+  CHECK(result_line(status) == "✓ Build #12 succeeded in 2m 13s");
+  status.last_status = "failed";
+  status.error = "2 targets failed";
+  CHECK(result_line(status) == "✗ Build #12 failed: 2 targets failed");
+}
+
+TEST_CASE("ages") {
+  CHECK(format_age(-5s) == "0s");
+  CHECK(format_age(59s) == "59s");
+  CHECK(format_age(60s) == "1m 00s");
+  CHECK(format_age(3599s) == "59m 59s");
+  CHECK(format_age(7325s) == "2h 02m");
+  CHECK(format_age(100h) == "100h 00m");
+}
