@@ -129,3 +129,23 @@ compile() {
   fi
   say "built $build_root/$name in $((SECONDS - started)) s"
 }
+
+# Options that every build has; the commands in tools/ share $build_root/release. Warnings are errors
+# in CI only: elsewhere a newer compiler's new warning should not keep anyone from building.
+common_options=(-Dserver=enabled -Dtests=enabled)
+if [[ ${CI:-} == true ]]; then common_options+=(--werror); fi
+
+# Makes sure of build/release/src/cli/nixbuild, and of the packages for it and of the further groups
+# given. Sets `program` to its path. NIXBUILD_BINARY names one that is built already.
+build_program() {
+  need_packages build "$@"
+  if [[ -n ${NIXBUILD_BINARY:-} ]]; then
+    program=$(realpath -e "$NIXBUILD_BINARY") || die "NIXBUILD_BINARY: no such program"
+    return 0
+  fi
+  # shellcheck disable=SC2034 # for the caller
+  program=$build_root/release/src/cli/nixbuild
+  heading "build"
+  configure release default "${common_options[@]}" || die "the build could not be set up"
+  compile release src/cli/nixbuild || die "the build failed"
+}

@@ -43,12 +43,50 @@ Kind kind_of_entry(const dirent& entry) {
   }
 }
 
+// Keeps the directories on the way down in a vector, not on the call stack: a deep tree must not
+// overflow the small stack of some thread.
 class Walker {
  public:
   Walker(std::string root, TreeVisitor& visitor) : path_(std::move(root)), visitor_(visitor) {}
 
-  // The object at path_, which is `path_.substr(name_at)` in the directory `dir_fd`.
-  void node(int dir_fd, std::size_t name_at, Kind kind) {
+  void walk() {
+    visit(AT_FDCWD, 0, Kind::unknown);
+    while (!levels_.empty()) {
+      Level& level = levels_.back();
+      if (level.next == entries_.size()) {
+        close_directory();
+        continue;
+      }
+      const Entry entry = entries_[level.next++];
+      const std::size_t depth = levels_.size();
+      path_ += '/';
+      path_ += name_of(entry);
+      visitor_.begin_entry(name_of(entry));
+      visit(level.fd.get(), level.path_size + 1, entry.kind);
+      if (levels_.size() == depth) close_entry();
+    }
+  }
+
+ private:
+  struct Entry {
+    std::size_t name_at;  // in names_
+    std::size_t name_size;
+    Kind kind;
+  };
+
+  // A directory whose entries are being visited. Those of all levels lie behind each other in
+  // entries_ and names_: no allocation for each of them.
+  struct Level {
+    UniqueFd fd;
+    std::size_t first_entry;
+    std::size_t first_name;
+    std::size_t next;  // in entries_
+    std::size_t path_size;
+  };
+
+  // Visits the object at path_, which is `path_.substr(name_at)` in the directory `dir_fd`. Of a
+  // directory only the beginning: it becomes a level.
+  void visit(int dir_fd, std::size_t name_at, Kind kind) {
     const char* const name = path_.c_str() + name_at;
     if (kind == Kind::unknown) {
       struct stat status {};
@@ -63,20 +101,13 @@ class Walker {
         symlink(dir_fd, name);
         return;
       case Kind::directory:
-        directory(dir_fd, name);
+        open_directory(dir_fd, name);
         return;
       default:
         throw Error(fmt::format(
             "'{}' is neither a file, a directory nor a symlink: a NAR cannot hold it", path_));
     }
   }
-
- private:
-  struct Entry {
-    std::size_t name_at;  // in names_
-    std::size_t name_size;
-    Kind kind;
-  };
 
   [[noreturn]] void fail(std::string_view what) const {
     const int error_number = errno;
@@ -93,39 +124,32 @@ class Walker {
     visitor_.symlink(std::string_view(target.data(), static_cast<std::size_t>(size)));
   }
 
-  void directory(int dir_fd, const char* name) {
-    if (depth_ == nar_depth_limit)
+  void open_directory(int dir_fd, const char* name) {
+    if (levels_.size() == nar_depth_limit)
       throw Error(fmt::format("'{}' lies more than {} directories deep: a NAR cannot hold it",
                               path_, nar_depth_limit));
-    const UniqueFd fd(::openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    UniqueFd fd(::openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) fail("cannot open the directory");
-    ++depth_;
-
-    // Entries and their names lie in two stacks that all directories on the way share: no
-    // allocation for each of them.
-    const std::size_t first = entries_.size();
+    const std::size_t first_entry = entries_.size();
     const std::size_t first_name = names_.size();
     read_entries(fd.get());
-    std::sort(entries_.begin() + static_cast<std::ptrdiff_t>(first), entries_.end(),
+    std::sort(entries_.begin() + static_cast<std::ptrdiff_t>(first_entry), entries_.end(),
               [this](const Entry& a, const Entry& b) { return name_of(a) < name_of(b); });
-
     visitor_.begin_directory();
-    const std::size_t end = entries_.size();
-    const std::size_t path_size = path_.size();
-    for (std::size_t i = first; i < end; ++i) {
-      const Entry entry = entries_[i];
-      path_ += '/';
-      path_ += name_of(entry);
-      visitor_.begin_entry(name_of(entry));
-      node(fd.get(), path_size + 1, entry.kind);
-      visitor_.end_entry();
-      path_.resize(path_size);
-    }
-    visitor_.end_directory();
+    levels_.push_back({std::move(fd), first_entry, first_name, first_entry, path_.size()});
+  }
 
-    entries_.resize(first);
-    names_.resize(first_name);
-    --depth_;
+  void close_directory() {
+    visitor_.end_directory();
+    entries_.resize(levels_.back().first_entry);
+    names_.resize(levels_.back().first_name);
+    levels_.pop_back();
+    if (!levels_.empty()) close_entry();
+  }
+
+  void close_entry() {
+    visitor_.end_entry();
+    path_.resize(levels_.back().path_size);
   }
 
   void read_entries(int fd) {
@@ -155,7 +179,7 @@ class Walker {
 
   std::string path_;
   TreeVisitor& visitor_;
-  std::size_t depth_ = 0;
+  std::vector<Level> levels_;
   std::vector<Entry> entries_;
   std::string names_;
 };
@@ -167,7 +191,7 @@ void walk_tree(const std::filesystem::path& root, TreeVisitor& visitor) {
   // With a slash behind it a symlink would be followed.
   while (path.size() > 1 && path.ends_with('/'))
     path.pop_back();
-  Walker(std::move(path), visitor).node(AT_FDCWD, 0, Kind::unknown);
+  Walker(std::move(path), visitor).walk();
 }
 
 }  // namespace nixbuild::nix

@@ -125,7 +125,7 @@ TEST_CASE("what is dumped comes in pieces of bounded size") {
   const TemporaryDirectory directory;
   write(directory.path / "large", std::string(3'000'001, 'x'));
   fs::create_directory(directory.path / "small");
-  for (int i = 0; i < 3000; ++i)
+  for (std::size_t i = 0; i < 3000; ++i)
     write(directory.path / "small" / std::to_string(i), std::string(i % 100, 'y'));
   fs::path deep = directory.path / "deep";
   for (int i = 0; i < 10; ++i)
