@@ -1,8 +1,8 @@
 // Where a server listens, as --listen and the configuration say it:
 //
 //   127.0.0.1:5000  [::1]:5000   an address and a port; port 0 picks a free one
-//   tailscale:5000               Tailscale's addresses on Tailscale's interface, as they come and go
-//   unix:/run/x.sock             a unix socket
+//   tailscale:5000               Tailscale's addresses on Tailscale's interface, as they come and
+//   go unix:/run/x.sock             a unix socket
 #pragma once
 
 #include <array>
@@ -42,5 +42,9 @@ ListenAddress parse_listen_address(std::string_view text, std::string_view tails
 
 // The form that parse_listen_address reads; for InterfaceAddress "INTERFACE:PORT".
 std::string to_string(const ListenAddress& address);
+
+// Whether a literal address lies in a range such as "100.64.0.0/10". Throws UsageError when `cidr`
+// is no range.
+bool address_in_range(std::string_view address, std::string_view cidr);
 
 }  // namespace nixbuild::net
