@@ -39,7 +39,9 @@ struct Request {
   std::string_view body;   // at most the limit that the route set, empty without one
   std::string_view peer;   // "127.0.0.1:40312", or "unix"
   const RequestHeaders* headers = nullptr;
-  std::optional<RangeRequest> range;  // parsed; a Range that does not parse is answered 416
+  // What a GET's Range asks for. One that does not parse, or asks for several ranges, is not here:
+  // the server answers it 416 where the response has accept_ranges, and ignores it elsewhere.
+  std::optional<RangeRequest> range;
 
   std::string_view header(std::string_view name) const {
     return headers != nullptr ? headers->get(name) : std::string_view{};

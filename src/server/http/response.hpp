@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/base/error.hpp"
 #include "common/base/unique_fd.hpp"
 
 namespace nixbuild::http {
@@ -29,6 +30,12 @@ struct FileBody {
   std::uint64_t size = 0;  // bytes
 };
 
+// Thrown into a producer whose client has gone, or has taken nothing for Limits::write_timeout.
+class ClientGone : public Error {
+ public:
+  using Error::Error;
+};
+
 // Where a StreamBody's producer puts its bytes. Each call returns once the bytes are the kernel's,
 // so a slow client holds back its producer, and throws when the connection is gone or stalled.
 class BodyWriter {
@@ -41,7 +48,8 @@ class BodyWriter {
 };
 
 // A body made while it is sent. When the producer throws, or its bytes are not as many as
-// announced, the connection is cut: a client never takes a part for the whole.
+// announced, the connection is cut: a client never takes a part for the whole. (A producer that
+// throws before any byte of the response has left is answered 500.)
 struct StreamBody {
   // Content-Length where it is known, chunked framing where not (HTTP/1.0: until close).
   std::optional<std::uint64_t> size;
@@ -57,9 +65,10 @@ struct Response {
   unsigned status = 200;
   std::string_view content_type = "text/plain; charset=utf-8";  // a literal
   Body body;
-  std::string etag;  // with its quotes; If-None-Match is then answered 304
+  std::string etag;                // with its quotes; If-None-Match is then answered 304
   std::string_view cache_control;  // a literal, empty: none
-  // Whether `Accept-Ranges: bytes` is sent and a Range answered 206 (or 416), never 200. A body of
+  // Whether `Accept-Ranges: bytes` is sent and a Range answered 206 (or 416), never 200, but for an
+  // If-Range that names another etag. A Range that does not parse is 416 here, too. A body of
   // unknown size cannot be cut, so its handler must wait for the size when Request::range is set.
   bool accept_ranges = false;
   // A range that begins exactly at the end is answered by an empty 206, not 416: Nix asks so when a
@@ -75,8 +84,9 @@ Response json_response(unsigned status, std::string json);
 // that comes later.
 class Reply {
  public:
-  Reply(Response response) : value_(std::move(response)) {}                     // NOLINT(google-explicit-constructor)
-  Reply(asio::awaitable<Response> response) : value_(std::move(response)) {}    // NOLINT(google-explicit-constructor)
+  Reply(Response response) : value_(std::move(response)) {}  // NOLINT(google-explicit-constructor)
+  Reply(asio::awaitable<Response> response)
+      : value_(std::move(response)) {}  // NOLINT(google-explicit-constructor)
 
   std::variant<Response, asio::awaitable<Response>>& value() noexcept { return value_; }
 

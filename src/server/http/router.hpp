@@ -1,16 +1,16 @@
 // Which handler answers which path.
 //
 // A pattern is literal but for placeholders in braces: "/{hash}.narinfo", "/builds/{id}/log". A
-// placeholder matches one or more characters other than '/'; "{rest...}", at a pattern's end,
-// matches slashes too. Routes are tried in the order in which they were added.
+// placeholder matches one or more characters other than '/', as few as will do; "{rest...}", at a
+// pattern's end, matches slashes too. Routes are tried in the order in which they were added.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
@@ -30,9 +30,14 @@ class Router {
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
 
+  // Placeholders a pattern may have.
+  static constexpr std::size_t max_parameters = 4;
+
   // Throws std::logic_error when the pattern is not well formed.
   void add(Method method, std::string pattern, Handler handler, RouteOptions options = {});
-  void get(std::string pattern, Handler handler) { add(Method::get, std::move(pattern), std::move(handler)); }
+  void get(std::string pattern, Handler handler) {
+    add(Method::get, std::move(pattern), std::move(handler));
+  }
 
   // Makes the body of every error that the server itself answers (400, 404, 405, …); without it,
   // the reason as plain text.
@@ -42,9 +47,15 @@ class Router {
   struct Match {
     const Handler* handler = nullptr;  // null: see `allow`
     std::size_t body_limit = 0;
-    std::size_t route = 0;       // the index of the route's pattern, for metrics
-    std::string_view allow;      // the methods that this path knows; empty: no such path
-    std::vector<std::string_view> parameters;
+    std::size_t route = 0;  // the index of the route's pattern, for metrics; route_count() for none
+    std::string_view allow;  // the methods that this path knows; empty: no such path
+    // Views of the path. An array, so that matching allocates nothing.
+    std::array<std::string_view, max_parameters> parameter_values;
+    std::size_t parameter_count = 0;
+
+    PathParameters parameters() const noexcept {
+      return {parameter_values.data(), parameter_count};
+    }
   };
   Match match(Method method, std::string_view path) const;
   const std::string& pattern(std::size_t route) const;

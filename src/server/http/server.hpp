@@ -5,6 +5,7 @@
 // handlers of different connections do.
 #pragma once
 
+#include <array>
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstddef>
@@ -25,10 +26,11 @@ struct Limits {
   // All connections of the process. At the limit nothing is accepted until one ends: clients wait
   // in the kernel's queue and none is refused.
   std::size_t connections = 8192;
-  std::chrono::seconds header_timeout{10};  // from a request's first byte to the end of its headers
-  std::chrono::seconds idle_timeout{75};    // between requests
-  std::chrono::seconds write_timeout{60};   // without one byte taken by the client
-  std::chrono::seconds shutdown_timeout{30};  // what is in flight may finish for so long
+  std::chrono::milliseconds header_timeout{
+      10'000};  // from a request's first byte to the end of its headers
+  std::chrono::milliseconds idle_timeout{75'000};      // between requests
+  std::chrono::milliseconds write_timeout{60'000};     // without one byte taken by the client
+  std::chrono::milliseconds shutdown_timeout{30'000};  // what is in flight may finish for so long
 };
 
 struct ServerOptions {
@@ -37,11 +39,15 @@ struct ServerOptions {
   bool access_log = false;  // a line a request, at level info
 };
 
-// One more listener on top of the inherited ones. The listener's requests go to `router`.
+// One more listener on top of the inherited ones. Its requests go to `router`, or to the server's
+// where that is null. When an inherited socket has the address already, it is used instead.
 struct Listener {
   net::ListenAddress address;
   std::shared_ptr<const Router> router;
   unsigned unix_mode = 0660;  // of a unix socket
+  // Whether listen() throws when this machine does not have the address, as [::1] where IPv6 is
+  // off; else that is a warning.
+  bool required = true;
 };
 
 // Counted since the start; what /metrics shows.
@@ -54,6 +60,7 @@ struct ServerStatistics {
   // Indexed by route, as Router::pattern does, then by status / 100 (0 to 5). Only of the router
   // given to the constructor.
   std::vector<std::array<std::uint64_t, 6>> responses;
+  std::array<std::uint64_t, 6> unmatched{};  // of requests that no route took
 };
 
 class Server {
@@ -77,7 +84,8 @@ class Server {
   // Called on SIGHUP, on one of the serving threads. An exception is logged; the server goes on.
   void on_reload(std::function<void()> reload);
 
-  // Where periodic work of the program can run: one of the serving threads' executors.
+  // Where periodic work of the program can run: one of the serving threads' executors. Threads that
+  // post to it, or complete what a handler awaits, must have ended before the Server is destroyed.
   boost::asio::any_io_executor executor();
 
   ServerStatistics statistics() const;

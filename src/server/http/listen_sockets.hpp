@@ -1,0 +1,48 @@
+// Sockets to accept from: opened by us, or inherited from the service manager.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "common/base/unique_fd.hpp"
+#include "common/net/listen_address.hpp"
+
+namespace nixbuild::http {
+
+// `count` sockets that share one address, for as many threads. An address that another socket
+// listens on is refused, also when that one would share it. With `early`, the address need not be
+// there yet. Throws SystemError naming the address, UsageError for one that is none.
+std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count, bool early);
+
+// A listening unix socket's place in the file system, which is removed with the object.
+class UnixSocketFile {
+ public:
+  explicit UnixSocketFile(std::string path);
+  UnixSocketFile(UnixSocketFile&& other) noexcept;
+  UnixSocketFile& operator=(UnixSocketFile&&) = delete;
+  ~UnixSocketFile();
+
+ private:
+  std::string path_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+// A socket file on which nobody answers is replaced. Throws Error naming the path.
+UniqueFd listen_unix(const net::UnixAddress& address, mode_t mode);
+
+// A socket passed by systemd (sd_listen_fds(3)).
+struct InheritedSocket {
+  UniqueFd fd;
+  net::ListenAddress address;
+};
+
+// Takes over what was passed to this process; once, then there are none.
+std::vector<InheritedSocket> inherited_sockets();
+
+// "http://127.0.0.1:5000" or "unix:/run/x.sock".
+std::string url_of(int socket);
+
+}  // namespace nixbuild::http

@@ -1,0 +1,35 @@
+// Socket addresses as people write them, and back.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+
+#include "common/net/listen_address.hpp"
+
+namespace nixbuild::http {
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+// Throws UsageError when the host is no literal address.
+SocketAddress to_socket_address(const net::TcpAddress& address);
+
+// The local address that a socket is bound to. Throws SystemError.
+SocketAddress bound_address(int socket);
+
+std::uint16_t port_of(const SocketAddress& address);
+
+// "127.0.0.1" or "fe80::1%eth0"; empty for other families.
+std::string host_of(const sockaddr_storage& address);
+
+// "127.0.0.1:40312", "[::1]:40312" or "unix": whom a connection came from.
+std::string peer_name(const sockaddr_storage& address);
+
+}  // namespace nixbuild::http

@@ -1,0 +1,82 @@
+#include "server/http/target.hpp"
+
+#include <optional>
+
+#include "server/http/ascii.hpp"
+
+namespace nixbuild::http {
+namespace {
+
+std::optional<unsigned> hex_digit(char c) {
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+  const char lower = to_lower(c);
+  if (lower >= 'a' && lower <= 'f') return static_cast<unsigned>(lower - 'a') + 10;
+  return std::nullopt;
+}
+
+// A "." or ".." between slashes, in the decoded path: encoding the dots or the slashes hides none.
+bool has_dot_segment(std::string_view path) {
+  std::size_t position = path.find("/.");
+  while (position != std::string_view::npos) {
+    std::string_view rest = path.substr(position + 2);
+    if (rest.starts_with('.')) rest.remove_prefix(1);
+    if (rest.empty() || rest.front() == '/') return true;
+    position = path.find("/.", position + 1);
+  }
+  return false;
+}
+
+}  // namespace
+
+bool percent_decode(std::string_view text, bool plus_is_space, std::string& out) {
+  out.clear();
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '+' && plus_is_space) {
+      out += ' ';
+    } else if (c != '%') {
+      out += c;
+    } else {
+      if (text.size() - i < 3) return false;
+      const auto high = hex_digit(text[i + 1]);
+      const auto low = hex_digit(text[i + 2]);
+      if (!high || !low) return false;
+      out += static_cast<char>(*high * 16 + *low);
+      i += 2;
+    }
+  }
+  return true;
+}
+
+bool parse_target(std::string_view text, std::string& storage, Target& target) {
+  target = {};
+  if (!text.starts_with('/')) {
+    const std::size_t scheme = istarts_with(text, "http://")    ? 7
+                               : istarts_with(text, "https://") ? 8
+                                                                : 0;
+    if (scheme == 0) return false;
+    text.remove_prefix(scheme);
+    const std::size_t end = text.find_first_of("/?#");
+    target.authority = text.substr(0, end);
+    if (target.authority.empty()) return false;
+    text = end == std::string_view::npos ? std::string_view{} : text.substr(end);
+    if (!text.starts_with('/')) {
+      if (text.starts_with('#')) return false;
+      target.path = "/";
+      if (!text.empty()) target.query = text.substr(1);
+      return target.query.find('#') == std::string_view::npos;
+    }
+  }
+  if (text.find('#') != std::string_view::npos) return false;
+  const std::size_t question = text.find('?');
+  target.path = text.substr(0, question);
+  if (question != std::string_view::npos) target.query = text.substr(question + 1);
+  if (target.path.find('%') != std::string_view::npos) {
+    if (!percent_decode(target.path, false, storage)) return false;
+    target.path = storage;
+  }
+  return target.path.find('\0') == std::string_view::npos && !has_dot_segment(target.path);
+}
+
+}  // namespace nixbuild::http

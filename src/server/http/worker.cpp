@@ -1,0 +1,314 @@
+#include "server/http/worker.hpp"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "server/http/connection.hpp"
+#include "server/http/response_head.hpp"
+#include "server/http/socket_address.hpp"
+
+namespace nixbuild::http {
+namespace {
+
+constexpr int events_a_round = 256;
+// Rounds of events before timers, coroutines and posted work get their turn.
+constexpr int rounds_a_turn = 8;
+constexpr int accepts_a_turn = 64;
+// Read buffers kept for the next requests.
+constexpr std::size_t spare_buffers = 64;
+// Behind a request's head there is always so much room for its body.
+constexpr std::size_t body_room = 4096;
+
+std::chrono::milliseconds sweep_interval(const Limits& limits) {
+  using std::chrono::milliseconds;
+  const milliseconds shortest =
+      std::min({limits.header_timeout, limits.idle_timeout, limits.write_timeout});
+  return std::clamp(shortest / 4, milliseconds(5), milliseconds(1000));
+}
+
+UniqueFd make_epoll() {
+  UniqueFd fd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!fd) throw SystemError(errno, "creating an epoll set");
+  return fd;
+}
+
+bool out_of_resources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace
+
+bool ConnectionGate::enter() noexcept {
+  if (open_.fetch_add(1) < limit_) return true;
+  open_.fetch_sub(1);
+  waiting_.store(true);
+  // A place may have become free between the two lines above, before its leaver could see that
+  // somebody waits.
+  if (open_.load() < limit_ && waiting_.exchange(false)) {
+    if (open_.fetch_add(1) < limit_) return true;
+    open_.fetch_sub(1);
+    waiting_.store(true);
+  }
+  return false;
+}
+
+void ConnectionGate::leave() {
+  open_.fetch_sub(1);
+  if (waiting_.load() && waiting_.exchange(false) && on_place) on_place();
+}
+
+class Worker::Acceptor final : public EpollTarget {
+ public:
+  Acceptor(Worker& owner, ListenSocket listen_socket)
+      : worker(owner), socket(std::move(listen_socket)) {}
+  void on_event(std::uint32_t) override { worker.accept_from(*this); }
+
+  Worker& worker;
+  const ListenSocket socket;
+};
+
+Worker::Worker(ServerShared& shared)
+    : shared_(shared),
+      counters_(shared.counted_router != nullptr ? shared.counted_router->route_count() + 1 : 1),
+      buffer_size_(shared.options.limits.header_size + body_room),
+      sweep_interval_(sweep_interval(shared.options.limits)),
+      context_(1),
+      executor_(context_.get_executor()),
+      epoll_(context_, make_epoll().release()),
+      sweep_timer_(context_) {}
+
+Worker::~Worker() = default;
+
+void Worker::run() {
+  schedule_pump();
+  const auto work = boost::asio::make_work_guard(context_);
+  for (;;) {
+    try {
+      context_.run();
+      return;
+    } catch (const std::exception& error) {
+      log::error("serving thread: {}", error.what());
+    }
+  }
+}
+
+void Worker::schedule_pump() {
+  epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                    [this](const boost::system::error_code& error) {
+                      if (!error) pump();
+                    });
+}
+
+void Worker::pump() {
+  for (int round = 0; round < rounds_a_turn; ++round) {
+    if (!deliver() && again_.empty()) return schedule_pump();
+  }
+  boost::asio::post(context_, [this] { pump(); });
+}
+
+// Delivers what is ready now; false when nothing was.
+bool Worker::deliver() {
+  std::array<epoll_event, events_a_round> events;
+  const int count = ::epoll_wait(epoll_.native_handle(), events.data(), events_a_round, 0);
+  delivering_ = true;
+  const bool resuming = !again_.empty();
+  resuming_.swap(again_);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    static_cast<EpollTarget*>(event.data.ptr)->on_event(event.events);
+  }
+  for (Connection* connection : resuming_)
+    connection->resume();
+  resuming_.clear();
+  delivering_ = false;
+  bury();
+  return count > 0 || resuming;
+}
+
+void Worker::watch(int fd, EpollTarget& target) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = &target;
+  if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    throw SystemError(errno, "watching a descriptor");
+  }
+}
+
+void Worker::unwatch(int fd) {
+  ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void Worker::add_listener(ListenSocket socket) {
+  if (draining_) return;
+  auto& acceptor = acceptors_.emplace_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+  if (accepting_) watch(acceptor->socket.fd->get(), *acceptor);
+}
+
+void Worker::remove_listener(std::uint64_t id) {
+  const auto gone = std::stable_partition(
+      acceptors_.begin(), acceptors_.end(),
+      [id](const std::unique_ptr<Acceptor>& acceptor) { return acceptor->socket.id != id; });
+  for (auto it = gone; it != acceptors_.end(); ++it) {
+    if (accepting_) unwatch((*it)->socket.fd->get());
+    closed_acceptors_.push_back(std::move(*it));
+  }
+  acceptors_.erase(gone, acceptors_.end());
+  if (!delivering_) bury();
+}
+
+void Worker::accept_from(Acceptor& acceptor) {
+  for (int i = 0; i < accepts_a_turn && accepting_; ++i) {
+    if (!shared_.gate.enter()) return pause_accepting();
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    UniqueFd socket(::accept4(acceptor.socket.fd->get(), reinterpret_cast<sockaddr*>(&address),
+                              &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket) {
+      const int error = errno;
+      shared_.gate.leave();
+      if (out_of_resources(error)) {
+        log::warn("accepting a connection: {}; trying again in a moment", std::strerror(error));
+        return pause_accepting();
+      }
+      if (error == EAGAIN || error == EWOULDBLOCK || error == EBADF || error == EINVAL) return;
+      continue;  // this connection is gone; there may be others
+    }
+    auto connection = std::make_unique<Connection>(*this, std::move(socket), acceptor.socket.router,
+                                                   peer_name(address));
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    event.data.ptr = static_cast<EpollTarget*>(connection.get());
+    if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, connection->fd(), &event) != 0) {
+      log::warn("watching a connection: {}", std::strerror(errno));
+      shared_.gate.leave();
+      return pause_accepting();
+    }
+    counters_.connections_accepted.add();
+    connection->index = connections_.size();
+    connections_.push_back(std::move(connection));
+    schedule_sweep();
+  }
+}
+
+void Worker::pause_accepting() {
+  if (!accepting_) return;
+  accepting_ = false;
+  for (const auto& acceptor : acceptors_)
+    unwatch(acceptor->socket.fd->get());
+  schedule_sweep();  // which tries again
+}
+
+void Worker::resume_accepting() {
+  if (accepting_ || draining_) return;
+  accepting_ = true;
+  for (const auto& acceptor : acceptors_)
+    watch(acceptor->socket.fd->get(), *acceptor);
+}
+
+void Worker::retire(Connection& connection) {
+  const std::size_t index = connection.index;
+  graveyard_.push_back(std::move(connections_[index]));
+  if (index + 1 != connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->index = index;
+  }
+  connections_.pop_back();
+  check_drained();
+}
+
+// Destroys what was closed. Not called while events are being delivered, which may still name it.
+void Worker::bury() {
+  closed_acceptors_.clear();
+  if (graveyard_.empty()) return;
+  std::erase_if(again_, [](const Connection* connection) { return connection->closed(); });
+  graveyard_.clear();
+}
+
+void Worker::drain() {
+  if (draining_) return;
+  // Whoever has connected already is still served: closing the socket would reset them.
+  resume_accepting();
+  for (const auto& acceptor : acceptors_) {
+    std::size_t before = 0;
+    do {
+      before = connections_.size();
+      accept_from(*acceptor);
+    } while (connections_.size() > before);
+  }
+  if (accepting_) {
+    for (const auto& acceptor : acceptors_)
+      unwatch(acceptor->socket.fd->get());
+  }
+  accepting_ = false;
+  draining_ = true;
+  acceptors_.clear();
+  for (std::size_t i = connections_.size(); i-- > 0;)
+    connections_[i]->drain();
+  bury();
+  check_drained();
+}
+
+void Worker::check_drained() {
+  if (!draining_ || drained_ || !connections_.empty()) return;
+  drained_ = true;
+  if (shared_.on_worker_drained) shared_.on_worker_drained();
+}
+
+void Worker::abort_connections() {
+  for (std::size_t i = connections_.size(); i-- > 0;)
+    connections_[i]->abort();
+  bury();
+}
+
+void Worker::schedule_sweep() {
+  if (sweeping_) return;
+  sweeping_ = true;
+  sweep_timer_.expires_after(sweep_interval_);
+  sweep_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) sweep();
+  });
+}
+
+void Worker::sweep() {
+  sweeping_ = false;
+  resume_accepting();
+  const MonotonicTime now = coarse_now();
+  // Backwards: closing one moves the last into its place.
+  for (std::size_t i = connections_.size(); i-- > 0;)
+    connections_[i]->check_deadline(now);
+  bury();
+  if (!connections_.empty()) schedule_sweep();
+}
+
+std::string_view Worker::date_line() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (now.tv_sec != date_second_) {
+    date_second_ = now.tv_sec;
+    date_line_ = http::date_line(now.tv_sec);
+  }
+  return date_line_;
+}
+
+std::unique_ptr<char[]> Worker::take_buffer() {
+  if (buffers_.empty()) return std::unique_ptr<char[]>(new char[buffer_size_]);
+  std::unique_ptr<char[]> buffer = std::move(buffers_.back());
+  buffers_.pop_back();
+  return buffer;
+}
+
+void Worker::give_buffer(std::unique_ptr<char[]> buffer) {
+  if (buffer && buffers_.size() < spare_buffers) buffers_.push_back(std::move(buffer));
+}
+
+}  // namespace nixbuild::http

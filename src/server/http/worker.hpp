@@ -1,0 +1,170 @@
+// One serving thread: its io_context, and beside it an epoll set that drives the connections.
+//
+// The connections do not wait through Asio. An edge-triggered epoll set of our own needs no system
+// call to wait again after each request, and says when a client has gone while its answer is still
+// being made. The set is itself a descriptor in the io_context, so handlers' coroutines, timers and
+// work posted from other threads run on the same thread, in turn with the connections.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <atomic>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/unique_fd.hpp"
+#include "server/http/clock.hpp"
+#include "server/http/server.hpp"
+#include "server/http/statistics.hpp"
+
+namespace nixbuild::http {
+
+class Connection;
+class Worker;
+
+// What an epoll event is delivered to. It may not be destroyed while events are being delivered:
+// see Worker::retire.
+class EpollTarget {
+ public:
+  virtual ~EpollTarget() = default;
+  virtual void on_event(std::uint32_t events) = 0;
+};
+
+// The bound on open connections, shared by all workers.
+class ConnectionGate {
+ public:
+  explicit ConnectionGate(std::size_t limit) : limit_(limit) {}
+
+  // Takes a place; false when there is none, and then `on_place` is called once there is.
+  bool enter() noexcept;
+  void leave();
+  std::function<void()> on_place;  // called on the thread that leaves
+
+ private:
+  const std::size_t limit_;
+  std::atomic<std::size_t> open_{0};
+  std::atomic<bool> waiting_{false};
+};
+
+// What all workers of a server share.
+struct ServerShared {
+  ServerOptions options;
+  const Router* counted_router = nullptr;
+  ConnectionGate gate;
+  std::function<void()> on_worker_drained;
+
+  ServerShared(ServerOptions o, const Router* counted)
+      : options(o), counted_router(counted), gate(o.limits.connections) {}
+};
+
+// A socket that connections are accepted from.
+struct ListenSocket {
+  std::shared_ptr<const UniqueFd> fd;  // shared where all workers accept from one socket
+  std::shared_ptr<const Router> router;
+  std::uint64_t id = 0;  // of the address, the same in every worker
+};
+
+class Worker {
+ public:
+  explicit Worker(ServerShared& shared);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // From any thread:
+  boost::asio::any_io_executor executor() { return executor_; }
+  template <typename Function>
+  void post(Function function);
+  const WorkerCounters& counters() const noexcept { return counters_; }
+
+  // The thread's work; returns after stop().
+  void run();
+  void stop() { context_.stop(); }
+
+  // On the worker's thread, or before run():
+  void add_listener(ListenSocket socket);
+  void remove_listener(std::uint64_t id);
+  // Stops accepting and ends connections as their requests end; calls ServerShared's
+  // on_worker_drained once none is left.
+  void drain();
+  void abort_connections();
+  void resume_accepting();
+  // Delivers events of any descriptor; level-triggered. It is for the caller to close it only
+  // after `unwatch`.
+  void watch(int fd, EpollTarget& target);
+  void unwatch(int fd);
+
+  // For connections:
+  ServerShared& shared() noexcept { return shared_; }
+  WorkerCounters& own_counters() noexcept { return counters_; }
+  bool draining() const noexcept { return draining_; }
+  std::string_view date_line();
+  // Calls the connection's resume() after the others have had their turn.
+  void run_again(Connection& connection) { again_.push_back(&connection); }
+  // Unlinks a closed connection; it is destroyed when no event can reach it any more.
+  void retire(Connection& connection);
+  std::unique_ptr<char[]> take_buffer();
+  void give_buffer(std::unique_ptr<char[]> buffer);
+  std::size_t buffer_size() const noexcept { return buffer_size_; }
+
+ private:
+  class Acceptor;
+
+  void pump();
+  void schedule_pump();
+  bool deliver();
+  void accept_from(Acceptor& acceptor);
+  void pause_accepting();
+  void schedule_sweep();
+  void sweep();
+  void bury();
+  void check_drained();
+
+  ServerShared& shared_;
+  WorkerCounters counters_;
+  const std::size_t buffer_size_;
+  std::vector<std::unique_ptr<char[]>> buffers_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> graveyard_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::vector<std::unique_ptr<Acceptor>> closed_acceptors_;
+  std::vector<Connection*> again_;
+  std::vector<Connection*> resuming_;
+  std::string date_line_;
+  std::int64_t date_second_ = -1;
+  bool accepting_ = true;
+  bool draining_ = false;
+  bool drained_ = false;
+  bool sweeping_ = false;
+  bool delivering_ = false;
+  std::chrono::milliseconds sweep_interval_;
+
+  // Last, so that it goes first: coroutines that it still holds refer to connections.
+  boost::asio::io_context context_;
+  boost::asio::any_io_executor executor_;
+  boost::asio::posix::stream_descriptor epoll_;
+  boost::asio::steady_timer sweep_timer_;
+};
+
+}  // namespace nixbuild::http
+
+#include <boost/asio/post.hpp>
+
+namespace nixbuild::http {
+
+template <typename Function>
+void Worker::post(Function function) {
+  boost::asio::post(context_, std::move(function));
+}
+
+}  // namespace nixbuild::http
