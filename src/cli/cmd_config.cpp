@@ -22,7 +22,7 @@ struct ConfigCommand {
 
 void add_config_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("config", "Check or show the configuration");
-  command->require_subcommand(1);
+  command->require_subcommand(1)->footer("`nixbuild config COMMAND --help` explains a command.");
 
   CLI::App* check = command->add_subcommand("check", "Say what is wrong with the configuration");
   check->footer(

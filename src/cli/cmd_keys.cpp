@@ -1,9 +1,94 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "cli/command.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/config/configuration.hpp"
+#include "common/config/state_dir.hpp"
+#include "common/keys/key_file.hpp"
 
 namespace nixbuild::cli {
+namespace {
 
-void add_keys_command(CLI::App&, Action&) {}
+class KeysCommand {
+ public:
+  explicit KeysCommand(CLI::App& app) : flags_(app, configuration_, {"state_dir"}) {
+    app.add_option("--file", file_,
+                   "The key's file (default: what the configuration signs with, else cache-key in "
+                   "the state directory)")
+        ->type_name("FILE");
+  }
+
+  // The key that was named, else those that serve-cache is configured to sign with, else the one
+  // that it makes for itself.
+  std::vector<std::filesystem::path> files() {
+    flags_.load();
+    if (!file_.empty()) return {file_};
+    if (!configuration_.cache.secret_key_files.empty()) {
+      return configuration_.cache.secret_key_files;
+    }
+    return {config::resolve_state_dir(configuration_.state_dir, config::process_environment) /
+            keys::default_key_file};
+  }
+
+  std::string name;  // of a new key
+
+ private:
+  config::Configuration configuration_;
+  SettingFlags flags_;
+  std::string file_;
+};
+
+ExitCode generate(KeysCommand& command) {
+  const std::filesystem::path file = command.files().front();
+  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
+  const nix::SecretKey key =
+      keys::generate_key_file(file, command.name.empty() ? keys::default_key_name() : command.name);
+  fmt::print(stderr, "✓ Secret key in {}, public half in {}\n", file.string(),
+             keys::public_key_file(file).string());
+  fmt::print("{}\n", key.public_key().to_string());
+  return ExitCode::done;
+}
+
+ExitCode show(KeysCommand& command) {
+  for (const auto& file : command.files()) {
+    fmt::print("{}\n", keys::load_key_file(file).public_key().to_string());
+  }
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_keys_command(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("keys", "Make or show the cache's signing key");
+  command->require_subcommand(1)->footer("`nixbuild keys COMMAND --help` explains a command.");
+
+  CLI::App* generating =
+      command->add_subcommand("generate", "Make a key and print its public half");
+  generating->footer(
+      R"(The secret key is written with mode 0600, in Nix's format; its public half stands beside it in
+FILE.pub and goes into the clients' trusted-public-keys. A key that is there is never overwritten.
+
+Examples:
+  nixbuild keys generate
+  nixbuild keys generate --name cache.example.org-1 --file /etc/nixbuild/cache-key)");
+  auto to_generate = std::make_shared<KeysCommand>(*generating);
+  generating
+      ->add_option("--name", to_generate->name, "What the key is called (default: HOSTNAME-1)")
+      ->type_name("NAME");
+  generating->callback(
+      [to_generate, &action] { action = [to_generate] { return generate(*to_generate); }; });
+
+  CLI::App* showing = command->add_subcommand("show", "Print the public half of each key");
+  showing->footer("One key a line, as the clients' trusted-public-keys takes them.");
+  auto to_show = std::make_shared<KeysCommand>(*showing);
+  showing->callback([to_show, &action] { action = [to_show] { return show(*to_show); }; });
+}
 
 }  // namespace nixbuild::cli

@@ -28,7 +28,7 @@ std::string help_of(const config::Setting& setting) {
 }  // namespace
 
 SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
-                           const std::vector<std::string_view>& tables)
+                           const std::vector<std::string_view>& chosen)
     : configuration_(configuration) {
   config_ = app.add_option("--config",
                            "Read this configuration file and no other (default: "
@@ -38,7 +38,10 @@ SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
   const std::vector<config::Setting>& settings = configuration.settings.all();
   for (std::size_t i = 0; i < settings.size(); ++i) {
     const config::Setting& setting = settings[i];
-    if (std::find(tables.begin(), tables.end(), setting.table) == tables.end()) continue;
+    const bool is_chosen = std::any_of(chosen.begin(), chosen.end(), [&](std::string_view name) {
+      return name == setting.table || name == setting.full_key();
+    });
+    if (!is_chosen) continue;
     CLI::Option* option = nullptr;
     if (setting.kind == config::Kind::boolean) {
       option = app.add_flag(setting.flag());

@@ -17,10 +17,10 @@ namespace nixbuild::cli {
 
 class SettingFlags {
  public:
-  // Adds --config, and a flag for each setting of `tables` ("" is the file's top level). Both
-  // arguments must outlive the parsing of `app`.
+  // Adds --config, and a flag for each chosen setting: a table ("cache"; "" is the file's top
+  // level) or one key ("state_dir"). Both `app` and `configuration` must outlive this object.
   SettingFlags(CLI::App& app, config::Configuration& configuration,
-               const std::vector<std::string_view>& tables);
+               const std::vector<std::string_view>& chosen);
 
   // To be called once the command line has been read: configuration files, then environment, then
   // flags. Throws UsageError.

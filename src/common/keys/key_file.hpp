@@ -9,6 +9,9 @@
 
 namespace nixbuild::keys {
 
+// The name, in the state directory, of the key that serve-cache makes for itself.
+constexpr const char* default_key_file = "cache-key";
+
 // Throws UsageError saying what to do when the file is missing, cannot be read, holds no secret key
 // or may be read or changed by others. Group bits are allowed: systemd's credentials have them.
 nix::SecretKey load_key_file(const std::filesystem::path& file);
