@@ -1,0 +1,193 @@
+#include "common/net/curl.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "common/base/terminal.hpp"
+
+namespace nixbuild::net {
+namespace {
+
+void set_up_libcurl() {
+  struct Library {
+    Library() {
+      if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        throw Error("libcurl cannot be set up");
+    }
+    ~Library() { curl_global_cleanup(); }
+  };
+  static const Library library;
+}
+
+// The proxy that the environment names for this server; empty where there is none. libcurl reads
+// it by itself, this is only to tell of it.
+std::string proxy_of(const ServerAddress& server) {
+  if (server.is_local()) return {};
+  const bool is_https = server.scheme == "https";
+  for (const char* name :
+       {is_https ? "https_proxy" : "http_proxy", is_https ? "HTTPS_PROXY" : "all_proxy",
+        is_https ? "all_proxy" : "ALL_PROXY", "ALL_PROXY"}) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') {
+      return fmt::format("{}={}", name, terminal::printable(value));
+    }
+  }
+  return {};
+}
+
+constexpr std::string_view how_to_name_another =
+    "another server is named by --server, NIXBUILD_SERVER or 'server' of [client] in "
+    "~/.config/nixbuild/config.toml";
+
+double seconds(std::chrono::milliseconds time) {
+  return static_cast<double>(time.count()) / 1000;
+}
+
+[[noreturn]] void unreachable(const HttpOptions& options, std::string_view why,
+                              std::string_view advice) {
+  std::string message =
+      fmt::format("cannot reach {}: {}\n  {}", options.server.host_port(), why, advice);
+  if (const std::string proxy = proxy_of(options.server); !proxy.empty()) {
+    message +=
+        fmt::format("\n  the environment sends this through a proxy ({}); no_proxy={} would not",
+                    proxy, options.server.host);
+  }
+  throw UnreachableError(message);
+}
+
+[[noreturn]] void cannot_connect(CURL* handle, const HttpOptions& options) {
+  const ServerAddress& server = options.server;
+  long error_number = 0;
+  curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &error_number);
+  const auto error = static_cast<int>(error_number);
+  if (!server.unix_socket.empty()) {
+    // curl does not always pass on the error's number of a unix socket.
+    unreachable(
+        options, error != 0 ? std::strerror(error) : "cannot connect to this socket",
+        "check that the socket is there, that its server runs and that you may write to it");
+  }
+  switch (error) {
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+      unreachable(options, std::strerror(error),
+                  "check that this machine is online and that Tailscale is up (tailscale status)");
+    default:
+      unreachable(
+          options,
+          error != 0 && error != ECONNREFUSED ? std::strerror(error) : "connection refused",
+          fmt::format(
+              "the machine answers, but nothing listens on port {}: check that serve-api runs "
+              "there (systemctl status nixbuild-api) and listens on that address{}",
+              server.port,
+              server.port == 80 ? fmt::format("; its usual port is {}", api_port) : ""));
+  }
+}
+
+[[noreturn]] void timed_out(CURL* handle, const HttpOptions& options, std::string_view request) {
+  curl_off_t resolved = 0;
+  curl_off_t connected = 0;
+  curl_easy_getinfo(handle, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+  curl_easy_getinfo(handle, CURLINFO_CONNECT_TIME_T, &connected);
+  const ServerAddress& server = options.server;
+  if (resolved == 0 && connected == 0) {
+    unreachable(options,
+                fmt::format("the name '{}' was not resolved within {} s", server.host,
+                            seconds(options.connect_timeout)),
+                "check that this machine's name server answers and that Tailscale is up (tailscale "
+                "status)");
+  }
+  if (connected == 0) {
+    unreachable(
+        options,
+        fmt::format("no answer to a connection within {} s", seconds(options.connect_timeout)),
+        fmt::format("check that the machine is on (tailscale ping {}) and that no firewall "
+                    "drops packets to port {}",
+                    server.host, server.port));
+  }
+  unreachable(options,
+              fmt::format("it took the connection but did not answer {} within {} s", request,
+                          seconds(options.total_timeout)),
+              "check the server's load and log (journalctl -u nixbuild-api)");
+}
+
+}  // namespace
+
+EasyHandle make_easy(const HttpOptions& options) {
+  set_up_libcurl();
+  EasyHandle handle(curl_easy_init());
+  if (!handle) throw std::bad_alloc();
+  CURL* curl = handle.get();
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, "nixbuild/" NIXBUILD_VERSION);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(options.connect_timeout.count()));
+  curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  // Not to wait, at the end, for a thread that still resolves a name.
+  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+#endif
+  if (options.server.is_local()) curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  if (!options.server.unix_socket.empty()) {
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, options.server.unix_socket.c_str());
+  }
+  return handle;
+}
+
+void add_header(HeaderList& list, std::string_view name, std::string_view value) {
+  if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
+    throw UsageError(fmt::format("the value of the header {} has a line end in it", name));
+  }
+  curl_slist* longer = curl_slist_append(list.get(), fmt::format("{}: {}", name, value).c_str());
+  if (longer == nullptr) throw std::bad_alloc();
+  (void)list.release();
+  list.reset(longer);
+}
+
+void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& options,
+                          std::string_view request) {
+  const std::string where = options.server.host_port();
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      unreachable(options, fmt::format("the name '{}' does not resolve", options.server.host),
+                  fmt::format("check the name, and that Tailscale is up (tailscale status); {}",
+                              how_to_name_another));
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      unreachable(options, "the name of the proxy does not resolve", "check the proxy");
+    case CURLE_COULDNT_CONNECT:
+      cannot_connect(handle, options);
+    case CURLE_OPERATION_TIMEDOUT:
+      timed_out(handle, options, request);
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+      throw RefusedError(
+          fmt::format("{}: the connection was closed before {} was answered; check that port {} is "
+                      "serve-api's, "
+                      "and its log (journalctl -u nixbuild-api)",
+                      where, request, options.server.port));
+    case CURLE_PARTIAL_FILE:
+      throw RefusedError(fmt::format("{}: the answer to {} was cut off", where, request));
+    case CURLE_WRITE_ERROR:
+      throw RefusedError(fmt::format("{}: the answer to {} is longer than {} bytes", where, request,
+                                     options.body_limit));
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+      throw RefusedError(
+          fmt::format("{}: TLS failed: {}; serve-api itself speaks http://, not https://", where,
+                      curl_easy_strerror(code)));
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      throw RefusedError(
+          fmt::format("{}: what answers {} does not speak HTTP; check that port {} is "
+                      "serve-api's",
+                      where, request, options.server.port));
+    default:
+      throw RefusedError(fmt::format("{}: {}: {}", where, request, curl_easy_strerror(code)));
+  }
+}
+
+}  // namespace nixbuild::net

@@ -1,0 +1,98 @@
+// HTTP requests to one server, through libcurl.
+//
+// Redirects are not followed: an API does not move, and what redirects is a login page or a proxy.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/error.hpp"
+#include "common/net/server_address.hpp"
+
+namespace nixbuild::net {
+
+// No answer came: the name does not resolve, nobody listens, nothing comes back. The message says
+// which host and port, and what to check.
+class UnreachableError : public Error {
+ public:
+  using Error::Error;
+  ExitCode exit_code() const noexcept override { return ExitCode::unreachable; }
+};
+
+// Something answered, but not with what was asked for.
+class RefusedError : public Error {
+ public:
+  explicit RefusedError(const std::string& message, unsigned status = 0)
+      : Error(message), status_(status) {}
+  ExitCode exit_code() const noexcept override { return ExitCode::refused; }
+  unsigned status() const noexcept { return status_; }  // of HTTP; 0: it did not get that far
+  // Whether the server has understood the request and says no: asking again will not help.
+  bool is_final() const noexcept { return status_ >= 400 && status_ < 500; }
+
+ private:
+  unsigned status_;
+};
+
+struct HttpResponse {
+  unsigned status = 0;
+  std::string content_type;  // as sent
+  std::string location;      // of a redirect
+  std::string body;
+};
+
+struct HttpOptions {
+  ServerAddress server;
+  std::string token;  // sent as bearer token; empty: none
+  // The reason that an answer gives for itself in the server's own form; nothing where it is not of
+  // that form.
+  std::function<std::optional<std::string>(const HttpResponse&)> error_detail = {};
+  std::chrono::milliseconds connect_timeout{5'000};  // with the resolving of the name
+  std::chrono::milliseconds total_timeout{30'000};
+  std::size_t body_limit = std::size_t{64} << 20;  // bytes
+};
+
+struct HttpHeader {
+  std::string_view name;
+  std::string value;
+};
+
+// Keeps its connection from one request to the next. Not thread-safe; each thread has its own.
+class HttpClient {
+ public:
+  explicit HttpClient(HttpOptions options);
+  ~HttpClient();
+  HttpClient(HttpClient&&) noexcept;
+  HttpClient& operator=(HttpClient&&) noexcept;
+
+  // `path` begins with '/' and is appended to the server's base URL. An answer of any status is
+  // returned. Throws UnreachableError, or RefusedError where the answer is not HTTP, is cut off or
+  // too long.
+  HttpResponse get(std::string_view path);
+  HttpResponse post(std::string_view path, std::string_view body = {},
+                    const std::vector<HttpHeader>& headers = {});
+
+  // A body of any length, of an answer with status 200, given to `sink` piece by piece; that of
+  // another answer is returned. Instead of the total timeout, 30 s without a byte end it.
+  using Sink = std::function<void(std::string_view piece)>;
+  HttpResponse download(std::string_view path, const Sink& sink);
+
+  const HttpOptions& options() const noexcept { return options_; }
+
+ private:
+  HttpOptions options_;
+  struct Handle;
+  std::unique_ptr<Handle> handle_;
+};
+
+// Throws RefusedError for an answer that is not what was asked for, with the reason that the server
+// gives or else a description of what came. `request` is such as "GET /build/status".
+[[noreturn]] void throw_refused(const HttpOptions& options, std::string_view request,
+                                const HttpResponse& response);
+
+}  // namespace nixbuild::net
