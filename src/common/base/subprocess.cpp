@@ -1,0 +1,502 @@
+#include "common/base/subprocess.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <map>
+
+#include "common/base/error.hpp"
+#include "common/base/unique_fd.hpp"
+
+extern char** environ;
+
+namespace nixbuild {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t line_limit = std::size_t{1} << 20;
+// How often a child is looked after where its end cannot be waited for together with its output.
+constexpr std::chrono::milliseconds poll_interval{20};
+
+struct Pipe {
+  UniqueFd read;
+  UniqueFd write;
+};
+
+Pipe make_pipe() {
+  std::array<int, 2> fds{};
+#ifdef __linux__
+  const int made = ::pipe2(fds.data(), O_CLOEXEC);
+#else
+  const int made = ::pipe(fds.data());
+#endif
+  if (made != 0) throw SystemError(errno, "making a pipe");
+  Pipe pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+#ifndef __linux__
+  for (const int fd : fds)
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+  return pipe;
+}
+
+std::vector<std::string> changed_environment(const Command& command) {
+  std::map<std::string, std::optional<std::string>> changes(command.environment.begin(),
+                                                            command.environment.end());
+  std::vector<std::string> result;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    if (!changes.contains(std::string(text.substr(0, text.find('='))))) result.emplace_back(text);
+  }
+  for (const auto& [name, value] : changes) {
+    if (value) result.push_back(name + "=" + *value);
+  }
+  return result;
+}
+
+std::string_view value_of(const std::vector<std::string>& environment, std::string_view name) {
+  for (const std::string_view entry : environment) {
+    if (entry.starts_with(name) && entry.substr(name.size()).starts_with('=')) {
+      return entry.substr(name.size() + 1);
+    }
+  }
+  return {};
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  result.reserve(texts.size() + 1);
+  for (std::string& text : texts)
+    result.push_back(text.data());
+  result.push_back(nullptr);
+  return result;
+}
+
+// All that the child needs, made before fork: behind it, only functions that are safe in signal
+// handlers may be called.
+struct Launch {
+  const char* program;
+  char* const* arguments;
+  char* const* environment;
+  const char* directory;
+  int input;
+  int output;
+  int error;
+  int report;  // where the reason is told when the program cannot be started
+  bool ends_with_parent;
+  const int* namespaces;
+  std::size_t namespace_count;
+  pid_t parent;
+};
+
+[[noreturn]] void fail_child(const Launch& launch) {
+  const int reason = errno;
+  static_cast<void>(::write(launch.report, &reason, sizeof reason));
+  ::_exit(127);
+}
+
+void end_with_parent([[maybe_unused]] int number) {
+#ifdef __linux__
+  ::prctl(PR_SET_PDEATHSIG, number);
+#endif
+}
+
+// A descriptor below 3 may be the very one that another one is to become: all three are moved out
+// of the way first.
+void place_descriptors(const Launch& launch) {
+  const int input = ::fcntl(launch.input, F_DUPFD_CLOEXEC, 3);
+  const int output = ::fcntl(launch.output, F_DUPFD_CLOEXEC, 3);
+  const int error = ::fcntl(launch.error, F_DUPFD_CLOEXEC, 3);
+  if (input < 0 || output < 0 || error < 0) fail_child(launch);
+  if (::dup2(input, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(error, 2) < 0) fail_child(launch);
+#ifdef SYS_close_range
+  constexpr unsigned on_exec = 4;  // CLOSE_RANGE_CLOEXEC, of Linux 5.11
+  ::syscall(SYS_close_range, 3U, ~0U, on_exec);
+#endif
+}
+
+void reset_signals() {
+  for (int number = 1; number < NSIG; ++number)
+    ::signal(number, SIG_DFL);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+[[noreturn]] void execute(const Launch& launch) {
+  place_descriptors(launch);
+  if (launch.directory != nullptr && ::chdir(launch.directory) != 0) fail_child(launch);
+  reset_signals();
+  ::execve(launch.program, launch.arguments, launch.environment);
+  fail_child(launch);
+}
+
+#ifdef __linux__
+void close_everything() {
+#ifdef SYS_close_range
+  if (::syscall(SYS_close_range, 0U, ~0U, 0U) == 0) return;
+#endif
+  for (int fd = 0; fd < 65536; ++fd)
+    ::close(fd);
+}
+
+// A process cannot move into another pid namespace, only its children can: the one that joins stays
+// outside, waits, and ends as its child does.
+[[noreturn]] void execute_in_namespaces(const Launch& launch) {
+  for (std::size_t i = 0; i < launch.namespace_count; ++i) {
+    if (::setns(launch.namespaces[i], 0) != 0) fail_child(launch);
+  }
+  const pid_t child = ::fork();
+  if (child < 0) fail_child(launch);
+  if (child == 0) {
+    end_with_parent(SIGTERM);
+    execute(launch);
+  }
+  // The signals that ask the group to end are for the program to act on.
+  for (const int number : {SIGTERM, SIGINT, SIGHUP})
+    ::signal(number, SIG_IGN);
+  close_everything();
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status)) ::_exit(WEXITSTATUS(status));
+  reset_signals();
+  ::kill(::getpid(), WTERMSIG(status));
+  ::_exit(128 + WTERMSIG(status));
+}
+#endif
+
+[[noreturn]] void run_child(const Launch& launch) {
+  ::setpgid(0, 0);
+  if (launch.ends_with_parent) {
+    end_with_parent(launch.namespace_count == 0 ? SIGTERM : SIGKILL);
+    if (::getppid() != launch.parent) ::_exit(127);
+  }
+#ifdef __linux__
+  if (launch.namespace_count > 0) execute_in_namespaces(launch);
+#endif
+  execute(launch);
+}
+
+// One of the child's two outputs, as it is read.
+class Stream {
+ public:
+  using LineFunction = std::function<void(std::string_view)>;
+
+  Stream(UniqueFd fd, LineFunction on_line, std::size_t limit, bool keeps_end)
+      : fd_(std::move(fd)), on_line_(std::move(on_line)), limit_(limit), keeps_end_(keeps_end) {
+    ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
+  }
+
+  int fd() const noexcept { return fd_.get(); }
+  bool open() const noexcept { return static_cast<bool>(fd_); }
+  bool cut() const noexcept { return cut_; }
+  std::string take() { return std::move(text_); }
+
+  // Reads what is there, at most `rounds` times. False when there is nothing left for now.
+  bool read_some(int rounds) {
+    std::array<char, 65536> buffer;
+    while (fd_ && rounds-- > 0) {
+      const ssize_t n = ::read(fd_.get(), buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) return false;
+      if (n <= 0) {
+        fd_.reset();
+        return false;
+      }
+      add({buffer.data(), static_cast<std::size_t>(n)});
+    }
+    return static_cast<bool>(fd_);
+  }
+
+  // The child has ended: what others still hold the pipe for is not waited for.
+  // A pipe holds 1 MiB at most, so no more than that was written before.
+  void finish() {
+    read_some(17);
+    fd_.reset();
+    if (on_line_ && !text_.empty()) on_line_(std::exchange(text_, {}));
+  }
+
+ private:
+  void add(std::string_view bytes) {
+    if (!on_line_) {
+      collect(bytes);
+      return;
+    }
+    for (std::size_t end = bytes.find('\n'); end != std::string_view::npos;
+         end = bytes.find('\n')) {
+      if (text_.empty()) {
+        on_line_(bytes.substr(0, end));
+      } else {
+        text_ += bytes.substr(0, end);
+        on_line_(std::exchange(text_, {}));
+      }
+      bytes.remove_prefix(end + 1);
+    }
+    text_ += bytes;
+    if (text_.size() >= line_limit) on_line_(std::exchange(text_, {}));
+  }
+
+  void collect(std::string_view bytes) {
+    text_ += bytes;
+    if (text_.size() <= limit_) return;
+    cut_ = true;
+    if (!keeps_end_) {
+      text_.resize(limit_);
+    } else if (text_.size() > 2 * limit_) {
+      text_.erase(0, text_.size() - limit_);
+    }
+  }
+
+  UniqueFd fd_;
+  LineFunction on_line_;
+  std::size_t limit_;
+  bool keeps_end_;
+  bool cut_ = false;
+  std::string text_;
+};
+
+}  // namespace
+
+struct Subprocess::State {
+  State(Stream output_, Stream error_) : output(std::move(output_)), error(std::move(error_)) {}
+
+  pid_t pid = -1;
+  UniqueFd pidfd;  // where the system has it
+  Stream output;
+  Stream error;
+  bool ended = false;
+  Exit exit;
+
+  // Takes the child's end where it has come.
+  void reap(int options) {
+    int status = 0;
+    pid_t reaped = 0;
+    do {
+      reaped = ::waitpid(pid, &status, options);
+    } while (reaped < 0 && errno == EINTR);
+    if (reaped == 0) return;
+    ended = true;
+    if (reaped > 0 && WIFEXITED(status)) {
+      exit.code = WEXITSTATUS(status);
+    } else if (reaped > 0) {
+      exit.signal = WTERMSIG(status);
+      exit.code = 128 + exit.signal;
+    } else {
+      exit.code = 127;  // somebody else has taken it
+    }
+  }
+
+  void finish() {
+    output.finish();
+    error.finish();
+    exit.output = output.take();
+    exit.output_cut = output.cut();
+    exit.error = error.take();
+  }
+};
+
+std::string Exit::reason() const {
+  if (signal != 0) return fmt::format("killed by signal {}", signal);
+  return fmt::format("exit code {}", code);
+}
+
+std::optional<std::string> find_program(const std::string& name, std::string_view path) {
+  if (name.find('/') != std::string::npos) return name;
+  while (!path.empty()) {
+    const std::size_t colon = path.find(':');
+    std::string candidate(path.substr(0, colon));
+    path.remove_prefix(colon == std::string_view::npos ? path.size() : colon + 1);
+    if (candidate.empty()) continue;
+    candidate += '/' + name;
+    struct stat status {};
+    if (::access(candidate.c_str(), X_OK) == 0 && ::stat(candidate.c_str(), &status) == 0 &&
+        S_ISREG(status.st_mode)) {
+      return candidate;
+    }
+  }
+  return std::nullopt;
+}
+
+Subprocess::Subprocess(Command command) {
+  const std::string name = command.arguments.front();
+  std::vector<std::string> environment = changed_environment(command);
+  const auto program = find_program(name, value_of(environment, "PATH"));
+  if (!program) throw SystemError(ENOENT, fmt::format("starting {}, looked up in PATH", name));
+
+  Pipe output = make_pipe();
+  Pipe error = make_pipe();
+  Pipe report = make_pipe();
+  const UniqueFd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!input) throw SystemError(errno, "opening /dev/null");
+  const std::vector<char*> arguments = pointers(command.arguments);
+  const std::vector<char*> variables = pointers(environment);
+  // Joining a mount namespace leads to its root.
+  std::string directory = command.directory.string();
+  if (directory.empty() && !command.namespaces.empty()) {
+    directory = std::filesystem::current_path().string();
+  }
+  const Launch launch{program->c_str(),
+                      arguments.data(),
+                      variables.data(),
+                      directory.empty() ? nullptr : directory.c_str(),
+                      input.get(),
+                      output.write.get(),
+                      error.write.get(),
+                      report.write.get(),
+                      command.ends_with_parent,
+                      command.namespaces.data(),
+                      command.namespaces.size(),
+                      ::getpid()};
+
+  // No handler of this process may run in the child.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t pid = ::fork();
+  if (pid == 0) run_child(launch);
+  const int reason_for_no_child = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) throw SystemError(reason_for_no_child, fmt::format("starting {}", name));
+
+  state_ = std::make_unique<State>(
+      Stream(std::move(output.read), std::move(command.on_output_line), command.output_limit,
+             false),
+      Stream(std::move(error.read), std::move(command.on_error_line), command.error_limit, true));
+  state_->pid = pid;
+  output.write.reset();
+  error.write.reset();
+  report.write.reset();
+  int reason = 0;
+  ssize_t told = 0;
+  do {
+    told = ::read(report.read.get(), &reason, sizeof reason);
+  } while (told < 0 && errno == EINTR);
+  if (told == static_cast<ssize_t>(sizeof reason)) {
+    state_->reap(0);
+    throw SystemError(reason, fmt::format("starting {}", name));
+  }
+#ifdef SYS_pidfd_open
+  state_->pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
+#endif
+}
+
+Subprocess::~Subprocess() {
+  if (!state_ || state_->ended) return;
+  signal(SIGKILL);
+  state_->reap(0);
+}
+
+Subprocess::Subprocess(Subprocess&&) noexcept = default;
+
+Subprocess& Subprocess::operator=(Subprocess&& other) noexcept {
+  // The child that is given up here ends with `gone`.
+  const Subprocess gone(std::move(*this));
+  state_ = std::move(other.state_);
+  return *this;
+}
+
+pid_t Subprocess::pid() const noexcept {
+  return state_->pid;
+}
+bool Subprocess::ended() const noexcept {
+  return state_->ended;
+}
+const Exit& Subprocess::exit() const noexcept {
+  return state_->exit;
+}
+
+void Subprocess::signal(int number) const noexcept {
+  if (!state_->ended) ::kill(-state_->pid, number);
+}
+
+class SubprocessWait {
+ public:
+  explicit SubprocessWait(std::span<Subprocess* const> children) : children_(children) {}
+
+  bool any_ended() const {
+    return std::any_of(children_.begin(), children_.end(),
+                       [](const Subprocess* child) { return child->ended(); });
+  }
+
+  Wake wait(int stop, std::optional<Clock::time_point> deadline) {
+    while (!any_ended()) {
+      collect_descriptors(stop);
+      const int ready = ::poll(descriptors_.data(), static_cast<nfds_t>(descriptors_.size()),
+                               milliseconds_to(deadline));
+      if (ready < 0 && errno != EINTR) throw SystemError(errno, "waiting for a program");
+      // The output comes first: it holds what was written before the end.
+      for (Subprocess* child : children_) {
+        auto& state = *child->state_;
+        state.output.read_some(16);
+        state.error.read_some(16);
+        state.reap(WNOHANG);
+        if (state.ended) state.finish();
+      }
+      if (any_ended()) break;
+      if (stop >= 0 && descriptors_.front().revents != 0 && ready > 0) return Wake::stopped;
+      if (deadline && Clock::now() >= *deadline) return Wake::timeout;
+    }
+    return Wake::ended;
+  }
+
+ private:
+  void collect_descriptors(int stop) {
+    descriptors_.clear();
+    has_all_pidfds_ = true;
+    if (stop >= 0) descriptors_.push_back({stop, POLLIN, 0});
+    for (const Subprocess* child : children_) {
+      const auto& state = *child->state_;
+      if (state.output.open()) descriptors_.push_back({state.output.fd(), POLLIN, 0});
+      if (state.error.open()) descriptors_.push_back({state.error.fd(), POLLIN, 0});
+      if (state.pidfd) {
+        descriptors_.push_back({state.pidfd.get(), POLLIN, 0});
+      } else {
+        has_all_pidfds_ = false;
+      }
+    }
+  }
+
+  int milliseconds_to(std::optional<Clock::time_point> deadline) const {
+    std::chrono::milliseconds wait{-1};
+    if (deadline) {
+      wait = std::max(std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now()),
+                      std::chrono::milliseconds(0));
+    }
+    if (!has_all_pidfds_ && (!deadline || wait > poll_interval)) wait = poll_interval;
+    return static_cast<int>(std::min<std::chrono::milliseconds::rep>(wait.count(), 3'600'000));
+  }
+
+  std::span<Subprocess* const> children_;
+  std::vector<pollfd> descriptors_;
+  bool has_all_pidfds_ = true;
+};
+
+Wake wait_for_any(std::span<Subprocess* const> children, int stop,
+                  std::optional<Clock::time_point> deadline) {
+  return SubprocessWait(children).wait(stop, deadline);
+}
+
+Exit run(Command command) {
+  Subprocess child(std::move(command));
+  Subprocess* const children[] = {&child};
+  wait_for_any(children, -1, std::nullopt);
+  return child.exit();
+}
+
+}  // namespace nixbuild
