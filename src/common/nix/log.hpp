@@ -1,0 +1,96 @@
+// What Nix tells with `--log-format internal-json`: a line "@nix {…}" an event, on standard error.
+// Source: Nix's JSON logger, src/libutil/logging.cc, whose numbers are the same since Nix 2.4.
+//
+// Builders write to the same log, and Nix passes on messages that they forge: nothing that matters
+// may rest on a message's text.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace nixbuild::nix::log {
+
+using ActivityId = std::uint64_t;
+
+// Others than these exist and may come.
+enum class ActivityType : std::uint64_t {
+  unknown = 0,
+  copy_path = 100,      // fields: path, from, to
+  file_transfer = 101,  // fields: URL
+  realise = 102,
+  copy_paths = 103,
+  builds = 104,
+  build = 105,  // fields: derivation, machine (empty: this one), …
+  substitute = 108,
+  query_path_info = 109,
+  fetch_tree = 112,
+};
+
+using Field = std::variant<std::uint64_t, std::string>;
+
+struct Start {
+  ActivityId id = 0;
+  ActivityType type = ActivityType::unknown;
+  int level = 0;
+  std::string text;  // for people, may be empty
+  std::vector<Field> fields;
+  ActivityId parent = 0;
+
+  // The field at `position`; empty where it is missing or a number.
+  std::string_view text_field(std::size_t position) const noexcept;
+};
+
+struct Stop {
+  ActivityId id = 0;
+};
+
+struct BuildLogLine {
+  ActivityId id = 0;
+  std::string line;
+};
+
+// The phase that a build says it is in: "unpackPhase".
+struct SetPhase {
+  ActivityId id = 0;
+  std::string phase;
+};
+
+// `expected` counts all, those that are done too. Of bytes for copy_path and file_transfer, of
+// derivations for builds, of paths for copy_paths.
+struct Progress {
+  ActivityId id = 0;
+  std::uint64_t done = 0;
+  std::uint64_t expected = 0;
+  std::uint64_t running = 0;
+  std::uint64_t failed = 0;
+};
+
+// How much is to come of activities of `type`.
+struct SetExpected {
+  ActivityId id = 0;
+  ActivityType type = ActivityType::unknown;
+  std::uint64_t expected = 0;
+};
+
+// A result that this program has no use for.
+struct OtherResult {
+  ActivityId id = 0;
+  std::uint64_t type = 0;
+};
+
+struct Message {
+  int level = 0;     // 0 error, 1 warning, 2 notice, 3 information, above: chatter
+  std::string text;  // may have several lines and terminal colours
+};
+
+using Event =
+    std::variant<Start, Stop, BuildLogLine, SetPhase, Progress, SetExpected, OtherResult, Message>;
+
+// Nothing when the line is no event: a program's own output, which is to be shown as it is.
+std::optional<Event> parse_line(std::string_view line);
+
+}  // namespace nixbuild::nix::log
