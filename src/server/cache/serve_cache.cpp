@@ -1,7 +1,58 @@
 #include "server/cache/serve_cache.hpp"
 
-namespace nixbuild::cache {
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "common/net/listen_address.hpp"
+#include "server/cache/cache_service.hpp"
+#include "server/http/server.hpp"
 
-void serve_cache(const config::CacheOptions&) {}
+namespace nixbuild::cache {
+namespace {
+
+// Ties a server to its service: what still runs for the server's clients ends before it goes.
+class Attachment {
+ public:
+  Attachment(CacheService& service, const http::Server& server) : service_(service) {
+    service_.set_server(&server);
+  }
+  ~Attachment() {
+    service_.set_server(nullptr);
+    service_.stop();
+  }
+  Attachment(const Attachment&) = delete;
+  Attachment& operator=(const Attachment&) = delete;
+
+ private:
+  CacheService& service_;
+};
+
+// Without it nothing is compressed in advance, which is no reason not to serve.
+void listen_for_control(http::Server& server, const CacheService& service,
+                        const config::CacheOptions& options) {
+  const auto path = options.state_dir / "control.sock";
+  try {
+    server.listen({net::UnixAddress{path.string()}, service.control_router(), 0660});
+  } catch (const Error& error) {
+    log::warn("no control socket, so builds are not compressed in advance: {}", error.what());
+  }
+}
+
+}  // namespace
+
+void serve_cache(const config::CacheOptions& options) {
+  CacheService service(options);
+  http::ServerOptions server_options;
+  server_options.threads = options.threads;
+  server_options.access_log = options.access_log;
+  http::Server server(server_options, service.router());
+  const Attachment attachment(service, server);
+  for (const std::string& address : options.listen) {
+    server.listen(
+        {net::parse_listen_address(address, options.tailscale_interface), service.router(), 0660});
+  }
+  listen_for_control(server, service, options);
+  server.on_reload([&service] { service.reload(); });
+  server.run();
+}
 
 }  // namespace nixbuild::cache

@@ -1,0 +1,105 @@
+#include "server/cache/build_logs.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/base/unique_fd.hpp"
+#include "server/cache/bzip2_reader.hpp"
+#include "server/cache/offload.hpp"
+#include "server/cache/responses.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace asio = boost::asio;
+namespace fs = std::filesystem;
+
+UniqueFd open_log(const fs::path& path) {
+  return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+http::Response log_response(http::Body body) {
+  http::Response response;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = std::move(body);
+  return response;
+}
+
+asio::awaitable<void> send_decompressed(http::BodyWriter& out, std::shared_ptr<Bzip2Reader> reader,
+                                        asio::thread_pool& workers) {
+  for (;;) {
+    std::function<std::string()> work = [reader] { return reader->read(); };
+    asio::awaitable<std::string> reading = offload<std::string>(workers, std::move(work));
+    const std::string text = co_await std::move(reading);
+    if (text.empty()) co_return;
+    asio::awaitable<void> writing = out.write(text);
+    co_await std::move(writing);
+  }
+}
+
+}  // namespace
+
+http::Reply BuildLogs::handle(std::string_view base_name) {
+  const auto path = nix::StorePath::parse(base_name);
+  if (!path) return not_found("no such log\n");
+  if (!path->is_derivation()) return answer_for_output(*path);
+  return answer(*path);
+}
+
+asio::awaitable<http::Response> BuildLogs::answer_for_output(nix::StorePath output) {
+  std::optional<nix::PathInfo> info;
+  try {
+    const auto query = [&output](store::StoreDatabase& database) {
+      return database.query_path_info(output.hash_part());
+    };
+    asio::awaitable<std::optional<nix::PathInfo>> asking =
+        store_.patiently<std::optional<nix::PathInfo>>(query);
+    info = co_await std::move(asking);
+  } catch (const store::StoreUnavailable&) {
+    co_return store_unavailable();
+  }
+  if (!info || !info->deriver) co_return not_found("no such log\n");
+  co_return answer(*info->deriver);
+}
+
+// Nix writes <log directory>/drvs/<first two characters>/<the rest>.bz2, without .bz2 where
+// compress-build-log is off, and very old ones without the split.
+http::Response BuildLogs::answer(const nix::StorePath& derivation) {
+  const std::string& name = derivation.base_name();
+  const fs::path directory = store_.layout().nix_log_dir / "drvs";
+  const std::array<fs::path, 2> places{directory / name.substr(0, 2) / name.substr(2),
+                                       directory / name};
+  for (const fs::path& place : places) {
+    if (UniqueFd file = open_log(place)) {
+      struct stat status {};
+      if (::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode)) {
+        const auto size = static_cast<std::uint64_t>(status.st_size);
+        return log_response(
+            http::FileBody{std::make_shared<const UniqueFd>(std::move(file)), size});
+      }
+    }
+    fs::path compressed = place;
+    compressed += ".bz2";
+    if (UniqueFd file = open_log(compressed)) {
+      auto open = std::make_shared<UniqueFd>(std::move(file));
+      return log_response(http::StreamBody{
+          std::nullopt,
+          [this, open, compressed](http::BodyWriter& out, std::uint64_t, std::uint64_t) {
+            return send_decompressed(
+                out, std::make_shared<Bzip2Reader>(std::move(*open), compressed), workers_);
+          }});
+    }
+  }
+  return not_found("no such log\n");
+}
+
+}  // namespace nixbuild::cache

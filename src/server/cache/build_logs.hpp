@@ -1,0 +1,32 @@
+// The handler of /log/…: the build log of a derivation, named by its base name, or of the
+// derivation that made an output, named by the output's.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <string_view>
+
+#include "common/nix/store_path.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::cache {
+
+class BuildLogs {
+ public:
+  // Logs are decompressed on `workers`, piece by piece as they are sent.
+  BuildLogs(StoreReader& store, boost::asio::thread_pool& workers)
+      : store_(store), workers_(workers) {}
+
+  http::Reply handle(std::string_view base_name);
+
+ private:
+  // 404 when there is none.
+  http::Response answer(const nix::StorePath& derivation);
+  boost::asio::awaitable<http::Response> answer_for_output(nix::StorePath output);
+
+  StoreReader& store_;
+  boost::asio::thread_pool& workers_;
+};
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,201 @@
+#include "server/cache/cache_service.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/base/log.hpp"
+#include "server/cache/compression.hpp"
+#include "server/cache/info_pages.hpp"
+#include "server/cache/metrics.hpp"
+#include "server/cache/responses.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t warm_body_limit = std::size_t{1} << 20;  // bytes, some 10,000 paths
+constexpr unsigned worker_threads = 2;
+
+config::CacheOptions completed(config::CacheOptions options) {
+  if (options.state_dir.empty()) throw UsageError("serve-cache: no state directory is given");
+  if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
+  if (options.real_store_dir.empty()) options.real_store_dir = options.store_dir;
+  if (options.nix_log_dir.empty()) {
+    options.nix_log_dir = (options.nix_state_dir / "../log/nix").lexically_normal();
+  }
+  if (options.compression_level) check_level(options.compression, *options.compression_level);
+  std::error_code error;
+  fs::create_directories(options.state_dir, error);
+  if (error) {
+    throw Error(fmt::format("state directory {}: {}; name another with --state-dir",
+                            options.state_dir.string(), error.message()));
+  }
+  return options;
+}
+
+store::StoreLayout layout_of(const config::CacheOptions& options) {
+  return {nix::StoreDir(options.store_dir), options.real_store_dir, options.nix_state_dir,
+          options.nix_log_dir};
+}
+
+CompressedNars::Levels levels_of(const config::CacheOptions& options) {
+  CompressedNars::Levels levels{default_level(Compression::zstd), default_level(Compression::xz)};
+  if (!options.compression_level) return levels;
+  if (options.compression == Compression::zstd) levels.zstd = *options.compression_level;
+  if (options.compression == Compression::xz) levels.xz = *options.compression_level;
+  return levels;
+}
+
+}  // namespace
+
+CacheService::CacheService(const config::CacheOptions& options)
+    : options_(completed(options)),
+      keys_(options_.secret_key_files, options_.state_dir),
+      store_(layout_of(options_)),
+      nar_cache_(options_.state_dir / "nar-cache", options_.nar_cache_size),
+      compressed_(nar_cache_, store_.layout(), options_.threads, levels_of(options_)),
+      narinfos_(store_, nar_cache_, keys_, options_.compression, options_.skip_signed_by),
+      nars_(store_, narinfos_, compressed_),
+      realisations_(store_, keys_),
+      workers_(worker_threads),
+      listings_(store_, narinfos_, workers_),
+      build_logs_(store_, workers_),
+      warming_(store_, narinfos_, compressed_, options_.compression, workers_),
+      router_(make_router()),
+      control_router_(make_control_router()) {
+  for (const nix::PublicKey& key : keys_.public_keys()) {
+    log::info("signing with {}", key.to_string());
+  }
+}
+
+CacheService::~CacheService() {
+  stop();
+}
+
+std::shared_ptr<const http::Router> CacheService::make_router() {
+  using http::PathParameters;
+  using http::Request;
+  auto router = std::make_shared<http::Router>();
+  router->get("/{hash}.narinfo", [this](const Request& request, PathParameters path) {
+    return narinfos_.handle(request, path[0]);
+  });
+  router->get("/nar/{name}", [this](const Request& request, PathParameters path) {
+    return nars_.handle(request, path[0]);
+  });
+  router->get("/nix-cache-info", [this](const Request&, PathParameters) {
+    http::Response response = http::text_response(
+        200,
+        render_nix_cache_info(store_.layout().store_dir, options_.priority, keys_.public_keys()));
+    response.content_type = "text/x-nix-cache-info";
+    return response;
+  });
+  router->get("/{hash}.ls",
+              [this](const Request&, PathParameters path) { return listings_.handle(path[0]); });
+  router->get("/log/{name}",
+              [this](const Request&, PathParameters path) { return build_logs_.handle(path[0]); });
+  router->get("/realisations/{id}.doi", [this](const Request&, PathParameters path) {
+    return realisations_.handle_realisation(path[0]);
+  });
+  router->get("/build-trace-v2/{derivation}/{output}.doi",
+              [this](const Request&, PathParameters path) {
+                return realisations_.handle_build_trace(path[0], path[1]);
+              });
+  router->get("/", [this](const Request& request, PathParameters) {
+    http::Response response = http::text_response(
+        200,
+        render_front_page(request.header("host"), store_.layout().store_dir, keys_.public_keys()));
+    response.content_type = "text/html; charset=utf-8";
+    response.headers.emplace_back("Content-Security-Policy",
+                                  "default-src 'none'; style-src 'unsafe-inline'");
+    return response;
+  });
+  router->get("/health", [this](const Request&, PathParameters) { return health(); });
+  router->get("/version", [](const Request&, PathParameters) {
+    return http::text_response(200, NIXBUILD_VERSION "\n");
+  });
+  router->get("/metrics", [this](const Request&, PathParameters) { return metrics(); });
+  return router;
+}
+
+std::shared_ptr<const http::Router> CacheService::make_control_router() {
+  auto router = std::make_shared<http::Router>();
+  http::RouteOptions route;
+  route.body_limit = warm_body_limit;
+  router->add(
+      http::Method::post, "/warm",
+      [this](const http::Request& request, http::PathParameters) {
+        return warming_.handle(request);
+      },
+      route);
+  router->get("/status", [this](const http::Request&, http::PathParameters) { return status(); });
+  return router;
+}
+
+// 200 either way: whether the server is there is one question, whether all is well another.
+http::Response CacheService::health() {
+  nlohmann::json problems = nlohmann::json::array();
+  try {
+    store_.now([](store::StoreDatabase& database) { return database.generation(); });
+  } catch (const store::StoreUnavailable& error) {
+    problems.push_back(error.what());
+  }
+  const nlohmann::json json = {{"status", problems.empty() ? "healthy" : "degraded"},
+                               {"problems", problems},
+                               {"store_dir", store_.layout().store_dir.path()},
+                               {"version", NIXBUILD_VERSION}};
+  return http::json_response(200,
+                             json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+http::Response CacheService::metrics() const {
+  Metrics metrics;
+  if (const http::Server* server = server_) metrics.server = server->statistics();
+  metrics.narinfos = narinfos_.statistics();
+  metrics.nar_cache = nar_cache_.statistics();
+  metrics.nar_cache_limit = nar_cache_.limit();
+  metrics.compression = compressed_.statistics();
+  metrics.database_failures = store_.failures();
+  http::Response response = http::text_response(200, render_metrics(metrics, *router_));
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  return response;
+}
+
+http::Response CacheService::status() const {
+  const Warming::Statistics warming = warming_.statistics();
+  const CompressedNars::Statistics compression = compressed_.statistics();
+  const NarCache::Statistics files = nar_cache_.statistics();
+  const nlohmann::json json = {
+      {"warm",
+       {{"requests", warming.requests}, {"paths", warming.paths}, {"queued", warming.queued}}},
+      {"compressions",
+       {{"running", compression.jobs.running},
+        {"queued", compression.jobs.queued},
+        {"queued_background", compression.jobs.queued_background},
+        {"made", compression.made},
+        {"failed", compression.failed}}},
+      {"nar_cache",
+       {{"files", files.entries}, {"bytes", files.bytes}, {"limit", nar_cache_.limit()}}}};
+  return http::json_response(200, json.dump());
+}
+
+void CacheService::reload() {
+  keys_.reload();
+  for (const nix::PublicKey& key : keys_.public_keys()) {
+    log::info("signing with {}", key.to_string());
+  }
+}
+
+void CacheService::stop() {
+  compressed_.stop();
+  workers_.join();
+}
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,72 @@
+// All of serve-cache but the HTTP server: its parts, put together, and the routes to them.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+
+#include "common/config/cache_options.hpp"
+#include "server/cache/build_logs.hpp"
+#include "server/cache/compressed_nars.hpp"
+#include "server/cache/listings.hpp"
+#include "server/cache/nar_cache.hpp"
+#include "server/cache/narinfos.hpp"
+#include "server/cache/nars.hpp"
+#include "server/cache/realisations.hpp"
+#include "server/cache/signing_keys.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/cache/warming.hpp"
+#include "server/http/router.hpp"
+#include "server/http/server.hpp"
+
+namespace nixbuild::cache {
+
+class CacheService {
+ public:
+  // Throws UsageError for options that cannot be followed, Error for a key or a directory that
+  // cannot be used.
+  explicit CacheService(const config::CacheOptions& options);
+  ~CacheService();
+  CacheService(const CacheService&) = delete;
+  CacheService& operator=(const CacheService&) = delete;
+
+  const std::shared_ptr<const http::Router>& router() const noexcept { return router_; }
+  // What the control socket answers, beside nothing of the above.
+  const std::shared_ptr<const http::Router>& control_router() const noexcept {
+    return control_router_;
+  }
+
+  // Whose statistics /metrics shows; null before there is one and when it goes.
+  void set_server(const http::Server* server) noexcept { server_ = server; }
+
+  // Reads the keys anew; throws, and keeps the ones it has, when they cannot be used.
+  void reload();
+  // Ends compressions and what runs beside the serving threads. To be called when no request comes
+  // any more, before the server goes.
+  void stop();
+
+ private:
+  std::shared_ptr<const http::Router> make_router();
+  std::shared_ptr<const http::Router> make_control_router();
+  http::Response health();
+  http::Response metrics() const;
+  http::Response status() const;
+
+  const config::CacheOptions options_;
+  SigningKeys keys_;
+  StoreReader store_;
+  NarCache nar_cache_;
+  CompressedNars compressed_;
+  Narinfos narinfos_;
+  Nars nars_;
+  Realisations realisations_;
+  std::atomic<const http::Server*> server_{nullptr};
+  boost::asio::thread_pool workers_;
+  Listings listings_;
+  BuildLogs build_logs_;
+  Warming warming_;
+  std::shared_ptr<const http::Router> router_;
+  std::shared_ptr<const http::Router> control_router_;
+};
+
+}  // namespace nixbuild::cache

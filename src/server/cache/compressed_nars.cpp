@@ -1,0 +1,245 @@
+#include "server/cache/compressed_nars.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include "common/base/log.hpp"
+#include "server/cache/responses.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace asio = boost::asio;
+
+// How long a cache that could not keep a file is left alone. Meanwhile every client has its NARs
+// compressed for itself.
+constexpr std::chrono::seconds unkept_pause{5};
+constexpr std::size_t measured_limit = 10'000;
+
+}  // namespace
+
+// A stream that ends with the coroutine that reads it, and with stop().
+class CompressedNars::FollowedStream {
+ public:
+  FollowedStream(CompressedNars& nars, NarStream::Task task)
+      : nars_(nars), stream_(std::make_shared<NarStream>(std::move(task))) {
+    {
+      const std::lock_guard lock(nars_.mutex_);
+      if (nars_.stopped_) throw Error("the server is stopping");
+      nars_.streams_.insert(stream_.get());
+      ++nars_.counts_.streamed;
+    }
+    nars_.queue_.add(stream_, Priority::foreground);
+  }
+  ~FollowedStream() {
+    stream_->cancel();
+    const std::lock_guard lock(nars_.mutex_);
+    nars_.streams_.erase(stream_.get());
+  }
+  FollowedStream(const FollowedStream&) = delete;
+  FollowedStream& operator=(const FollowedStream&) = delete;
+
+  NarStream& stream() const noexcept { return *stream_; }
+
+ private:
+  CompressedNars& nars_;
+  std::shared_ptr<NarStream> stream_;
+};
+
+CompressedNars::CompressedNars(NarCache& cache, store::StoreLayout layout, unsigned threads,
+                               Levels levels)
+    : cache_(cache), layout_(std::move(layout)), levels_(levels), queue_(threads) {}
+
+CompressedNars::~CompressedNars() {
+  stop();
+}
+
+void CompressedNars::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    for (const auto& [key, production] : productions_)
+      production->cancel();
+    for (NarStream* stream : streams_)
+      stream->cancel();
+  }
+  queue_.stop();
+}
+
+NarInput CompressedNars::input_of(const nix::PathInfo& info) const {
+  return {layout_.real_path(info.path), info.nar_hash, info.nar_size};
+}
+
+int CompressedNars::level_of(Compression compression) const noexcept {
+  return compression == Compression::xz ? levels_.xz : levels_.zstd;
+}
+
+std::optional<http::Response> CompressedNars::ready(const nix::PathInfo& info,
+                                                    Compression compression) {
+  NarCache::Opened opened = cache_.open({info.nar_hash, compression});
+  if (opened.state != NarCache::State::trusted) return std::nullopt;
+  return nar_file_response(std::move(opened.file));
+}
+
+asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, Compression compression,
+                                                        bool ranged) {
+  const NarKey key{info.nar_hash, compression};
+  if (ranged || cache_.find(key)) {
+    const auto production =
+        produce(info, compression, Priority::foreground, NarCache::Clock::time_point::max());
+    if (production) {
+      asio::awaitable<NarProduction::Progress> end = production->wait_for_end();
+      const NarProduction::Progress progress = co_await std::move(end);
+      if (progress.state == NarProduction::State::complete) {
+        co_return nar_file_response({production->file(), {{}, progress.available}});
+      }
+      if (progress.state == NarProduction::State::failed) co_return not_found("no such NAR\n");
+    }
+  }
+  if (!ranged) {
+    co_return nar_stream_response(
+        std::nullopt, [this, info = std::move(info), compression](http::BodyWriter& out,
+                                                                  std::uint64_t, std::uint64_t) {
+          return follow(out, info, compression);
+        });
+  }
+  asio::awaitable<NarCache::FileInfo> measuring = measure(info, compression);
+  const NarCache::FileInfo measured = co_await std::move(measuring);
+  co_return nar_stream_response(
+      measured.size, [this, info = std::move(info), compression](
+                         http::BodyWriter& out, std::uint64_t offset, std::uint64_t length) {
+        return send_alone(out, info, compression, offset, length);
+      });
+}
+
+// Null when the cache would not keep the file.
+std::shared_ptr<NarProduction> CompressedNars::produce(
+    const nix::PathInfo& info, Compression compression, Priority priority,
+    NarCache::Clock::time_point keep_used_since) {
+  const NarKey key{info.nar_hash, compression};
+  const bool awaited = priority == Priority::foreground;
+  std::shared_ptr<NarProduction> production;
+  bool begun = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) throw Error("the server is stopping");
+    auto& slot = productions_[key];
+    if (!slot) {
+      if (cache_.limit() == 0 || too_large_.contains(key) ||
+          NarCache::Clock::now() < unkept_until_) {
+        productions_.erase(key);
+        return nullptr;
+      }
+      slot = std::make_shared<NarProduction>(
+          cache_, NarProduction::Task{key, input_of(info), level_of(compression), keep_used_since},
+          [this](NarProduction& ended, const std::exception* failure) {
+            on_production_end(ended, failure);
+          });
+      begun = true;
+    }
+    if (awaited) slot->awaited = true;
+    production = slot;
+  }
+  if (begun) queue_.add(production, priority);
+  if (production->awaited && (!awaited || !begun)) queue_.promote(production.get());
+  return production;
+}
+
+void CompressedNars::on_production_end(NarProduction& production, const std::exception* failure) {
+  const std::lock_guard lock(mutex_);
+  productions_.erase(production.key());
+  if (failure == nullptr) {
+    if (production.seconds() > 0) ++counts_.made;
+    counts_.seconds += production.seconds();
+    return;
+  }
+  if (dynamic_cast<const NarTooLarge*>(failure) != nullptr) {
+    ++counts_.unkept;
+    if (too_large_.size() >= measured_limit) too_large_.clear();
+    too_large_.insert(production.key());
+  } else if (dynamic_cast<const NarCacheError*>(failure) != nullptr) {
+    ++counts_.unkept;
+    const auto now = NarCache::Clock::now();
+    if (now >= unkept_until_) {
+      log::warn("NAR cache: {}; for {} s nothing is kept, compressed NARs are made for each client",
+                failure->what(), unkept_pause.count());
+    }
+    unkept_until_ = now + unkept_pause;
+  } else {
+    ++counts_.failed;
+    if (!stopped_) log::warn("compressing a NAR: {}", failure->what());
+  }
+}
+
+asio::awaitable<void> CompressedNars::follow(http::BodyWriter& out, nix::PathInfo info,
+                                             Compression compression) {
+  const auto production =
+      produce(info, compression, Priority::foreground, NarCache::Clock::time_point::max());
+  std::uint64_t sent = 0;
+  while (production) {
+    asio::awaitable<NarProduction::Progress> more = production->wait(sent);
+    const NarProduction::Progress progress = co_await std::move(more);
+    if (progress.available > sent) {
+      const auto file = production->file();
+      asio::awaitable<void> sending = out.send_file(file->get(), sent, progress.available - sent);
+      co_await std::move(sending);
+      sent = progress.available;
+    }
+    if (progress.state == NarProduction::State::complete) co_return;
+    if (progress.state == NarProduction::State::failed) throw Error(production->error());
+    if (progress.state == NarProduction::State::unkept) break;
+  }
+  asio::awaitable<void> rest = send_alone(out, std::move(info), compression, sent, UINT64_MAX);
+  co_await std::move(rest);
+}
+
+asio::awaitable<void> CompressedNars::send_alone(http::BodyWriter& out, nix::PathInfo info,
+                                                 Compression compression, std::uint64_t offset,
+                                                 std::uint64_t length) {
+  const FollowedStream followed(
+      *this, {input_of(info), compression, level_of(compression), offset, length});
+  for (;;) {
+    asio::awaitable<std::string> reading = followed.stream().read();
+    const std::string bytes = co_await std::move(reading);
+    if (bytes.empty()) co_return;
+    asio::awaitable<void> writing = out.write(bytes);
+    co_await std::move(writing);
+  }
+}
+
+// The size of a file that is not kept is known only by making it.
+asio::awaitable<NarCache::FileInfo> CompressedNars::measure(nix::PathInfo info,
+                                                            Compression compression) {
+  const NarKey key{info.nar_hash, compression};
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = measured_.find(key); known != measured_.end()) co_return known->second;
+  }
+  const FollowedStream followed(
+      *this, {input_of(info), compression, level_of(compression), UINT64_MAX, 0});
+  asio::awaitable<std::string> end = followed.stream().read();
+  const std::string nothing = co_await std::move(end);
+  const NarCache::FileInfo measured = followed.stream().info();
+  const std::lock_guard lock(mutex_);
+  if (measured_.size() >= measured_limit) measured_.clear();
+  measured_.emplace(key, measured);
+  co_return measured;
+}
+
+bool CompressedNars::warm(const nix::PathInfo& info, Compression compression,
+                          NarCache::Clock::time_point keep_used_since) {
+  if (cache_.find({info.nar_hash, compression})) return false;
+  return produce(info, compression, Priority::background, keep_used_since) != nullptr;
+}
+
+CompressedNars::Statistics CompressedNars::statistics() const {
+  Statistics result;
+  {
+    const std::lock_guard lock(mutex_);
+    result = counts_;
+  }
+  result.jobs = queue_.statistics();
+  return result;
+}
+
+}  // namespace nixbuild::cache

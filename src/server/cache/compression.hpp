@@ -1,0 +1,24 @@
+// The forms in which NARs are sent, and their names.
+#pragma once
+
+#include <string_view>
+
+#include "common/config/cache_options.hpp"
+
+namespace nixbuild::cache {
+
+using config::Compression;
+
+// What a NAR's URL ends in: "nar", "nar.zst", "nar.xz".
+std::string_view nar_suffix(Compression compression) noexcept;
+
+// As narinfos name it: "none", "zstd", "xz".
+std::string_view name_of(Compression compression) noexcept;
+
+// 3 for zstd, 6 for xz: what the commands of those names take. 0 for none.
+int default_level(Compression compression) noexcept;
+
+// Throws UsageError naming the levels there are.
+void check_level(Compression compression, int level);
+
+}  // namespace nixbuild::cache

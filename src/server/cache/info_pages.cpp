@@ -1,0 +1,103 @@
+#include "server/cache/info_pages.hpp"
+
+#include <fmt/format.h>
+
+namespace nixbuild::cache {
+namespace {
+
+constexpr std::string_view style = R"(
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+pre { padding: .75rem 1rem; overflow-x: auto; border-radius: .5rem; border: 1px solid #8886;
+  background: #8882; user-select: all; }
+code { font: 14px/1.5 ui-monospace, monospace; }
+)";
+
+void add_block(std::string& page, std::string_view title, std::string_view text) {
+  page += fmt::format("<h2>{}</h2>\n<pre><code>{}</code></pre>\n", title, escape_html(text));
+}
+
+// In a string of the Nix language.
+std::string nix_string(std::string_view text) {
+  std::string quoted = "\"";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"' || c == '\\' || (c == '$' && text.substr(i + 1, 1) == "{")) quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+}  // namespace
+
+std::string render_nix_cache_info(const nix::StoreDir& store_dir, int priority,
+                                  const std::vector<nix::PublicKey>& keys) {
+  std::string text =
+      fmt::format("StoreDir: {}\nWantMassQuery: 1\nPriority: {}\n", store_dir.path(), priority);
+  for (const nix::PublicKey& key : keys)
+    text += fmt::format("PublicKey: {}\n", key.to_string());
+  return text;
+}
+
+std::string escape_html(std::string_view text) {
+  std::string escaped;
+  escaped.reserve(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string render_front_page(std::string_view host, const nix::StoreDir& store_dir,
+                              const std::vector<nix::PublicKey>& keys) {
+  const std::string url = fmt::format("http://{}", host.empty() ? "localhost:5000" : host);
+  std::string names;
+  std::string quoted;
+  for (const nix::PublicKey& key : keys) {
+    const std::string text = key.to_string();
+    names += (names.empty() ? "" : " ") + text;
+    quoted += (quoted.empty() ? "" : " ") + nix_string(text);
+  }
+  std::string page = fmt::format(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>Nix binary cache</title>\n<style>{}</style>\n</head>\n<body>\n"
+      "<h1>Nix binary cache</h1>\n<p>Signed packages of <code>{}</code>.</p>\n",
+      style, escape_html(store_dir.path()));
+  add_block(page, "Public key", names);
+  add_block(page, "nix.conf",
+            fmt::format("extra-substituters = {}\nextra-trusted-public-keys = {}\n", url, names));
+  add_block(page, "NixOS",
+            fmt::format("nix.settings = {{\n  substituters = [ {} ];\n"
+                        "  trusted-public-keys = [ {} ];\n}};\n",
+                        nix_string(url), quoted));
+  add_block(page, "Once, by hand",
+            fmt::format("nix copy --from '{}' STORE-PATH --option extra-trusted-public-keys '{}'\n",
+                        url, names));
+  page += fmt::format(
+      "<p><a href=\"/nix-cache-info\">nix-cache-info</a> · <a href=\"/health\">health</a> · "
+      "<a href=\"/metrics\">metrics</a> · nixbuild {}</p>\n</body>\n</html>\n",
+      NIXBUILD_VERSION);
+  return page;
+}
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,59 @@
+#include "server/cache/listings.hpp"
+
+#include <cerrno>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "common/base/error.hpp"
+#include "common/nix/nar.hpp"
+#include "server/cache/offload.hpp"
+#include "server/cache/responses.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace asio = boost::asio;
+
+// Nothing when the path has gone meanwhile.
+std::optional<std::string> list(const std::filesystem::path& path) {
+  try {
+    return nix::render_nar_listing(nix::list_nar_of(path));
+  } catch (const SystemError& error) {
+    if (error.error_number() == ENOENT) return std::nullopt;
+    throw;
+  }
+}
+
+}  // namespace
+
+http::Reply Listings::handle(std::string_view hash_part) {
+  if (!nix::is_hash_part(hash_part)) return not_found("no such path\n");
+  return answer(std::string(hash_part));
+}
+
+asio::awaitable<http::Response> Listings::answer(std::string hash_part) {
+  std::optional<nix::PathInfo> info;
+  try {
+    const auto query = [&hash_part](store::StoreDatabase& database) {
+      return database.query_path_info(hash_part);
+    };
+    asio::awaitable<std::optional<nix::PathInfo>> asking =
+        store_.patiently<std::optional<nix::PathInfo>>(query);
+    info = co_await std::move(asking);
+  } catch (const store::StoreUnavailable&) {
+    co_return store_unavailable();
+  }
+  if (!info || narinfos_.skipped(*info)) co_return not_found("no such path\n");
+  std::function<std::optional<std::string>()> work =
+      [path = store_.layout().real_path(info->path)] { return list(path); };
+  asio::awaitable<std::optional<std::string>> listing =
+      offload<std::optional<std::string>>(workers_, std::move(work));
+  std::optional<std::string> text = co_await std::move(listing);
+  if (!text) co_return not_found("no such path\n");
+  http::Response response = http::json_response(200, std::move(*text));
+  response.cache_control = "public, max-age=300";
+  co_return response;
+}
+
+}  // namespace nixbuild::cache

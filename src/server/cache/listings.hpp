@@ -1,0 +1,31 @@
+// The handler of /HASHPART.ls: what is in a path, and where in its NAR each file lies.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <string>
+#include <string_view>
+
+#include "server/cache/narinfos.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::cache {
+
+class Listings {
+ public:
+  // Trees are walked on `workers`: a large one takes its time.
+  Listings(StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
+      : store_(store), narinfos_(narinfos), workers_(workers) {}
+
+  http::Reply handle(std::string_view hash_part);
+
+ private:
+  boost::asio::awaitable<http::Response> answer(std::string hash_part);
+
+  StoreReader& store_;
+  Narinfos& narinfos_;
+  boost::asio::thread_pool& workers_;
+};
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,30 @@
+// Reads the NAR of a store path from the disk and holds it against what the store's database says.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+
+#include "common/base/error.hpp"
+#include "common/nix/hash.hpp"
+
+namespace nixbuild::cache {
+
+// The path's NAR is not what was registered.
+class DamagedPath : public Error {
+ public:
+  using Error::Error;
+};
+
+struct NarInput {
+  std::filesystem::path path;  // where it really lies
+  nix::Sha256 hash;
+  std::uint64_t size = 0;  // bytes
+};
+
+// Gives the NAR to `sink` piece by piece; only its return says that all of it was right. Throws
+// SystemError (ENOENT: the path is gone), DamagedPath, and what `sink` throws.
+void read_nar(const NarInput& input, const std::function<void(std::string_view bytes)>& sink);
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,28 @@
+// The names of NARs in URLs: our own, and those that other servers advertised, which clients
+// remember for a month.
+//
+//   NARHASH.nar[.zst|.xz]            with ?hash=HASHPART as we advertise it, or without
+//   HASHPART-NARHASH.nar[.zst|.xz]
+//   HASHPART.nar[.zst|.xz]
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/nix/hash.hpp"
+#include "server/cache/compression.hpp"
+
+namespace nixbuild::cache {
+
+struct NarUrl {
+  std::string hash_part;  // of a store path, or empty
+  std::optional<nix::Sha256> nar_hash;
+  Compression compression = Compression::none;
+};
+
+// `name`: behind "/nar/". `hash_parameter`: what the query's "hash" says, empty without it. Nothing
+// when the name is of none of these forms.
+std::optional<NarUrl> parse_nar_url(std::string_view name, std::string_view hash_parameter);
+
+}  // namespace nixbuild::cache

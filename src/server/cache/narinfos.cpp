@@ -1,0 +1,173 @@
+#include "server/cache/narinfos.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "server/cache/responses.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::size_t memory_limit = std::size_t{32} << 20;  // bytes
+
+// Short enough to be kept within std::string itself.
+std::string etag_of(std::string_view text) {
+  return fmt::format("\"{:.13}\"", nix::sha256(text).base32());
+}
+
+http::Response no_such_path() {
+  static const http::SharedText text = std::make_shared<const std::string>("no such path\n");
+  http::Response response;
+  response.status = 404;
+  response.body = text;
+  return response;
+}
+
+void count(std::atomic<std::uint64_t>& counter) {
+  counter.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Narinfos::Narinfos(StoreReader& store, const NarCache& files, const SigningKeys& keys,
+                   Compression advertised, std::vector<std::string> skip_signed_by)
+    : store_(store),
+      files_(files),
+      keys_(keys),
+      advertised_(advertised),
+      skip_signed_by_(std::move(skip_signed_by)),
+      cache_(memory_limit) {}
+
+http::Reply Narinfos::handle(const http::Request& request, std::string_view hash_part) {
+  if (!nix::is_hash_part(hash_part)) return no_such_path();
+  const bool json = !request.query.empty() && request.query_parameter("json").has_value();
+  try {
+    return answer(look_up(hash_part), json);
+  } catch (const store::StoreUnavailable&) {
+    return answer_later(std::string(hash_part), json);
+  }
+}
+
+NarinfoCache::Entry Narinfos::look_up(std::string_view hash_part) {
+  return store_.now([&](store::StoreDatabase& database) { return look_up(database, hash_part); });
+}
+
+NarinfoCache::Entry Narinfos::look_up(store::StoreDatabase& database, std::string_view hash_part) {
+  // Taken before what they stand for is read: a change in between leaves an entry that is looked at
+  // once more, not one that is out of date.
+  const NarinfoStamp stamp{database.generation(), files_.generation(), keys_.generation()};
+  NarinfoCache::Found found = cache_.find(hash_part, stamp);
+  if (found.current) return found.entry;
+  std::optional<nix::PathInfo> info = database.query_path_info(hash_part);
+  if (!info) {
+    if (found.entry) cache_.erase(hash_part);
+    count(absent_);
+    return nullptr;
+  }
+  count(misses_);
+  NarinfoCache::Entry entry = render(std::move(*info), found.entry, stamp);
+  cache_.put(hash_part, entry, stamp);
+  return entry;
+}
+
+// What is still right of `previous` is taken over.
+NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCache::Entry& previous,
+                                     const NarinfoStamp& stamp) const {
+  std::optional<NarCache::FileInfo> file;
+  if (advertised_ == Compression::none) {
+    file = {registered.nar_hash, registered.nar_size};  // the NAR is the file
+  } else {
+    file = files_.find({registered.nar_hash, advertised_});
+  }
+  const auto wanted_hash = file ? std::optional(file->hash) : std::nullopt;
+  const auto wanted_size = file ? std::optional(file->size) : std::nullopt;
+  const bool signed_already =
+      previous && previous->registered == registered && previous->keys == stamp.keys;
+  if (signed_already && previous->narinfo.file_hash == wanted_hash &&
+      previous->narinfo.file_size == wanted_size) {
+    return previous;
+  }
+  nix::NarInfo narinfo{registered, {}, {}, wanted_hash, wanted_size};
+  narinfo.info.signatures =
+      signed_already ? previous->narinfo.info.signatures
+                     : keys_.add_to(registered.signatures,
+                                    nix::fingerprint(store_.layout().store_dir, registered));
+  narinfo.url = fmt::format("nar/{}.{}?hash={}", registered.nar_hash.base32(),
+                            nar_suffix(advertised_), registered.path.hash_part());
+  narinfo.compression = name_of(advertised_);
+  std::string text = nix::render_narinfo(store_.layout().store_dir, narinfo);
+  std::string etag = etag_of(text);
+  return std::make_shared<const RenderedNarinfo>(
+      RenderedNarinfo{std::move(registered), std::move(narinfo), stamp.keys,
+                      std::make_shared<const std::string>(std::move(text)), std::move(etag)});
+}
+
+// A path that is known from before is better than an error, once the database has had its time.
+asio::awaitable<http::Response> Narinfos::answer_later(std::string hash_part, bool json) {
+  const auto unavailable = store_.unavailable_for();
+  if (unavailable && *unavailable >= store_.patience()) {
+    if (const auto entry = remembered(hash_part)) {
+      count(from_memory_);
+      co_return answer(entry, json);
+    }
+  }
+  try {
+    const auto query = [this, &hash_part](store::StoreDatabase& database) {
+      return look_up(database, hash_part);
+    };
+    asio::awaitable<NarinfoCache::Entry> asking = store_.patiently<NarinfoCache::Entry>(query);
+    const NarinfoCache::Entry entry = co_await std::move(asking);
+    co_return answer(entry, json);
+  } catch (const store::StoreUnavailable&) {
+  }
+  const auto entry = remembered(hash_part);
+  if (!entry) co_return store_unavailable();
+  count(from_memory_);
+  co_return answer(entry, json);
+}
+
+NarinfoCache::Entry Narinfos::remembered(std::string_view hash_part) {
+  return cache_.find_any(hash_part);
+}
+
+bool Narinfos::skipped(const nix::PathInfo& info) const {
+  return std::any_of(info.signatures.begin(), info.signatures.end(), [&](const auto& signature) {
+    const std::string_view name = std::string_view(signature).substr(0, signature.find(':'));
+    return std::find(skip_signed_by_.begin(), skip_signed_by_.end(), name) != skip_signed_by_.end();
+  });
+}
+
+http::Response Narinfos::answer(const NarinfoCache::Entry& entry, bool json) {
+  if (!entry || (!skip_signed_by_.empty() && skipped(entry->registered))) return no_such_path();
+  http::Response response;
+  response.cache_control = "public, max-age=300";
+  if (json) {
+    response.content_type = "application/json";
+    response.body = nix::render_narinfo_json(store_.layout().store_dir, entry->narinfo);
+    return response;
+  }
+  response.content_type = "text/x-nix-narinfo";
+  response.etag = entry->etag;
+  response.body = entry->text;
+  return response;
+}
+
+Narinfos::Statistics Narinfos::statistics() const {
+  Statistics result;
+  result.misses = misses_.load(std::memory_order_relaxed);
+  result.absent = absent_.load(std::memory_order_relaxed);
+  result.from_memory = from_memory_.load(std::memory_order_relaxed);
+  const NarinfoCache::Statistics memory = cache_.statistics();
+  result.hits = memory.hits;
+  result.entries = memory.entries;
+  result.bytes = memory.bytes;
+  return result;
+}
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,64 @@
+// Narinfos: rendered, signed, kept; and the handler of /HASHPART.narinfo.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/cache/compression.hpp"
+#include "server/cache/nar_cache.hpp"
+#include "server/cache/narinfo_cache.hpp"
+#include "server/cache/signing_keys.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/http/request.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::cache {
+
+class Narinfos {
+ public:
+  struct Statistics {
+    std::uint64_t hits = 0;    // sent from memory as they were
+    std::uint64_t misses = 0;  // looked up in the database and found
+    std::uint64_t absent = 0;
+    std::uint64_t from_memory = 0;  // sent from memory as the database could not be asked
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+  };
+
+  Narinfos(StoreReader& store, const NarCache& files, const SigningKeys& keys,
+           Compression advertised, std::vector<std::string> skip_signed_by);
+
+  // Answers GET /{hash part}.narinfo.
+  http::Reply handle(const http::Request& request, std::string_view hash_part);
+
+  // Whether --skip-signed-by says that an upstream cache has this path.
+  bool skipped(const nix::PathInfo& info) const;
+  // What is known of a path whose narinfo was asked for, for when the database cannot be asked.
+  NarinfoCache::Entry remembered(std::string_view hash_part);
+
+  Statistics statistics() const;
+
+ private:
+  // Throws StoreUnavailable. Null: no such path.
+  NarinfoCache::Entry look_up(std::string_view hash_part);
+  NarinfoCache::Entry look_up(store::StoreDatabase& database, std::string_view hash_part);
+  NarinfoCache::Entry render(nix::PathInfo registered, const NarinfoCache::Entry& previous,
+                             const NarinfoStamp& stamp) const;
+  boost::asio::awaitable<http::Response> answer_later(std::string hash_part, bool json);
+  http::Response answer(const NarinfoCache::Entry& entry, bool json);
+
+  StoreReader& store_;
+  const NarCache& files_;
+  const SigningKeys& keys_;
+  const Compression advertised_;
+  const std::vector<std::string> skip_signed_by_;
+  NarinfoCache cache_;
+  std::atomic<std::uint64_t> misses_{0};
+  std::atomic<std::uint64_t> absent_{0};
+  std::atomic<std::uint64_t> from_memory_{0};
+};
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,127 @@
+#include "server/cache/nars.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "common/base/error.hpp"
+#include "server/cache/responses.hpp"
+#include "server/store/nar_source.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace asio = boost::asio;
+
+http::Response no_such_nar() {
+  return not_found("no such NAR\n");
+}
+
+// The path that a URL means. A path whose NAR is another now does not count, but another path with
+// the very NAR does: the bytes are what was asked for.
+std::optional<nix::PathInfo> find_path(store::StoreDatabase& database, const NarUrl& url) {
+  if (!url.hash_part.empty()) {
+    auto info = database.query_path_info(url.hash_part);
+    if (info && (!url.nar_hash || info->nar_hash == *url.nar_hash)) return info;
+  }
+  if (!url.nar_hash) return std::nullopt;
+  const auto path = database.query_path_by_nar_hash(*url.nar_hash);
+  if (!path) return std::nullopt;
+  auto info = database.query_path_info(path->hash_part());
+  if (info && info->nar_hash == *url.nar_hash) return info;
+  return std::nullopt;
+}
+
+bool is_there(const std::filesystem::path& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+// Bytes [offset, offset + length) of the NAR.
+asio::awaitable<void> send_plain(http::BodyWriter& out, std::filesystem::path path,
+                                 std::uint64_t offset, std::uint64_t length) {
+  store::NarSource source(path);
+  if (offset > 0) source.seek(offset);
+  for (bool last = false; length > 0 && !last;) {
+    const store::NarSource::Piece piece = source.next();
+    const std::string_view bytes =
+        piece.bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(length, SIZE_MAX)));
+    if (!bytes.empty()) {
+      asio::awaitable<void> writing = out.write(bytes);
+      co_await std::move(writing);
+      length -= bytes.size();
+    }
+    const std::uint64_t file_length = std::min(piece.length, length);
+    if (piece.fd >= 0 && file_length > 0) {
+      asio::awaitable<void> sending = out.send_file(piece.fd, piece.offset, file_length);
+      co_await std::move(sending);
+      length -= file_length;
+    }
+    last = piece.last;
+  }
+  // Cuts the connection, so that no client takes a part for the whole.
+  if (length > 0) throw Error(fmt::format("{}: its NAR is shorter than registered", path.string()));
+}
+
+}  // namespace
+
+http::Reply Nars::handle(const http::Request& request, std::string_view name) {
+  std::string hash_parameter;
+  if (!request.query.empty()) hash_parameter = request.query_parameter("hash").value_or("");
+  std::optional<NarUrl> url = parse_nar_url(name, hash_parameter);
+  if (!url) return no_such_nar();
+  const bool ranged = request.range.has_value();
+  std::optional<nix::PathInfo> info;
+  try {
+    info = store_.now([&](store::StoreDatabase& database) { return find_path(database, *url); });
+  } catch (const store::StoreUnavailable&) {
+    return answer_later(std::move(*url), ranged);
+  }
+  if (!info) return no_such_nar();
+  return answer(*info, url->compression, ranged);
+}
+
+asio::awaitable<http::Response> Nars::answer_later(NarUrl url, bool ranged) {
+  std::optional<nix::PathInfo> info;
+  try {
+    const auto query = [&url](store::StoreDatabase& database) { return find_path(database, url); };
+    asio::awaitable<std::optional<nix::PathInfo>> asking =
+        store_.patiently<std::optional<nix::PathInfo>>(query);
+    info = co_await std::move(asking);
+  } catch (const store::StoreUnavailable&) {
+    const NarinfoCache::Entry entry = narinfos_.remembered(url.hash_part);
+    if (!entry || (url.nar_hash && entry->registered.nar_hash != *url.nar_hash)) {
+      co_return store_unavailable();
+    }
+    info = entry->registered;
+  }
+  if (!info) co_return no_such_nar();
+  http::Reply reply = answer(*info, url.compression, ranged);
+  if (auto* response = std::get_if<http::Response>(&reply.value())) co_return std::move(*response);
+  asio::awaitable<http::Response> later =
+      std::get<asio::awaitable<http::Response>>(std::move(reply.value()));
+  http::Response response = co_await std::move(later);
+  co_return response;
+}
+
+http::Reply Nars::answer(const nix::PathInfo& info, Compression compression, bool ranged) {
+  const std::filesystem::path path = store_.layout().real_path(info.path);
+  if (!is_there(path)) return no_such_nar();
+  if (compression != Compression::none) {
+    if (auto response = compressed_.ready(info, compression)) return std::move(*response);
+    return compressed_.respond(info, compression, ranged);
+  }
+  return nar_stream_response(
+      info.nar_size,
+      [path](http::BodyWriter& out, std::uint64_t offset, std::uint64_t length) {
+        return send_plain(out, path, offset, length);
+      },
+      fmt::format("\"{}\"", info.nar_hash.base32()));
+}
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,38 @@
+// The handler of /nar/…: finds the path that a URL means, and sends its NAR as it is or compressed.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "common/nix/path_info.hpp"
+#include "server/cache/compressed_nars.hpp"
+#include "server/cache/nar_url.hpp"
+#include "server/cache/narinfos.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/http/request.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::cache {
+
+class Nars {
+ public:
+  Nars(StoreReader& store, Narinfos& narinfos, CompressedNars& compressed)
+      : store_(store), narinfos_(narinfos), compressed_(compressed) {}
+
+  // Answers GET /nar/{name}.
+  http::Reply handle(const http::Request& request, std::string_view name);
+
+ private:
+  http::Reply answer(const nix::PathInfo& info, Compression compression, bool ranged);
+  boost::asio::awaitable<http::Response> answer_later(NarUrl url, bool ranged);
+
+  StoreReader& store_;
+  Narinfos& narinfos_;
+  CompressedNars& compressed_;
+};
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,98 @@
+#include "server/cache/realisations.hpp"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "server/cache/responses.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+namespace asio = boost::asio;
+using Json = nlohmann::json;  // sorts an object's members, as Nix does before it signs
+
+http::Response no_such_realisation() {
+  return not_found("no such realisation\n");
+}
+
+http::Response realisation_response(std::string json) {
+  http::Response response = http::json_response(200, std::move(json));
+  response.cache_control = "public, max-age=300";
+  return response;
+}
+
+}  // namespace
+
+// A signature covers the object without its signatures. Nix 2.34 no longer knows dependent
+// realisations and takes them for none, so it needs a signature over that.
+std::string render_realisation(const store::Realisation& realisation, const SigningKeys& keys) {
+  Json dependent = Json::object();
+  for (const auto& [id, path] : realisation.dependent_realisations) {
+    dependent[id] = path.base_name();
+  }
+  Json json = {{"id", realisation.id},
+               {"outPath", realisation.output.base_name()},
+               {"dependentRealisations", Json::object()}};
+  auto signatures = keys.add_to(realisation.signatures, json.dump());
+  if (!dependent.empty()) {
+    json["dependentRealisations"] = std::move(dependent);
+    signatures = keys.add_to(std::move(signatures), json.dump());
+  }
+  json["signatures"] = signatures;
+  return json.dump();
+}
+
+std::string render_build_trace(const nix::StorePath& derivation, std::string_view output,
+                               const store::BuildTrace& trace, const SigningKeys& keys) {
+  Json value = {{"outPath", trace.output.base_name()}};
+  const Json signed_part = {{"key", {{"drvPath", derivation.base_name()}, {"outputName", output}}},
+                            {"value", value}};
+  value["signatures"] = keys.add_to(trace.signatures, signed_part.dump());
+  return value.dump();
+}
+
+http::Reply Realisations::handle_realisation(std::string_view id) {
+  return answer_realisation(std::string(id));
+}
+
+asio::awaitable<http::Response> Realisations::answer_realisation(std::string id) {
+  std::optional<store::Realisation> found;
+  try {
+    const auto query = [&id](store::StoreDatabase& database) {
+      return database.query_realisation(id);
+    };
+    asio::awaitable<std::optional<store::Realisation>> asking =
+        store_.patiently<std::optional<store::Realisation>>(query);
+    found = co_await std::move(asking);
+  } catch (const store::StoreUnavailable&) {
+    co_return store_unavailable();
+  }
+  if (!found) co_return no_such_realisation();
+  co_return realisation_response(render_realisation(*found, keys_));
+}
+
+http::Reply Realisations::handle_build_trace(std::string_view derivation, std::string_view output) {
+  auto path = nix::StorePath::parse(derivation);
+  if (!path || !path->is_derivation()) return no_such_realisation();
+  return answer_build_trace(std::move(*path), std::string(output));
+}
+
+asio::awaitable<http::Response> Realisations::answer_build_trace(nix::StorePath derivation,
+                                                                 std::string output) {
+  std::optional<store::BuildTrace> found;
+  try {
+    const auto query = [&](store::StoreDatabase& database) {
+      return database.query_build_trace(derivation, output);
+    };
+    asio::awaitable<std::optional<store::BuildTrace>> asking =
+        store_.patiently<std::optional<store::BuildTrace>>(query);
+    found = co_await std::move(asking);
+  } catch (const store::StoreUnavailable&) {
+    co_return store_unavailable();
+  }
+  if (!found) co_return no_such_realisation();
+  co_return realisation_response(render_build_trace(derivation, output, *found, keys_));
+}
+
+}  // namespace nixbuild::cache

@@ -1,0 +1,42 @@
+// The handlers of /realisations/ID.doi and /build-trace-v2/DRV/OUTPUT.doi: which path an output of
+// a content-addressed derivation was realised as.
+//
+// Source of the formats: what `nix copy --to file://…` of Nix 2.4 to 2.34 writes below
+// realisations/, and of Nix 2.35 on below build-trace-v2/.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <string>
+#include <string_view>
+
+#include "common/nix/store_path.hpp"
+#include "server/cache/signing_keys.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/http/response.hpp"
+#include "server/store/realisation.hpp"
+
+namespace nixbuild::cache {
+
+class Realisations {
+ public:
+  Realisations(StoreReader& store, const SigningKeys& keys) : store_(store), keys_(keys) {}
+
+  // `id`: "sha256:<hash>!<output>"
+  http::Reply handle_realisation(std::string_view id);
+  http::Reply handle_build_trace(std::string_view derivation, std::string_view output);
+
+ private:
+  boost::asio::awaitable<http::Response> answer_realisation(std::string id);
+  boost::asio::awaitable<http::Response> answer_build_trace(nix::StorePath derivation,
+                                                            std::string output);
+
+  StoreReader& store_;
+  const SigningKeys& keys_;
+};
+
+// Both signed by every key.
+std::string render_realisation(const store::Realisation& realisation, const SigningKeys& keys);
+std::string render_build_trace(const nix::StorePath& derivation, std::string_view output,
+                               const store::BuildTrace& trace, const SigningKeys& keys);
+
+}  // namespace nixbuild::cache

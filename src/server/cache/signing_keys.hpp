@@ -1,0 +1,48 @@
+// The keys that sign, all of them each time, and their reloading while the server runs.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/nix/keys.hpp"
+#include "common/nix/path_info.hpp"
+
+namespace nixbuild::cache {
+
+// Thread-safe.
+class SigningKeys {
+ public:
+  // `files`: none means a key of our own in `state_dir`, made where there is none. Throws
+  // UsageError when a key cannot be used.
+  SigningKeys(std::vector<std::filesystem::path> files, std::filesystem::path state_dir);
+
+  // Reads the files anew. Throws as the constructor, and then keeps the keys it has.
+  void reload();
+
+  // `signatures` and one by each key over `message`, none twice.
+  std::vector<std::string> add_to(std::vector<std::string> signatures,
+                                  std::string_view message) const;
+
+  std::vector<nix::PublicKey> public_keys() const;
+  // Changes with every reload.
+  std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
+
+ private:
+  using Keys = std::vector<nix::SecretKey>;
+  Keys load() const;
+  std::shared_ptr<const Keys> keys() const;
+
+  const std::vector<std::filesystem::path> files_;
+  const std::filesystem::path state_dir_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Keys> keys_;
+  std::atomic<std::uint64_t> generation_{1};
+};
+
+}  // namespace nixbuild::cache

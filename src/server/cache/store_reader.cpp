@@ -1,0 +1,43 @@
+#include "server/cache/store_reader.hpp"
+
+#include <utility>
+
+#include "common/base/log.hpp"
+
+namespace nixbuild::cache {
+namespace {
+
+// What is over sooner concerns nobody: a lock that the daemon held, an index being made.
+constexpr std::chrono::milliseconds log_delay{200};
+
+}  // namespace
+
+StoreReader::StoreReader(store::StoreLayout layout, std::chrono::milliseconds patience)
+    : access_(std::make_shared<store::StoreAccess>(std::move(layout))),
+      patience_(patience),
+      databases_([this] { return std::make_unique<store::StoreDatabase>(access_); }) {}
+
+void StoreReader::note_unavailable(std::string_view reason) {
+  failures_.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  if (!unavailable_.exchange(true)) unavailable_since_ = now;
+  if (logged_ || now - unavailable_since_ < log_delay) return;
+  logged_ = true;
+  log::warn("{}; asking again every {} ms", reason, retry_interval.count());
+}
+
+void StoreReader::note_available() {
+  const std::lock_guard lock(mutex_);
+  if (!unavailable_.exchange(false) || !std::exchange(logged_, false)) return;
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - unavailable_since_;
+  log::info("the store's database can be read again, after {:.2f} s", time.count());
+}
+
+std::optional<std::chrono::steady_clock::duration> StoreReader::unavailable_for() const {
+  const std::lock_guard lock(mutex_);
+  if (!unavailable_) return std::nullopt;
+  return std::chrono::steady_clock::now() - unavailable_since_;
+}
+
+}  // namespace nixbuild::cache
