@@ -15,8 +15,15 @@ namespace nixbuild::cli {
 using Action = std::function<ExitCode()>;
 
 // Each adds its command to `app` and, when the command line names it, sets `action`.
+void add_builds_command(CLI::App& app, Action& action);
+void add_cancel_command(CLI::App& app, Action& action);
 void add_config_command(CLI::App& app, Action& action);
+void add_health_command(CLI::App& app, Action& action);
+void add_info_command(CLI::App& app, Action& action);
 void add_keys_command(CLI::App& app, Action& action);
+void add_logs_command(CLI::App& app, Action& action);
+void add_status_command(CLI::App& app, Action& action);
+void add_trigger_command(CLI::App& app, Action& action);
 #ifdef NIXBUILD_SERVER
 void add_serve_cache_command(CLI::App& app, Action& action);
 #endif

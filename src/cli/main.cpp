@@ -2,9 +2,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cli/command.hpp"
 #include "cli/help_formatter.hpp"
@@ -20,7 +26,55 @@ constexpr const char* footer = R"(`nixbuild COMMAND --help` explains a command.
 Exit codes: 0 done, 1 what was asked for failed, 2 usage or configuration, 3 the server cannot be
 reached, 4 the server refused. NIXBUILD_LOG=debug shows more of what goes on.)";
 
-ExitCode run(int argc, char** argv) {
+struct Command {
+  std::string_view name;
+  void (*add)(CLI::App&, cli::Action&);
+};
+
+// In the order in which --help shows them.
+constexpr Command commands[] = {
+    {"trigger", cli::add_trigger_command},
+    {"status", cli::add_status_command},
+    {"logs", cli::add_logs_command},
+    {"cancel", cli::add_cancel_command},
+    {"builds", cli::add_builds_command},
+    {"info", cli::add_info_command},
+    {"health", cli::add_health_command},
+#ifdef NIXBUILD_SERVER
+    {"serve-cache", cli::add_serve_cache_command},
+#endif
+    {"keys", cli::add_keys_command},
+    {"config", cli::add_config_command},
+};
+
+// The names by which the program is called as one of its commands.
+struct Link {
+  std::string_view name;
+  std::string_view command;
+};
+constexpr Link links[] = {
+    {"build-trigger", "trigger"},
+    {"build-status", "status"},
+    {"build-logs", "logs"},
+    {"bt", "trigger"},
+    {"bs", "status"},
+    {"bl", "logs"},
+};
+
+// The command line's words behind the program's name, with the command where a link stands for it.
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  std::string_view called = argc > 0 ? argv[0] : "";
+  called.remove_prefix(called.rfind('/') + 1);  // npos + 1 is 0
+  for (const Link& link : links) {
+    if (called != link.name) continue;
+    const bool asks_version = !words.empty() && words.front() == "--version";
+    if (!asks_version) words.insert(words.begin(), std::string(link.command));
+  }
+  return words;
+}
+
+ExitCode run(std::vector<std::string> words) {
   CLI::App app("nixbuild: a Nix build server with a signed binary cache, and its clients");
   app.name("nixbuild");
   app.set_help_flag("-h,--help", "Show this help");
@@ -29,15 +83,19 @@ ExitCode run(int argc, char** argv) {
   app.footer(footer);
   app.formatter(std::make_shared<cli::HelpFormatter>());
 
+  // Only the command that is named is set up: most of a short command's time would go into the
+  // rest.
   cli::Action action;
-#ifdef NIXBUILD_SERVER
-  cli::add_serve_cache_command(app, action);
-#endif
-  cli::add_config_command(app, action);
-  cli::add_keys_command(app, action);
+  const auto* named = std::find_if(std::begin(commands), std::end(commands), [&](const Command& c) {
+    return !words.empty() && words.front() == c.name;
+  });
+  for (const Command& command : commands) {
+    if (named == std::end(commands) || &command == named) command.add(app, action);
+  }
 
   try {
-    app.parse(argc, argv);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes a vector
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
     const bool is_help = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
     app.exit(error);
@@ -56,7 +114,7 @@ int report(const char* message, ExitCode code) {
 int main(int argc, char** argv) {
   try {
     log::init();
-    return static_cast<int>(run(argc, argv));
+    return static_cast<int>(run(words_of(argc, argv)));
   } catch (const Error& error) {
     return report(error.what(), error.exit_code());
   } catch (const std::exception& error) {

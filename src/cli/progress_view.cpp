@@ -38,17 +38,6 @@ std::string paint(std::string_view text, std::string_view colour, const ViewStyl
   return style.colour ? fmt::format("{}{}{}", colour, text, plain) : std::string(text);
 }
 
-// "34.2 MB": three digits are enough while it moves.
-std::string format_bytes(std::uint64_t bytes) {
-  if (bytes < 1000) return fmt::format("{} B", bytes);
-  auto amount = static_cast<double>(bytes);
-  const char* const units[] = {"kB", "MB", "GB", "TB"};
-  std::size_t unit = 0;
-  for (amount /= 1000; amount >= 999.5 && unit < 3; amount /= 1000)
-    ++unit;
-  return fmt::format("{:.{}f} {}", amount, amount < 9.95 ? 1 : 0, units[unit]);
-}
-
 std::string title(const BuildStatus& status) {
   const std::string repository = terminal::printable(status.repository);
   return status.build_id ? fmt::format("{} #{}", repository, *status.build_id) : repository;
@@ -104,6 +93,16 @@ std::string format_age(std::chrono::seconds age) {
   if (seconds < 60) return fmt::format("{}s", seconds);
   if (seconds < 3600) return fmt::format("{}m {:02}s", seconds / 60, seconds % 60);
   return fmt::format("{}h {:02}m", seconds / 3600, seconds / 60 % 60);
+}
+
+std::string format_bytes(std::uint64_t bytes) {
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  auto amount = static_cast<double>(bytes);
+  const char* const units[] = {"kB", "MB", "GB", "TB"};
+  std::size_t unit = 0;
+  for (amount /= 1000; amount >= 999.5 && unit < 3; amount /= 1000)
+    ++unit;
+  return fmt::format("{:.{}f} {}", amount, amount < 9.95 ? 1 : 0, units[unit]);
 }
 
 std::vector<std::string> progress_lines(const BuildStatus& status, protocol::Time now,

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,9 @@ std::string result_line(const protocol::BuildStatus& status);
 
 // "12s", "2m 13s", "1h 02m"; nothing below zero.
 std::string format_age(std::chrono::seconds age);
+
+// "34 MB": three digits are enough for people.
+std::string format_bytes(std::uint64_t bytes);
 
 // Not thread-safe. Throws SystemError when standard output cannot be written.
 class ProgressView {

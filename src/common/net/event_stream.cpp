@@ -83,13 +83,15 @@ class EventStream::Impl {
   News wait(milliseconds timeout, int wake_fd) {
     const auto deadline = Steady::now() + timeout;
     for (;;) {
-      if (!connected_ && Steady::now() >= retry_at_) connect();
-      if (connected_) perform();
+      // What has come is handed out before more is read: a fast server must not fill the memory.
       if (!news_.empty()) {
         News news = std::move(news_.front());
         news_.pop_front();
         return news;
       }
+      if (!connected_ && Steady::now() >= retry_at_) connect();
+      if (connected_) perform();
+      if (!news_.empty()) continue;
       const auto left = std::chrono::ceil<milliseconds>(deadline - Steady::now());
       if (left <= milliseconds(0) || poll(left, wake_fd)) return {};
     }

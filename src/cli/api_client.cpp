@@ -1,0 +1,91 @@
+#include "cli/api_client.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "cli/output.hpp"
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+std::string read_token(const std::filesystem::path& file) {
+  if (file.empty()) return {};
+  constexpr std::size_t limit = 4096;
+  std::optional<std::string> token;
+  try {
+    token = read_file(file, limit);
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("token: {}", error.what()));
+  }
+  if (!token) throw UsageError(fmt::format("token: {}: no such file", file.string()));
+  while (!token->empty() &&
+         (token->back() == '\n' || token->back() == '\r' || token->back() == ' ')) {
+    token->pop_back();
+  }
+  const bool is_printable =
+      std::all_of(token->begin(), token->end(), [](char c) { return c > ' ' && c < '\x7f'; });
+  if (token->empty() || !is_printable) {
+    throw UsageError(fmt::format("token: {}: one line without spaces was expected", file.string()));
+  }
+  return *token;
+}
+
+// An ErrorReply's reason.
+std::optional<std::string> detail_of(const net::HttpResponse& response) {
+  if (response.status < 400) return std::nullopt;
+  try {
+    std::string detail = protocol::from_json<protocol::ErrorReply>(response.body).detail;
+    if (response.status == 401) {
+      detail += "; its token goes into a file that --token-file or 'token_file' of [client] names";
+    }
+    return detail;
+  } catch (const FormatError&) {
+    return std::nullopt;
+  }
+}
+
+net::HttpOptions options_of(const config::ClientOptions& client) {
+  net::HttpOptions options;
+  options.server = net::parse_server_address(client.server);
+  options.token = read_token(client.token_file);
+  options.error_detail = detail_of;
+  return options;
+}
+
+}  // namespace
+
+ApiClient::ApiClient(const config::ClientOptions& options) : http_(options_of(options)) {}
+
+void ApiClient::print(const std::string& path) {
+  const auto response = http_.download(path, [](std::string_view piece) { cli::print(piece); });
+  expect_success("GET", path, response);
+}
+
+net::EventStream ApiClient::stream(const std::string& path) const {
+  return net::EventStream(http_.options(), path);
+}
+
+void ApiClient::expect_success(std::string_view method, const std::string& path,
+                               const net::HttpResponse& response) const {
+  if (response.status == 200) return;
+  net::throw_refused(http_.options(), fmt::format("{} {}", method, path), response);
+}
+
+void ApiClient::refuse_format(std::string_view method, const std::string& path,
+                              const net::HttpResponse& response, const FormatError& error) const {
+  // What is no JSON at all is better described than complained of.
+  if (!response.body.starts_with('{')) {
+    net::throw_refused(http_.options(), fmt::format("{} {}", method, path), response);
+  }
+  throw net::RefusedError(
+      fmt::format("{}: the answer to {} {} is not the API's: {}; check that port {} is "
+                  "serve-api's, and of this "
+                  "version",
+                  server().host_port(), method, path, error.what(), server().port));
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,56 @@
+// The build API as the client commands use it: typed answers, errors with the right exit code.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/config/build_options.hpp"
+#include "common/net/event_stream.hpp"
+#include "common/net/http_client.hpp"
+#include "common/protocol/json.hpp"
+
+namespace nixbuild::cli {
+
+class ApiClient {
+ public:
+  // Reads the token's file. Throws UsageError when the server's address or the token is of no use.
+  explicit ApiClient(const config::ClientOptions& options);
+
+  // Each throws UnreachableError when there is no answer, RefusedError when it is another than a T.
+  template <typename T>
+  T get(const std::string& path) {
+    return parse<T>("GET", path, http_.get(path));
+  }
+  template <typename T>
+  T post(const std::string& path, const std::vector<net::HttpHeader>& headers = {}) {
+    return parse<T>("POST", path, http_.post(path, {}, headers));
+  }
+  // Writes the answer to standard output as it comes.
+  void print(const std::string& path);
+
+  net::EventStream stream(const std::string& path) const;
+
+  const net::ServerAddress& server() const noexcept { return http_.options().server; }
+
+ private:
+  template <typename T>
+  T parse(std::string_view method, const std::string& path, const net::HttpResponse& response) {
+    expect_success(method, path, response);
+    try {
+      return protocol::from_json<T>(response.body);
+    } catch (const FormatError& error) {
+      refuse_format(method, path, response, error);
+    }
+  }
+  void expect_success(std::string_view method, const std::string& path,
+                      const net::HttpResponse& response) const;
+  [[noreturn]] void refuse_format(std::string_view method, const std::string& path,
+                                  const net::HttpResponse& response,
+                                  const FormatError& error) const;
+
+  net::HttpClient http_;
+};
+
+}  // namespace nixbuild::cli

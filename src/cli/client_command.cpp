@@ -1,0 +1,18 @@
+#include "cli/client_command.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace nixbuild::cli {
+
+void ClientCommand::add_repository(CLI::App& command) {
+  command
+      .add_option("REPO", repository, "A repository that the server builds (default: its first)")
+      ->type_name("");
+}
+
+ApiClient ClientCommand::connect() {
+  flags_.load();
+  return ApiClient(configuration_.client);
+}
+
+}  // namespace nixbuild::cli

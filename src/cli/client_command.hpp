@@ -1,0 +1,37 @@
+// What the commands that talk to a build server share.
+#pragma once
+
+#include <string>
+
+#include "cli/api_client.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/config/configuration.hpp"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace nixbuild::cli {
+
+class ClientCommand {
+ public:
+  // Adds --server, --token-file and --config.
+  explicit ClientCommand(CLI::App& command) : flags_(command, configuration_, {"client"}) {}
+  ClientCommand(const ClientCommand&) = delete;
+  ClientCommand& operator=(const ClientCommand&) = delete;
+
+  // The positional argument REPO.
+  void add_repository(CLI::App& command);
+
+  // Reads the settings; no connection is made yet. Throws UsageError.
+  ApiClient connect();
+
+  std::string repository;  // empty: the server's first
+
+ private:
+  config::Configuration configuration_;
+  SettingFlags flags_;
+};
+
+}  // namespace nixbuild::cli

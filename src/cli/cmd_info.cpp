@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/client_command.hpp"
+#include "cli/command.hpp"
+#include "cli/output.hpp"
+#include "common/base/terminal.hpp"
+#include "common/protocol/routes.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+using terminal::printable;
+
+struct Query : ClientCommand {
+  using ClientCommand::ClientCommand;
+  bool json = false;
+};
+
+ExitCode run_info(Query& command) {
+  ApiClient api = command.connect();
+  const auto info = api.get<protocol::Info>(protocol::path_of(protocol::Operation::info));
+  if (command.json) {
+    print_line(protocol::to_json(info, 2));
+    return ExitCode::done;
+  }
+  const std::string cache =
+      printable(info.cache_url.empty() ? net::default_cache_url(api.server()) : info.cache_url);
+  std::string out = fmt::format("server        {} ({}), nixbuild {}\n", printable(info.hostname),
+                                printable(info.system), printable(info.version));
+  out += fmt::format("api           {}\n", api.server().base_url());
+  out += fmt::format("cache         {}\n", cache);
+  for (const std::string& name : info.repositories) {
+    out += fmt::format("repository    {}\n", printable(name));
+  }
+  for (const std::string& key : info.public_keys) {
+    out += fmt::format("public key    {}\n", printable(key));
+  }
+  out += fmt::format("\n# for /etc/nix/nix.conf\nextra-substituters = {}\n", cache);
+  if (!info.public_keys.empty()) {
+    out += fmt::format("extra-trusted-public-keys = {}\n",
+                       printable(fmt::format("{}", fmt::join(info.public_keys, " "))));
+  }
+  print(out);
+  return ExitCode::done;
+}
+
+ExitCode run_health(Query& command) {
+  ApiClient api = command.connect();
+  const auto health = api.get<protocol::Health>(protocol::path_of(protocol::Operation::health));
+  const bool is_healthy = health.status == "healthy";
+  if (command.json) {
+    print_line(protocol::to_json(health, 2));
+  } else {
+    std::string out = fmt::format("status   {}\ncache    {}\n", printable(health.status),
+                                  health.cache_running ? "running" : "not running");
+    for (const std::string& problem : health.problems) {
+      out += fmt::format("problem  {}\n", printable(problem));
+    }
+    print(out);
+  }
+  say(is_healthy ? "✓ The build server is healthy" : "✗ The build server is not healthy");
+  return is_healthy ? ExitCode::done : ExitCode::failed;
+}
+
+void add(CLI::App& app, Action& action, const char* name, const char* description,
+         const char* footer, ExitCode (*run)(Query&)) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->footer(footer);
+  auto state = std::make_shared<Query>(*command);
+  command->add_flag("--json", state->json, "Print the answer as JSON");
+  command->callback([state, run, &action] { action = [state, run] { return run(*state); }; });
+}
+
+}  // namespace
+
+void add_info_command(CLI::App& app, Action& action) {
+  add(app, action, "info", "Show what a client needs to know about the build server",
+      R"(The last lines are what a machine's nix.conf needs for substituting from the server's cache.)",
+      run_info);
+}
+
+void add_health_command(CLI::App& app, Action& action) {
+  add(app, action, "health", "Ask whether the build server and its cache work",
+      R"(Exit code 1: the server answers, but something is wrong.)", run_health);
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,79 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/client_command.hpp"
+#include "cli/command.hpp"
+#include "cli/follow.hpp"
+#include "cli/output.hpp"
+#include "cli/progress_view.hpp"
+#include "common/base/terminal.hpp"
+#include "common/protocol/routes.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+struct Logs : ClientCommand {
+  using ClientCommand::ClientCommand;
+  int lines = static_cast<int>(protocol::default_log_lines);
+  bool follow = false;
+};
+
+ExitCode run_follow(Logs& command, ApiClient& api) {
+  const auto status = api.get<protocol::BuildStatus>(
+      protocol::path_of(protocol::Operation::status, command.repository));
+  ProgressView view(ProgressView::LogLines::shown);
+  FollowRequest request;
+  request.repository = status.repository;
+  request.build = status.build_id;
+  request.with_log = true;
+  request.lines = command.lines;
+  const protocol::BuildStatus last = follow(api, request, view);
+  if (last.build_id) say(result_line(last));
+  return ExitCode::done;
+}
+
+ExitCode run(Logs& command) {
+  ApiClient api = command.connect();
+  if (command.follow) return run_follow(command, api);
+  const auto reply = api.get<protocol::LogLines>(
+      protocol::with_query(protocol::path_of(protocol::Operation::logs, command.repository),
+                           {{"lines", std::to_string(command.lines)}}));
+  const bool to_terminal = terminal::is_terminal(STDOUT_FILENO);
+  std::string text;
+  for (const std::string& line : reply.logs) {
+    text += to_terminal ? terminal::printable(line) : line;
+    text += '\n';
+  }
+  print(text);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_logs_command(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("logs", "Show the log of the newest build");
+  command->footer(
+      R"(--follow goes with a running build until its end, also over a lost connection; without one it prints
+the lines and ends. Ctrl-C ends the following, not the build. The exit code is 0 for a failed build
+too. `nixbuild builds ID --log` prints the whole log of any build.
+
+Also called build-logs and bl.
+
+Examples:
+  nixbuild logs -n 20
+  nixbuild logs -f nix-terminal
+  nixbuild logs -n 10000 | grep warning)");
+  auto state = std::make_shared<Logs>(*command);
+  state->add_repository(*command);
+  command
+      ->add_option("--lines,-n", state->lines, "How many lines, from the log's end (default: 100)")
+      ->type_name("N")
+      ->check(CLI::Range(static_cast<int>(protocol::least_log_lines),
+                         static_cast<int>(protocol::most_log_lines)));
+  command->add_flag("--follow,-f", state->follow, "Print what comes, until the build's end");
+  command->callback([state, &action] { action = [state] { return run(*state); }; });
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,24 @@
+// A table for people: columns that are as wide as their widest cell.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace nixbuild::cli {
+
+class Table {
+ public:
+  explicit Table(std::vector<std::string> headings) { rows_.push_back(std::move(headings)); }
+
+  // As many cells as there are headings. Text of others has been made printable.
+  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+
+  // Lines with their ends. With `most_columns`, a line that is wider loses of its last cell.
+  std::string render(std::size_t most_columns = static_cast<std::size_t>(-1)) const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace nixbuild::cli
