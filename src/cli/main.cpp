@@ -41,6 +41,7 @@ constexpr Command commands[] = {
     {"info", cli::add_info_command},
     {"health", cli::add_health_command},
 #ifdef NIXBUILD_SERVER
+    {"run-build", cli::add_run_build_command},
     {"serve-cache", cli::add_serve_cache_command},
 #endif
     {"keys", cli::add_keys_command},

@@ -20,6 +20,12 @@ namespace nixbuild::build {
 std::string clean_line(std::string_view raw);
 constexpr std::size_t max_line_length = 16384;
 
+// The last lines of what a program wrote, cleaned.
+std::vector<std::string> last_lines(std::string_view text,
+                                    std::size_t count = std::string_view::npos);
+// So many are told of what failed.
+constexpr std::size_t log_tail_lines = 25;
+
 // Appends lines to a log. Past `limit` bytes, lines are no longer written but the last of them are
 // kept in memory, and close() writes these behind a note of how much is left out: the reason of a
 // failure is at the end.

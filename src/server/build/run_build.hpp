@@ -14,17 +14,26 @@
 
 namespace nixbuild::build {
 
-// What is shown of a build while it runs. Called from one thread.
+// What is shown of a build while it runs. Called from one thread; any may be missing.
 struct Observer {
-  std::function<void(const protocol::BuildStatus&)> status;  // on every change, at most 10 a second
+  std::function<void(const protocol::BuildStatus&)> status;  // on every change
   std::function<void(std::string_view line)> log_line;
+  std::function<void()> tick;  // about every 0.1 s while something is waited for
 };
 
-// Ends with `done`, `failed`, or `lock_held` where another build of the repository runs. Throws
-// UsageError when the repository is not configured.
+struct RunOptions {
+  std::filesystem::path state_dir;
+  config::BuildOptions build;
+  config::Repository repository;
+  // Files that the build must not see, wherever the user that runs it could read them.
+  std::vector<std::filesystem::path> secrets;
+};
+
+// Ends with `done`, `failed`, or `lock_held` where another build of the repository runs. A build
+// that fails is no error: it is in the history, and shown.
 //
-// SIGTERM and SIGINT end the build and every process of it; it is then failed, 'cancelled'.
-ExitCode run_build(const config::BuildServiceOptions& options, const std::string& repository,
-                   const Observer& observer);
+// SIGTERM, SIGINT and SIGHUP end the build and every process of it; it is then failed, 'cancelled'.
+// As root it goes on as the owner of the state directory.
+ExitCode run_build(const RunOptions& options, const Observer& observer);
 
 }  // namespace nixbuild::build

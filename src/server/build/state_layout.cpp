@@ -69,13 +69,9 @@ std::filesystem::path StateLayout::reserve(std::string_view repository) const {
   return root_ / "locks" / fmt::format("{}.reserve", repository);
 }
 
-std::filesystem::path StateLayout::evaluation(std::string_view repository) const {
-  return root_ / "evaluations" / fmt::format("{}.json", repository);
-}
-
 void StateLayout::create() const {
   make_directory(root_);
-  for (const char* name : {"status", "logs", "repos", "gcroots", "locks", "evaluations"}) {
+  for (const char* name : {"status", "logs", "repos", "gcroots", "locks"}) {
     make_directory(root_ / name);
   }
 }

@@ -24,11 +24,11 @@ class StateLayout {
   std::filesystem::path repository(std::string_view repository) const;  // repos/REPO/, the clone
   std::filesystem::path gc_roots(std::string_view repository) const;    // gcroots/REPO/
   std::filesystem::path gc_roots(std::string_view repository, std::int64_t build) const;
-  std::filesystem::path lock(std::string_view repository) const;        // locks/REPO.lock
-  std::filesystem::path slot(int number) const;                         // locks/slot-N
-  std::filesystem::path processes(std::string_view repository) const;   // locks/REPO.processes
-  std::filesystem::path reserve(std::string_view repository) const;     // locks/REPO.reserve
-  std::filesystem::path evaluation(std::string_view repository) const;  // evaluations/REPO.json
+  std::filesystem::path lock(std::string_view repository) const;       // locks/REPO.lock
+  std::filesystem::path slot(int number) const;                        // locks/slot-N
+  std::filesystem::path processes(std::string_view repository) const;  // locks/REPO.processes
+  std::filesystem::path reserve(std::string_view repository) const;    // locks/REPO.reserve
+  std::filesystem::path home() const { return root_ / "home"; }        // of programs without one
 
   // Makes the directories that are missing. Throws SystemError.
   void create() const;

@@ -1,0 +1,106 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "cli/command.hpp"
+#include "cli/progress_view.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/base/error.hpp"
+#include "common/config/configuration.hpp"
+#include "common/config/state_dir.hpp"
+#include "server/build/run_build.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+struct RunBuild {
+  explicit RunBuild(CLI::App& app) : flags(app, configuration, {"state_dir", "build"}) {}
+
+  config::Configuration configuration;
+  SettingFlags flags;
+  std::string name;
+  std::vector<std::string> repositories;
+};
+
+config::Repository find_repository(const config::Configuration& configuration,
+                                   const std::string& name) {
+  const auto all = configuration.repositories.repositories();
+  if (name.empty()) return all.front();
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const auto& repository) { return repository.name == name; });
+  if (found != all.end()) return *found;
+  std::string names;
+  for (const auto& repository : all)
+    names += (names.empty() ? "" : ", ") + repository.name;
+  throw UsageError(fmt::format("no repository '{}' is configured; there is {}", name, names));
+}
+
+build::RunOptions options_of(RunBuild& command) {
+  command.flags.load();
+  for (const std::string& repository : command.repositories) {
+    command.configuration.repositories.add_flag(repository);
+  }
+  const config::Configuration& configuration = command.configuration;
+  build::RunOptions options;
+  options.state_dir =
+      config::resolve_state_dir(configuration.state_dir, config::process_environment);
+  options.build = configuration.build;
+  options.repository = find_repository(configuration, command.name);
+  options.secrets = configuration.cache.secret_key_files;
+  for (const auto& token : {configuration.api.token_file, configuration.client.token_file}) {
+    if (!token.empty()) options.secrets.push_back(token);
+  }
+  return options;
+}
+
+ExitCode run(RunBuild& command) {
+  const build::RunOptions options = options_of(command);
+  // The journal gets the steps only: the log is in a file of its own.
+  ProgressView view(std::getenv("JOURNAL_STREAM") == nullptr ? ProgressView::LogLines::shown
+                                                             : ProgressView::LogLines::hidden);
+  protocol::BuildStatus last;
+  build::Observer observer;
+  observer.status = [&](const protocol::BuildStatus& status) {
+    last = status;
+    view.set_status(status);
+  };
+  observer.log_line = [&](std::string_view line) { view.log_line(line); };
+  observer.tick = [&] { view.refresh(); };
+  const ExitCode code = build::run_build(options, observer);
+  view.close();
+  if (code != ExitCode::lock_held) view.say(result_line(last));
+  return code;
+}
+
+}  // namespace
+
+void add_run_build_command(CLI::App& app, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("run-build", "Build a repository here and now, without the API");
+  command->footer(
+      R"(Fetches the repository, updates the inputs of its flake, evaluates and builds all that it offers,
+and roots the outputs. What it is told to do stands in [[repository]] of the configuration file. The
+build is part of the history like any other: `nixbuild status`, `logs` and `builds` show it.
+
+Exit codes: 0 all targets are built, 1 the build failed, 75 the repository is being built already.
+Ctrl-C cancels the build and ends every process of it.
+
+Examples:
+  nixbuild run-build nix-terminal
+  nixbuild run-build demo --repository demo=/home/ann/demo --state-dir /tmp/state)");
+  auto state = std::make_shared<RunBuild>(*command);
+  command->add_option("REPOSITORY", state->name,
+                      "Its name (default: the first that is configured)");
+  command
+      ->add_option("--repository", state->repositories,
+                   "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
+      ->type_name("NAME=URL")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->callback([state, &action] { action = [state] { return run(*state); }; });
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,24 @@
+// The inputs of a flake: its flake.lock, brought up to date.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "server/build/report.hpp"
+#include "server/build/toolbox.hpp"
+
+namespace nixbuild::build {
+
+// The text of flake.lock in the clone; nothing where there is none.
+std::optional<std::string> read_lock(const Toolbox& tools);
+
+// Updates every input. Where that fails, because one of them is not to be had, each is updated by
+// itself, and those that cannot be stay as they are locked, with a warning. Throws Error when the
+// inputs cannot be locked at all.
+void update_inputs(Toolbox& tools, Report& report);
+
+// Whether this version of Nix ("nix (Nix) 2.26.3") takes `nix flake update INPUT`; before 2.19 it
+// is `nix flake lock --update-input INPUT`.
+bool updates_by_name(std::string_view nix_version);
+
+}  // namespace nixbuild::build
