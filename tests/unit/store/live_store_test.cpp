@@ -298,3 +298,130 @@ TEST_CASE("real Nix writes, an unprivileged user reads: no error, nothing stale,
   CHECK(board->count.queries > 0);
   CHECK(board->count.present > 0);
 }
+
+TEST_CASE("a row and its references are of one moment, whatever the log's state") {
+  const TemporaryDirectory directory;
+  WrittenDatabase written(directory.path());
+  // Row 0 always has as many references as its size modulo 8 says, and a hash of that digit.
+  std::vector<std::int64_t> ids;
+  for (std::uint64_t i = 0; i < 9; ++i)
+    ids.push_back(written.add(hash_part_of(i)));
+  const auto rewrite = [&](std::uint64_t round) {
+    const std::string id = std::to_string(ids[0]);
+    const std::uint64_t count = round % 8;
+    std::string sql = "begin immediate; delete from Refs where referrer = " + id + ";";
+    sql += "update ValidPaths set narSize = " + std::to_string(8 + count) +
+           ", hash = 'sha256:" + std::string(64, static_cast<char>('0' + count)) +
+           "' where id = " + id + ";";
+    for (std::uint64_t i = 0; i < count; ++i) {
+      sql += "insert into Refs values (" + id + "," + std::to_string(ids[i + 1]) + ");";
+    }
+    written.execute(sql + "commit");
+  };
+  rewrite(0);
+
+  SharedBoard board;
+  const auto read = [&](bool anew) {
+    auto access = std::make_shared<StoreAccess>(written.layout());
+    auto database = std::make_unique<StoreDatabase>(access);
+    auto waiting_since = Clock::now();
+    for (std::uint64_t i = 0; !board->stop; ++i) {
+      if (anew && i % 10 == 9) {
+        database.reset();
+        access = std::make_shared<StoreAccess>(written.layout());
+        database = std::make_unique<StoreDatabase>(access);
+      }
+      try {
+        const auto info = database->query_path_info(hash_part_of(0));
+        ++board->count.queries;
+        if (!info) {
+          board->fail("the row is gone");
+        } else if (const auto count = info->nar_size % 8;
+                   info->references.size() != count ||
+                   info->nar_hash.base16()[0] != static_cast<char>('0' + count)) {
+          board->fail("a torn read");
+        }
+        waiting_since = Clock::now();
+      } catch (const StoreUnavailable& error) {
+        ++board->count.unavailable;
+        if (Clock::now() - waiting_since > 5s) board->fail(error.what());
+        std::this_thread::sleep_for(1ms);
+      } catch (const std::exception& error) {
+        board->fail(error.what());
+      }
+    }
+  };
+  std::vector<Child> readers;
+  readers.push_back(Child::fork_as_nobody([&] { read(false); }));
+  readers.push_back(Child::fork_as_nobody([&] { read(true); }));
+  const auto end = Clock::now() + duration();
+  for (std::uint64_t round = 0; Clock::now() < end && !board->failed; ++round) {
+    rewrite(round);
+    // What writers do besides: begin the log anew, empty it, rewrite the file, go and come.
+    if (round % 50 == 10) written.execute("pragma wal_checkpoint(restart)");
+    if (round % 50 == 20) written.execute("pragma wal_checkpoint(truncate)");
+    if (round % 500 == 30) written.execute("vacuum");
+    if (round % 50 == 40) {
+      written.close();
+      if (round % 100 == 40) std::this_thread::sleep_for(30ms);
+      written.reopen();
+    }
+  }
+  board->stop = true;
+  for (Child& reader : readers)
+    CHECK(reader.wait() == 0);
+  CHECK_MESSAGE(!board->failed, board->failure);
+  CHECK(board->count.queries > 0);
+  if (std::getenv("NIXBUILD_STORE_TEST_SECONDS") != nullptr) {
+    std::printf("%lu queries, %lu unavailable\n", board->count.queries.load(),
+                board->count.unavailable.load());
+  }
+}
+
+TEST_CASE("our own lock keeps the log's files when the daemon and every writer are gone") {
+  if (!have_program("nix-store") || !have_program("nix-daemon")) return;
+  RealStore store;
+  const fs::path log = store.layout().nix_state_dir / "db" / "db.sqlite-wal";
+  SharedBoard board;
+  std::atomic<std::uint64_t>& step = board->phase[0];
+  // Reader and test take turns.
+  const auto await = [&](std::uint64_t wanted) {
+    for (int i = 0; i < 5000 && step < wanted; ++i)
+      std::this_thread::sleep_for(1ms);
+    return step == wanted;
+  };
+  Child reader = Child::fork_as_nobody([&] {
+    StoreDatabase database(std::make_shared<StoreAccess>(store.layout()));
+    const auto present = [&] {
+      return patiently([&] { return database.query_path_info(store.path(0).hash_part()); })
+          .has_value();
+    };
+    for (std::uint64_t turn = 1; turn <= 5; turn += 2) {
+      if (!await(turn)) board->fail("no turn");
+      // Once it is open, not even a moment's unavailability.
+      const bool found =
+          turn == 1 ? present() : database.query_path_info(store.path(0).hash_part()).has_value();
+      if (found != (turn == 3)) board->fail("turn " + std::to_string(turn));
+      ++step;
+    }
+    await(7);
+  });
+  {
+    const Child daemon = Child::start("nix-daemon");
+    std::this_thread::sleep_for(300ms);
+    step = 1;
+    CHECK(await(2));
+  }
+  CHECK(fs::exists(log));
+  store.add(0);
+  CHECK(fs::exists(log));
+  step = 3;
+  CHECK(await(4));
+  store.remove(0);
+  CHECK(fs::exists(log));
+  step = 5;
+  CHECK(await(6));
+  step = 7;
+  CHECK(reader.wait() == 0);
+  CHECK_MESSAGE(!board->failed, board->failure);
+}
