@@ -10,24 +10,22 @@ def run(lab):
     path = lab.small_tree
     with lab.start_nixbuild(lab.store) as ours:
         lab.check_nar(ours.port, path)
-        series, last, notes = large.compare(
+        comparison = large.Comparison(
             lab,
             {
-                "nixbuild": lambda: load.download(ours.port, path.nar()),
+                "nixbuild": lambda: large.download(ours, path.nar()),
                 "nix-store": lambda: load.drain_command(["nix-store", "--dump", path.real]),
             },
-            {"nixbuild": lambda: ours.pids},
         )
-    ours_seconds, peer_seconds = series["nixbuild"].median, series["nix-store"].median
     return [
         Result(
             f".nar of a tree of {lab.small_files:,} small files",
-            peer_seconds / ours_seconds,
+            comparison.seconds("nix-store") / comparison.seconds("nixbuild"),
             1.5,
             True,
             "×",
-            large.rate_text(last["nixbuild"].size, ours_seconds),
-            f"nix-store --dump {large.rate_text(last['nix-store'].size, peer_seconds)}",
-            notes,
+            comparison.rate_text("nixbuild"),
+            f"nix-store --dump {comparison.rate_text('nix-store')}",
+            comparison.notes(),
         )
     ]

@@ -13,24 +13,22 @@ def run(lab):
         root = lab.new_directory("warm")
         (root / "path.nar.zst").write_bytes(load.get(ours.port, path.nar(".zst")))
         with lab.start_nginx(root, nopush=True) as nginx:
-            series, last, notes = large.compare(
+            comparison = large.Comparison(
                 lab,
                 {
-                    "nixbuild": lambda: load.download(ours.port, path.nar(".zst")),
-                    "nginx": lambda: load.download(nginx.port, "/path.nar.zst"),
+                    "nixbuild": lambda: large.download(ours, path.nar(".zst")),
+                    "nginx": lambda: large.download(nginx, "/path.nar.zst"),
                 },
-                {"nixbuild": lambda: ours.pids, "nginx": lambda: nginx.pids},
             )
-    ours_seconds, peer_seconds = series["nixbuild"].median, series["nginx"].median
     return [
         Result(
             f"warm .nar.zst of {lab.size_text}",
-            peer_seconds / ours_seconds,
+            comparison.seconds("nginx") / comparison.seconds("nixbuild"),
             0.95,
             True,
             "×",
-            large.rate_text(last["nixbuild"].size, ours_seconds),
-            f"nginx {large.rate_text(last['nginx'].size, peer_seconds)}",
-            notes,
+            comparison.rate_text("nixbuild"),
+            f"nginx {comparison.rate_text('nginx')}",
+            comparison.notes(),
         )
     ]

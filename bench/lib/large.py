@@ -1,38 +1,48 @@
 """What the benchmarks of large bodies share."""
 
-from lib import measure
+from lib import load, measure
 
 
 def rate_text(size, seconds):
     return f"{size / seconds / 1e6:,.0f} MB/s"
 
 
-def compare(lab, sides, pids):
-    """Takes turns at `sides` (name → function returning a Transfer). Returns (name → Series of
-    seconds, name → last Transfer, notes). `pids`: name → function giving the processes whose processor
-    time is to be told."""
-    last = {}
-    costs = {name: measure.Series() for name in pids}
+def download(server, path):
+    """load.download() with the processor time that the server took."""
+    pids = server.pids
+    before = measure.processor_seconds(pids)
+    transfer = load.download(server.port, path)
+    transfer.processor = measure.processor_seconds(pids) - before
+    return transfer
 
-    def side(name):
-        def run_once():
-            before = measure.processor_seconds(pids[name]()) if name in pids else 0
-            transfer = last[name] = sides[name]()
-            if name in pids:
-                used = measure.processor_seconds(pids[name]()) - before
-                costs[name].values.append(used)
-            return transfer.seconds
 
-        return run_once
+class Comparison:
+    """Takes turns at `sides` (name → function returning a Transfer)."""
 
-    series = measure.alternate({name: side(name) for name in sides}, lab.rounds)
-    notes = []
-    for name in sides:
-        text = (
-            f"{name}: {series[name].median:.3f} s for {last[name].size:,} bytes, "
-            f"spread {series[name].spread:.0%}"
-        )
-        if name in pids:
-            text += f", {costs[name].median:.2f} s of the server's processor time"
-        notes.append(text)
-    return series, last, notes
+    def __init__(self, lab, sides):
+        self.last = {}
+        self._costs = {name: measure.Series() for name in sides}
+
+        def side(name):
+            def run_once():
+                transfer = self.last[name] = sides[name]()
+                self._costs[name].values.append(transfer.processor)
+                return transfer.seconds
+
+            return run_once
+
+        self._series = measure.alternate({name: side(name) for name in sides}, lab.rounds)
+
+    def seconds(self, name):
+        """The median."""
+        return self._series[name].median
+
+    def rate_text(self, name, size=None):
+        return rate_text(size or self.last[name].size, self.seconds(name))
+
+    def notes(self):
+        return [
+            f"{name}: {self.seconds(name):.3f} s for {self.last[name].size:,} bytes, "
+            f"spread {series.spread:.0%}, {self._costs[name].median:.2f} s of its processor time"
+            for name, series in self._series.items()
+        ]

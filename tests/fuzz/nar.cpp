@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "check.hpp"
 #include "common/base/error.hpp"
@@ -55,11 +54,7 @@ class Writer : public NarEvents {
 std::optional<std::string> parse(std::string_view nar, std::size_t piece, NarEvents& events) {
   try {
     NarParser parser(events);
-    for (std::size_t at = 0; at < nar.size(); at += piece) {
-      const std::string_view bytes = nar.substr(at, piece);
-      const std::vector<char> copy(bytes.begin(), bytes.end());  // its end is watched
-      parser.feed(std::string_view(copy.data(), copy.size()));
-    }
+    for (std::size_t at = 0; at < nar.size(); at += piece) parser.feed(nar.substr(at, piece));
     parser.finish();
     return std::nullopt;
   } catch (const FormatError& error) {

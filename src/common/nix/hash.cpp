@@ -1,12 +1,12 @@
 #include "common/nix/hash.hpp"
 
 #include <openssl/evp.h>
-#include <sodium.h>
 
 #include <utility>
 
 #include "common/base/error.hpp"
 #include "common/nix/base32.hpp"
+#include "common/nix/base64.hpp"
 
 namespace nixbuild::nix {
 
@@ -15,7 +15,6 @@ namespace {
 constexpr std::string_view colon_prefix = "sha256:";
 constexpr std::string_view sri_prefix = "sha256-";
 constexpr std::size_t base16_length = 2 * Sha256::size;
-constexpr std::size_t base64_length = (Sha256::size + 2) / 3 * 4;
 
 void append_base16(std::string& out, const Sha256& hash) {
   constexpr std::string_view digits = "0123456789abcdef";
@@ -41,15 +40,6 @@ bool decode_base16(std::string_view text, Sha256& hash) {
     hash.bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
   }
   return true;
-}
-
-bool decode_base64(std::string_view text, Sha256& hash) {
-  if (text.size() != base64_length) return false;
-  std::size_t length = 0;
-  const char* end = nullptr;
-  return sodium_base642bin(hash.bytes.data(), hash.bytes.size(), text.data(), text.size(), nullptr,
-                           &length, &end, sodium_base64_VARIANT_ORIGINAL) == 0 &&
-         length == Sha256::size && end == text.data() + text.size();
 }
 
 // Looking an algorithm up by name costs more than hashing a narinfo: done once.
@@ -94,11 +84,8 @@ std::string Sha256::prefixed_base16() const {
 }
 
 std::string Sha256::sri() const {
-  std::array<char, base64_length + 1> base64{};
-  sodium_bin2base64(base64.data(), base64.size(), bytes.data(), bytes.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
   std::string text(sri_prefix);
-  text.append(base64.data(), base64_length);
+  append_base64(text, bytes);
   return text;
 }
 
@@ -106,13 +93,13 @@ std::optional<Sha256> Sha256::parse(std::string_view text) {
   Sha256 hash;
   bool good = false;
   if (text.starts_with(sri_prefix)) {
-    good = decode_base64(text.substr(sri_prefix.size()), hash);
+    good = base64_decode_into(text.substr(sri_prefix.size()), hash.bytes);
   } else {
     const bool prefixed = text.starts_with(colon_prefix);
     if (prefixed) text.remove_prefix(colon_prefix.size());
     // The three encodings differ in length.
     good = decode_base16(text, hash) || base32_decode_into(text, hash.bytes) ||
-           (prefixed && decode_base64(text, hash));
+           (prefixed && base64_decode_into(text, hash.bytes));
   }
   if (!good) return std::nullopt;
   return hash;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "common/nix/base64.hpp"
 
 namespace nixbuild::nix {
 
@@ -32,34 +33,22 @@ std::string_view without_final_space(std::string_view text) {
   return text.substr(0, last == text.npos ? 0 : last + 1);
 }
 
-// Splits "NAME:BASE64" and fills `bytes`, which the decoded part must do exactly. Nothing, with
-// `bytes` undefined, when the text is not of that form. libsodium's codec is used because its time
-// does not depend on what it decodes.
-std::optional<std::string_view> parse_named(std::string_view text, std::span<unsigned char> bytes) {
+// Splits "NAME:BASE64", gives the name and fills `bytes`, which the decoded part must do exactly.
+// Nothing, with `bytes` undefined, when the text is not of that form.
+std::optional<std::string_view> parse_named(std::string_view text, std::span<std::uint8_t> bytes) {
   const std::size_t colon = text.find(':');
-  if (colon == text.npos || !is_key_name(text.substr(0, colon))) return std::nullopt;
-  const std::string_view base64 = text.substr(colon + 1);
-  std::size_t length = 0;
-  const char* end = nullptr;
-  if (sodium_base642bin(bytes.data(), bytes.size(), base64.data(), base64.size(), nullptr, &length,
-                        &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
-      length != bytes.size() || end != base64.data() + base64.size())
+  if (colon == text.npos || !is_key_name(text.substr(0, colon)) ||
+      !base64_decode_into(text.substr(colon + 1), bytes))
     return std::nullopt;
   return text.substr(0, colon);
 }
 
-std::string render_named(std::string_view name, std::span<const unsigned char> bytes) {
-  const std::size_t base64_size = sodium_base64_ENCODED_LEN(
-      bytes.size(), sodium_base64_VARIANT_ORIGINAL);  // with the final NUL
+std::string render_named(std::string_view name, std::span<const std::uint8_t> bytes) {
   std::string text;
-  text.reserve(name.size() + 1 + base64_size);
+  text.reserve(name.size() + 2 + (bytes.size() + 2) / 3 * 4);
   text += name;
   text += ':';
-  const std::size_t begin = text.size();
-  text.resize(begin + base64_size);
-  sodium_bin2base64(text.data() + begin, base64_size, bytes.data(), bytes.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
-  text.pop_back();
+  append_base64(text, bytes);
   return text;
 }
 

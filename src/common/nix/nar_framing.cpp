@@ -11,7 +11,7 @@ constexpr std::size_t padded(std::size_t size) {
   return (size + 7) / 8 * 8;
 }
 
-void append_number(std::string& out, std::uint64_t number) {
+void append_size(std::string& out, std::uint64_t number) {
   std::array<char, 8> bytes{};
   for (char& byte : bytes) {
     byte = static_cast<char>(number & 0xff);
@@ -70,7 +70,7 @@ void magic(std::string& out) {
 }
 
 void string(std::string& out, std::string_view text) {
-  append_number(out, text.size());
+  append_size(out, text.size());
   out += text;
   append_padding(out, text.size());
 }
@@ -80,7 +80,7 @@ void begin_file(std::string& out, bool executable, std::uint64_t size) {
     append(out, executable_file_words);
   else
     append(out, plain_file_words);
-  append_number(out, size);
+  append_size(out, size);
 }
 
 void end_file(std::string& out, std::uint64_t size) {

@@ -5,9 +5,9 @@
 #include <cerrno>
 
 #include "common/base/error.hpp"
-#include "common/nix/json_text.hpp"
 #include "common/nix/nar.hpp"
 #include "common/nix/nar_walk.hpp"
+#include "common/nix/text.hpp"
 
 namespace nixbuild::nix {
 
@@ -69,11 +69,6 @@ class Lister : public TreeVisitor {
   std::string framing_;       // not counted yet
   std::uint64_t offset_ = 0;  // of what was counted
 };
-
-void append_number(std::string& out, std::uint64_t number) {
-  const fmt::format_int digits(number);
-  out.append(digits.data(), digits.size());
-}
 
 void append_listing(std::string& out, const NarListing& node) {
   switch (node.type) {

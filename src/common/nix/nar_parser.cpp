@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "common/base/error.hpp"
-#include "common/nix/json_text.hpp"
 #include "common/nix/nar.hpp"
+#include "common/nix/text.hpp"
 
 namespace nixbuild::nix {
 

@@ -8,7 +8,7 @@
 
 #include "common/base/error.hpp"
 #include "common/nix/base32.hpp"
-#include "common/nix/json_text.hpp"
+#include "common/nix/text.hpp"
 
 namespace nixbuild::nix {
 
@@ -18,11 +18,6 @@ namespace {
 constexpr std::string_view default_compression = "bzip2";
 // What may stand in the field Deriver instead of a path.
 constexpr std::string_view unknown_deriver = "unknown-deriver";
-
-void append_number(std::string& out, std::uint64_t number) {
-  const fmt::format_int digits(number);
-  out.append(digits.data(), digits.size());
-}
 
 FormatError bad_value(std::string_view value, std::string_view wanted) {
   return FormatError(fmt::format("{} is not {}", printable(value), wanted));

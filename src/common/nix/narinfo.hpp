@@ -24,7 +24,10 @@ struct NarInfo {
 // The text form, fields in the order in which Nix writes them.
 std::string render_narinfo(const StoreDir& store_dir, const NarInfo& narinfo);
 
-// The JSON form that Nix's `nix path-info --json` gives for a path of a binary cache.
+// The JSON form, one object: what `nix path-info --json` of Nix 2.26 shows for a path of a binary
+// cache, and what other versions show besides: `path` (2.8), `storeDir` and `version` (1, since
+// 2.33). What is not known of a path in a cache is there as Nix has it: `registrationTime` null,
+// `ultimate` false. Source: the Nix manual, "Store object info JSON format".
 std::string render_narinfo_json(const StoreDir& store_dir, const NarInfo& narinfo);
 
 // Throws FormatError naming the line and what is wrong with it.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <system_error>
 #include <utility>
@@ -16,15 +17,15 @@ namespace {
 // Jobs that have begun and wait for their client or the disk, beyond those that hold a slot.
 constexpr unsigned waiting_threads = 32;
 constexpr int lowest_priority = 19;
+constexpr std::chrono::milliseconds retry_interval{100};
 
 }  // namespace
 
 void JobQueue::Slot::release() {
   if (!std::exchange(held_, false)) return;
-  Lock lock(queue_.mutex_);
+  const std::lock_guard lock(queue_.mutex_);
   --queue_.used_;
   queue_.changed_.notify_all();
-  queue_.start_jobs(lock);
 }
 
 void JobQueue::Slot::acquire() {
@@ -41,26 +42,28 @@ unsigned JobQueue::Slot::threads() const {
   return std::max(1U, queue_.slots_ / std::max(1U, queue_.used_));
 }
 
-JobQueue::JobQueue(unsigned slots) : slots_(std::max(1U, slots)) {}
+JobQueue::JobQueue(unsigned slots)
+    : slots_(std::max(1U, slots)), dispatcher_([this] { dispatch(); }) {}
 
 JobQueue::~JobQueue() {
   stop();
+  dispatcher_.join();
 }
 
 void JobQueue::add(std::shared_ptr<Job> job, Priority priority) {
-  join_ended();
-  Lock lock(mutex_);
-  if (stopped_) {
-    lock.unlock();
-    job->abandon();
-    return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopped_) {
+      (priority == Priority::foreground ? foreground_ : background_).push_back(std::move(job));
+      changed_.notify_all();
+      return;
+    }
   }
-  (priority == Priority::foreground ? foreground_ : background_).push_back(std::move(job));
-  start_jobs(lock);
+  job->abandon();
 }
 
 void JobQueue::promote(const Job* job) {
-  Lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (in_background_.get() == job) {
     promoted_ = true;
     in_background_->preempt();
@@ -71,33 +74,58 @@ void JobQueue::promote(const Job* job) {
   if (found == background_.end()) return;
   foreground_.push_back(std::move(*found));
   background_.erase(found);
-  start_jobs(lock);
+  changed_.notify_all();
 }
 
-// The lock is held at the beginning and the end, and released meanwhile when a job must be
-// abandoned.
-void JobQueue::start_jobs(Lock& lock) {
-  while (!stopped_ && used_ + resuming_ < slots_ && threads_.size() < slots_ + waiting_threads) {
-    const bool from_foreground = !foreground_.empty();
-    if (!from_foreground && (background_.empty() || in_background_)) return;
-    auto& queue = from_foreground ? foreground_ : background_;
-    auto job = std::move(queue.front());
-    queue.pop_front();
-    if (start(job, from_foreground ? Priority::foreground : Priority::background)) continue;
-    if (!threads_.empty()) {  // no more threads for now: it comes when one ends
-      queue.push_front(std::move(job));
-      return;
+// The jobs one of which may begin now, null when none may.
+JobQueue::Jobs* JobQueue::next() {
+  if (used_ + resuming_ >= slots_ || threads_.size() >= slots_ + waiting_threads) return nullptr;
+  if (!foreground_.empty()) return &foreground_;
+  return background_.empty() || in_background_ ? nullptr : &background_;
+}
+
+bool JobQueue::should_preempt() const {
+  return in_background_ && !preempted_ && !foreground_.empty() && used_ + resuming_ >= slots_;
+}
+
+void JobQueue::dispatch() {
+  Lock lock(mutex_);
+  for (;;) {
+    changed_.wait(
+        lock, [&] { return stopped_ || !ended_.empty() || next() != nullptr || should_preempt(); });
+    Threads ended;
+    ended.swap(ended_);
+    if (!ended.empty()) {
+      lock.unlock();
+      for (std::thread& thread : ended)
+        thread.join();
+      lock.lock();
+      continue;
     }
-    lock.unlock();
-    job->abandon();
-    lock.lock();
+    if (stopped_) {
+      if (threads_.empty()) return;
+      changed_.wait(lock, [&] { return !ended_.empty(); });
+      continue;
+    }
+    if (should_preempt()) {
+      preempted_ = true;
+      in_background_->preempt();
+    }
+    if (Jobs* const jobs = next()) {
+      const Priority priority = jobs == &foreground_ ? Priority::foreground : Priority::background;
+      if (start(jobs->front(), priority)) {
+        jobs->pop_front();
+      } else {
+        changed_.wait_for(lock, retry_interval);
+      }
+    }
   }
-  if (!foreground_.empty() && in_background_) in_background_->preempt();
 }
 
 bool JobQueue::start(const std::shared_ptr<Job>& job, Priority priority) {
   const auto thread = threads_.emplace(threads_.end());
   try {
+    // It cannot come to its end, where it needs the lock, before it is assigned.
     *thread = std::thread([this, job, priority, thread] { run(job, priority, thread); });
   } catch (const std::system_error& error) {
     log::warn("no thread for a compression: {}", error.what());
@@ -105,13 +133,16 @@ bool JobQueue::start(const std::shared_ptr<Job>& job, Priority priority) {
     return false;
   }
   ++used_;
-  if (priority == Priority::background) in_background_ = job;
+  if (priority == Priority::background) {
+    in_background_ = job;
+    preempted_ = false;
+    promoted_ = false;
+  }
   return true;
 }
 
 void JobQueue::run(const std::shared_ptr<Job>& job, Priority priority, Threads::iterator thread) {
   const bool background = priority == Priority::background;
-  // Of this thread alone, and of the threads that it will start.
   if (background) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), lowest_priority);
   bool ended = false;
   {
@@ -120,47 +151,32 @@ void JobQueue::run(const std::shared_ptr<Job>& job, Priority priority, Threads::
     ended = job->run(slot);
   }
   Lock lock(mutex_);
-  if (background) {
-    in_background_.reset();
-    const bool promoted = std::exchange(promoted_, false);
-    // In front: it had its turn already.
-    if (!ended && !stopped_) (promoted ? foreground_ : background_).push_front(job);
-  }
+  if (background) in_background_.reset();
   if (!ended && stopped_) {
     lock.unlock();
     job->abandon();
     lock.lock();
+  } else if (!ended) {
+    // In front: it had its turn already.
+    (promoted_ ? foreground_ : background_).push_front(job);
   }
   ended_.splice(ended_.end(), threads_, thread);
-  start_jobs(lock);
   changed_.notify_all();
 }
 
 void JobQueue::stop() {
+  Jobs waiting;
   Lock lock(mutex_);
   stopped_ = true;
-  std::deque<std::shared_ptr<Job>> waiting;
   waiting.swap(foreground_);
   std::move(background_.begin(), background_.end(), std::back_inserter(waiting));
   background_.clear();
+  changed_.notify_all();
   lock.unlock();
   for (const auto& job : waiting)
     job->abandon();
   lock.lock();
   changed_.wait(lock, [&] { return threads_.empty(); });
-  lock.unlock();
-  join_ended();
-}
-
-// Without the lock, which they may need once more.
-void JobQueue::join_ended() {
-  Threads ended;
-  {
-    const std::lock_guard lock(mutex_);
-    ended.swap(ended_);
-  }
-  for (std::thread& thread : ended)
-    thread.join();
 }
 
 JobQueue::Statistics JobQueue::statistics() const {

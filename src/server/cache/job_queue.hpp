@@ -2,8 +2,9 @@
 // waits for before those in the background.
 //
 // Each job runs on a thread of its own. A background job's thread has the lowest priority that the
-// system knows, which it could not get rid of again; so when somebody does wait for a job that runs
-// in the background, or all slots are taken, the job is asked to stop and is run anew.
+// system knows, which neither it nor a thread that it starts could get rid of again; so when
+// somebody does wait for a job that runs in the background, or all slots are taken, the job is
+// asked to stop and is run anew.
 #pragma once
 
 #include <condition_variable>
@@ -75,23 +76,29 @@ class JobQueue {
  private:
   using Lock = std::unique_lock<std::mutex>;
   using Threads = std::list<std::thread>;
-  void start_jobs(Lock& lock);
-  void join_ended();
+  using Jobs = std::deque<std::shared_ptr<Job>>;
+
+  void dispatch();
+  // With the lock held:
+  Jobs* next();
+  bool should_preempt() const;
   bool start(const std::shared_ptr<Job>& job, Priority priority);
   void run(const std::shared_ptr<Job>& job, Priority priority, Threads::iterator thread);
 
   const unsigned slots_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::shared_ptr<Job>> foreground_;
-  std::deque<std::shared_ptr<Job>> background_;
+  Jobs foreground_;
+  Jobs background_;
   std::shared_ptr<Job> in_background_;  // at most one runs at a time
   bool promoted_ = false;               // in_background_ goes to the foreground when it stops
+  bool preempted_ = false;              // in_background_ has been asked to stop
   unsigned used_ = 0;                   // slots
   unsigned resuming_ = 0;               // running jobs that wait for a slot
   Threads threads_;
   Threads ended_;  // to be joined
   bool stopped_ = false;
+  std::thread dispatcher_;  // starts the jobs' threads, which have its priority at first
 };
 
 }  // namespace nixbuild::cache

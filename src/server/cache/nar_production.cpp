@@ -74,19 +74,22 @@ bool NarProduction::run(JobQueue::Slot& slot) noexcept {
   } catch (const Preempted&) {
     return false;
   } catch (const NarCacheError& error) {
-    ended_(*this, &error);
-    publish(State::unkept, progress().available);
+    give_up(State::unkept, error);
   } catch (const std::exception& error) {
-    ended_(*this, &error);
-    publish(State::failed, progress().available, error.what());
+    give_up(State::failed, error);
   }
   return true;
 }
 
 void NarProduction::abandon() noexcept {
-  const Cancelled error;
-  ended_(*this, &error);
-  publish(State::failed, progress().available, error.what());
+  give_up(State::failed, Cancelled());
+}
+
+// Followers keep what there is of the file, its name goes.
+void NarProduction::give_up(State state, const std::exception& reason) {
+  ended_(*this, &reason);
+  publish(state, progress().available, reason.what());
+  writer_.reset();
 }
 
 // An entry that must be checked before it is used is checked here, off the serving threads.

@@ -74,6 +74,7 @@ class NarProduction final : public JobQueue::Job {
   void make(JobQueue::Slot& slot);
   void publish(State state, std::uint64_t available, std::string error = {});
   void keep(JobQueue::Slot& slot);
+  void give_up(State state, const std::exception& reason);
 
   NarCache& cache_;
   const Task task_;

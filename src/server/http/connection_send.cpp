@@ -325,7 +325,7 @@ void Connection::on_stream_end() {
     return resume();
   }
   if (stream_broken_ || (framing_ == Framing::length && stream_left_ > 0)) {
-    return cut("the body ended before its announced length");
+    return cut("the body is not as long as announced");
   }
   head_.erase(0, sent_);
   sent_ = 0;
@@ -366,7 +366,10 @@ void Connection::end_request() {
   counters.requests_ended.add();
   counters.bytes_sent.add(body_sent_);
   if (status_ != 0 && router_.get() == shared.counted_router) {
-    counters.responses[match_.route][std::min(status_ / 100, 5U)].add();
+    counters
+        .responses[std::min(match_.route, counters.responses.size() - 1)]
+                  [std::min(status_ / 100, 5U)]
+        .add();
   }
   if (shared.options.access_log) {
     const std::chrono::duration<double, std::milli> time =

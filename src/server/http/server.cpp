@@ -150,7 +150,7 @@ std::uint64_t Server::Impl::add_sockets(std::vector<UniqueFd> sockets,
   const std::uint64_t id = next_id_++;
   std::string url = url_of(sockets.front().get());
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    ListenSocket socket{std::make_shared<const UniqueFd>(std::move(sockets[i])), router, id};
+    ListenSocket socket{std::make_shared<const UniqueFd>(std::move(sockets[i])), router, id, false};
     workers_[i]->post([worker = workers_[i].get(), socket = std::move(socket)]() mutable {
       worker->add_listener(std::move(socket));
     });
@@ -164,7 +164,7 @@ void Server::Impl::add_shared_socket(std::shared_ptr<const UniqueFd> fd,
                                      std::shared_ptr<const Router> router) {
   const std::uint64_t id = next_id_++;
   for (const auto& worker : workers_) {
-    worker->post([target = worker.get(), socket = ListenSocket{fd, router, id}]() mutable {
+    worker->post([target = worker.get(), socket = ListenSocket{fd, router, id, true}]() mutable {
       target->add_listener(std::move(socket));
     });
   }

@@ -70,7 +70,7 @@ class Server {
   Server(ServerOptions options, std::shared_ptr<const Router> router);
   ~Server();
 
-  // Binds at once; throws Error naming the address ("127.0.0.1:5000: address already in use …").
+  // Binds at once; throws Error naming the address, also where another server has it.
   // An interface without addresses is a warning: they are bound when they appear. Logs
   // "listening on http://ADDRESS:PORT" for each address once run() serves it.
   void listen(Listener listener);

@@ -167,7 +167,9 @@ void Worker::remove_listener(std::uint64_t id) {
 }
 
 void Worker::accept_from(Acceptor& acceptor) {
-  for (int i = 0; i < accepts_a_turn && accepting_; ++i) {
+  // From a socket that all threads share, one at a time, or the first to wake would take them all.
+  const int most = acceptor.socket.shared ? 1 : accepts_a_turn;
+  for (int i = 0; i < most && accepting_; ++i) {
     if (!shared_.gate.enter()) return pause_accepting();
     sockaddr_storage address{};
     socklen_t size = sizeof address;

@@ -69,9 +69,10 @@ struct ServerShared {
 
 // A socket that connections are accepted from.
 struct ListenSocket {
-  std::shared_ptr<const UniqueFd> fd;  // shared where all workers accept from one socket
+  std::shared_ptr<const UniqueFd> fd;
   std::shared_ptr<const Router> router;
   std::uint64_t id = 0;  // of the address, the same in every worker
+  bool shared = false;   // all workers accept from this one socket
 };
 
 class Worker {

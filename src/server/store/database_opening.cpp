@@ -32,10 +32,19 @@ constexpr std::size_t wal_index_header_words = 48 / sizeof(std::uint64_t);
 // this after a stamp was taken changes the stamp.
 constexpr auto stamp_settles = 20ms;
 
-std::uint64_t mix(std::uint64_t seed, std::uint64_t word) noexcept {
-  std::uint64_t value = (seed ^ word) * 0x9e3779b97f4a7c15U;
-  return value ^ value >> 32;
-}
+// One number from an epoch and whatever else tells states apart; never 0.
+class Digest {
+ public:
+  explicit Digest(std::uint64_t epoch) noexcept { add(epoch); }
+  void add(std::uint64_t word) noexcept {
+    value_ = (value_ ^ word) * 0x9e3779b97f4a7c15U;
+    value_ ^= value_ >> 32;
+  }
+  std::uint64_t value() const noexcept { return value_ == 0 ? 1 : value_; }
+
+ private:
+  std::uint64_t value_ = 0x243f6a8885a308d3U;
+};
 
 int read_schema_version(const std::filesystem::path& file) {
   const auto text = read_file(file, 64);
@@ -123,20 +132,21 @@ SqliteConnection DatabaseOpening::connect() const {
 }
 
 std::uint64_t DatabaseOpening::generation() {
+  Digest digest(epoch_);
   if (mode_ == Mode::shared_wal) {
-    std::uint64_t value = epoch_;
     for (std::size_t i = 0; i < wal_index_header_words; ++i) {
-      value = mix(value, __atomic_load_n(wal_index_ + i, __ATOMIC_RELAXED));
+      digest.add(__atomic_load_n(wal_index_ + i, __ATOMIC_RELAXED));
     }
     std::atomic_thread_fence(std::memory_order_acquire);
-    return value;
+    return digest.value();
   }
-  // An immutable database never changes: another one takes its place.
-  if (mode_ == Mode::immutable) return mix(epoch_, 0);
+  // An immutable database never changes: another opening takes its place.
+  if (mode_ == Mode::immutable) return digest.value();
   const std::lock_guard lock(mutex_);
   const StatementUse version(data_version_);
   data_version_.step();
-  return mix(epoch_, static_cast<std::uint64_t>(data_version_.integer(0)));
+  digest.add(static_cast<std::uint64_t>(data_version_.integer(0)));
+  return digest.value();
 }
 
 bool DatabaseOpening::is_current() {

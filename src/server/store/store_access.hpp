@@ -1,5 +1,5 @@
 // What the StoreDatabase objects of a process share: how the database is open, the daemon's help in
-// opening it, and the index of NAR hashes.
+// opening it, and the index of rows.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@
 
 #include "server/store/daemon_connection.hpp"
 #include "server/store/database_opening.hpp"
-#include "server/store/nar_hash_index.hpp"
+#include "server/store/row_index.hpp"
 #include "server/store/store_layout.hpp"
 
 namespace nixbuild::store {
@@ -41,7 +41,7 @@ class StoreAccess {
 
   const StoreLayout layout_;
   const DatabaseFiles files_;
-  NarHashIndex nar_hash_index_;
+  RowIndex row_index_;
 
   std::atomic<std::uint64_t> epoch_{0};      // of current_, 0 when there is none
   std::atomic<std::int64_t> next_check_{0};  // coarse clock, nanoseconds

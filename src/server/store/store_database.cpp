@@ -56,10 +56,12 @@ class StoreDatabase::Impl {
         Read read = opening_->begin_read(guard);
         if (read == Read::sound) {
           connect();
+          index_updated_ = false;
           try {
             auto result = body(*this);
             read = opening_->end_read(guard);
             if (read == Read::sound) return result;
+            if (index_updated_) index().forget();
           } catch (const FormatError&) {
             read = opening_->end_read(guard);
             if (read == Read::sound) throw;
@@ -103,24 +105,36 @@ class StoreDatabase::Impl {
     return info;
   }
 
-  std::vector<std::int64_t> nar_hash_candidates(const nix::Sha256& hash, std::uint64_t generation) {
-    return access_->nar_hash_index_.candidates(opening_, generation, newer_rows_, hash);
+  RowIndex& index() { return access_->row_index_; }
+
+  // Inside a query. Returns whether the index has all rows as of `generation`.
+  bool update_index(std::uint64_t generation) {
+    index_updated_ = true;
+    const bool complete = index().update(*opening_, generation, *index_statements_);
+    if (index().wants_scan()) index().start_scan(opening_, generation);
+    return complete;
   }
 
-  std::optional<nix::StorePath> path_with_nar_hash(const std::vector<std::int64_t>& ids,
-                                                   const nix::Sha256& hash) {
-    for (const std::int64_t id : ids) {
+  std::optional<nix::StorePath> path_by_nar_hash(const nix::Sha256& hash,
+                                                 std::uint64_t generation) {
+    if (!update_index(generation)) {
+      index().start_scan(opening_, generation);
+      const std::string failure = index().scan_failure();
+      throw StoreUnavailable("the index of NAR hashes is being made" +
+                             (failure.empty() ? failure : ", again because of this: " + failure));
+    }
+    for (const std::int64_t id : index().rows_with_nar_hash(hash)) {
       const StatementUse use(row_by_id_);
       row_by_id_.bind(1, id);
       if (!row_by_id_.step()) continue;
       const std::string_view path = row_by_id_.text(0);
       if (parse_hash(row_by_id_.text(1), path) == hash) return parse_path(path);
     }
+    if (!index().confirm_no_nar(generation)) {
+      index().start_scan(opening_, generation);
+      throw StoreUnavailable("the index of NAR hashes is being renewed");
+    }
     return std::nullopt;
-  }
-
-  void confirm_nar_hash_miss(std::uint64_t generation) {
-    access_->nar_hash_index_.confirm_miss(opening_, generation);
   }
 
   std::vector<nix::StorePath> closure(const nix::StorePath& path) {
@@ -217,15 +231,16 @@ class StoreDatabase::Impl {
     reference_ids_ = connection.prepare("select reference from Refs where referrer = ?");
     row_by_id_ = connection.prepare("select path, hash from ValidPaths where id = ?");
     id_by_path_ = connection.prepare("select id from ValidPaths where path = ?");
-    newer_rows_ = connection.prepare(NarHashIndex::newer_rows_sql);
+    index_statements_.emplace(connection);
     connection_ = std::move(connection);
   }
 
   void disconnect() {
     for (SqliteStatement* statement :
-         {&path_info_, &references_, &reference_ids_, &row_by_id_, &id_by_path_, &newer_rows_}) {
+         {&path_info_, &references_, &reference_ids_, &row_by_id_, &id_by_path_}) {
       *statement = SqliteStatement();
     }
+    index_statements_.reset();
     connection_ = SqliteConnection();
   }
 
@@ -261,7 +276,8 @@ class StoreDatabase::Impl {
   SqliteStatement reference_ids_;
   SqliteStatement row_by_id_;
   SqliteStatement id_by_path_;
-  SqliteStatement newer_rows_;
+  std::optional<RowIndexStatements> index_statements_;
+  bool index_updated_ = false;  // by the query that runs
 };
 
 StoreDatabase::StoreDatabase(std::shared_ptr<StoreAccess> access)
@@ -272,18 +288,18 @@ StoreDatabase& StoreDatabase::operator=(StoreDatabase&&) noexcept = default;
 
 std::optional<nix::PathInfo> StoreDatabase::query_path_info(std::string_view hash_part) {
   if (!nix::is_hash_part(hash_part)) return std::nullopt;
-  return impl_->query([&](Impl& impl) { return impl.path_info(hash_part); });
+  // Taken before the query, so that rows which come meanwhile count as not yet seen.
+  const std::uint64_t generation = impl_->generation();
+  if (impl_->index().lacks_path(hash_part, generation)) return std::nullopt;
+  return impl_->query([&](Impl& impl) {
+    impl.update_index(generation);
+    return impl.path_info(hash_part);
+  });
 }
 
 std::optional<nix::StorePath> StoreDatabase::query_path_by_nar_hash(const nix::Sha256& nar_hash) {
-  // Taken first, so that rows that come meanwhile count as not yet seen.
   const std::uint64_t generation = impl_->generation();
-  return impl_->query([&](Impl& impl) {
-    const auto ids = impl.nar_hash_candidates(nar_hash, generation);
-    auto path = impl.path_with_nar_hash(ids, nar_hash);
-    if (!path) impl.confirm_nar_hash_miss(generation);
-    return path;
-  });
+  return impl_->query([&](Impl& impl) { return impl.path_by_nar_hash(nar_hash, generation); });
 }
 
 std::vector<nix::StorePath> StoreDatabase::query_closure(const nix::StorePath& path) {

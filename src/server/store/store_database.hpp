@@ -34,8 +34,8 @@ class StoreDatabase {
   // try. The very first may throw it for some 20 ms, while the Nix daemon is asked to open the
   // database. Rows that are not what Nix writes throw FormatError.
   std::optional<nix::PathInfo> query_path_info(std::string_view hash_part);
-  // A path that holds that NAR, by an index of our own (see NarHashIndex), which is made on first
-  // use: until then, StoreUnavailable.
+  // A path that holds that NAR, by an index of our own (see RowIndex), which is made on first use:
+  // until then, StoreUnavailable.
   std::optional<nix::StorePath> query_path_by_nar_hash(const nix::Sha256& nar_hash);
   // The paths `path` refers to, directly and not, and itself; sorted. Empty when it is not valid.
   std::vector<nix::StorePath> query_closure(const nix::StorePath& path);
@@ -45,9 +45,9 @@ class StoreDatabase {
   std::optional<BuildTrace> query_build_trace(const nix::StorePath& derivation,
                                               std::string_view output_name);
 
-  // A number that changes whenever anything in the database may have changed, the same for all
-  // objects made from one StoreAccess, and cheap enough to ask before every answer from memory. For
-  // an answer to be kept, take it before the query. Throws StoreUnavailable.
+  // A number, never 0, that changes whenever anything in the database may have changed, the same
+  // for all objects made from one StoreAccess, and cheap enough to ask before every answer from
+  // memory. For an answer to be kept, take it before the query. Throws StoreUnavailable.
   std::uint64_t generation();
 
  private:

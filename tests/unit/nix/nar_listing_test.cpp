@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "common/nix/json_text.hpp"
+#include "common/nix/text.hpp"
 #include "common/nix/nar.hpp"
 #include "support.hpp"
 

@@ -1,5 +1,6 @@
 #include "support.hpp"
 
+#include <doctest/doctest.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -60,7 +61,11 @@ void write(const fs::path& path, std::string_view content, bool executable) {
 
 std::string dump(const fs::path& path) {
   std::string nar;
-  dump_nar(path, [&](std::string_view bytes) { nar += bytes; });
+  dump_nar(path, [&](std::string_view bytes) {
+    CHECK_FALSE(bytes.empty());
+    CHECK(bytes.size() <= std::size_t{256} << 10);
+    nar += bytes;
+  });
   return nar;
 }
 

@@ -28,6 +28,7 @@ std::vector<std::string> words_of(std::string_view line);
 
 void write(const std::filesystem::path& path, std::string_view content, bool executable = false);
 
+// Checks that the pieces are of bounded size.
 std::string dump(const std::filesystem::path& path);
 // Feeds `nar` in pieces of `piece` bytes.
 void parse(std::string_view nar, NarEvents& events, std::size_t piece = std::string_view::npos);

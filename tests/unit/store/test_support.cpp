@@ -39,7 +39,7 @@ std::string run(const std::string& command) {
   while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
     output.append(buffer.data(), count);
   }
-  if (::pclose(pipe) != 0) throw std::runtime_error("failed: " + command);
+  if (::pclose(pipe) != 0) throw std::runtime_error("failed: " + command + "\n" + output);
   return output;
 }
 
@@ -70,6 +70,7 @@ WrittenDatabase::WrittenDatabase(const fs::path& directory, const std::string& j
     : directory_(directory), file_(directory / "var" / "db" / "db.sqlite") {
   fs::create_directories(file_.parent_path());
   reopen();
+  execute("pragma synchronous = off");
   execute("pragma journal_mode = " + journal_mode);
   execute(schema);
   write_text(file_.parent_path() / "schema", "10");

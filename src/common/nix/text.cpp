@@ -1,8 +1,9 @@
-#include "common/nix/json_text.hpp"
+#include "common/nix/text.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
 namespace nixbuild::nix {
 
@@ -97,6 +98,11 @@ void append_json_string(std::string& out, std::string_view text) {
     text.remove_prefix(length);
   }
   out += '"';
+}
+
+void append_number(std::string& out, std::uint64_t number) {
+  const fmt::format_int digits(number);
+  out.append(digits.data(), digits.size());
 }
 
 std::string printable(std::string_view text) {

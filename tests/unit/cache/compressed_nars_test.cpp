@@ -1,0 +1,319 @@
+#include "server/cache/compressed_nars.hpp"
+
+#include <doctest/doctest.h>
+#include <zstd.h>
+
+#include <atomic>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/nix/nar.hpp"
+#include "coroutines.hpp"
+#include "temporary_directory.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::cache;
+using test::body_text;
+using test::TemporaryDirectory;
+namespace fs = std::filesystem;
+
+namespace {
+
+// Half of it compresses.
+std::string content_of_size(std::size_t size) {
+  std::mt19937_64 random(7);
+  std::string bytes;
+  while (bytes.size() < size) {
+    const std::uint64_t number = random();
+    bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
+    bytes.append(8, 'x');
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+std::string nar_of(const fs::path& path) {
+  std::string nar;
+  nix::dump_nar(path, [&](std::string_view bytes) { nar += bytes; });
+  return nar;
+}
+
+std::string decompress(const std::string& bytes) {
+  std::string result(ZSTD_getFrameContentSize(bytes.data(), bytes.size()), '\0');
+  const std::size_t n = ZSTD_decompress(result.data(), result.size(), bytes.data(), bytes.size());
+  REQUIRE_FALSE(ZSTD_isError(n));
+  return result;
+}
+
+// A store with one path, and all that compresses it.
+struct Fixture {
+  explicit Fixture(std::uint64_t limit = 1 << 30, std::size_t size = 5'000'000,
+                   unsigned threads = 2, const fs::path& cache_directory = {})
+      : layout{nix::StoreDir(), directory.path() / "store", {}, {}} {
+    fs::create_directories(layout.real_store_dir);
+    std::ofstream(layout.real_path(path)) << content_of_size(size);
+    nar = nar_of(layout.real_path(path));
+    info.nar_hash = nix::sha256(nar);
+    info.nar_size = nar.size();
+    open(limit, threads, cache_directory);
+  }
+
+  void open(std::uint64_t limit = 1 << 30, unsigned threads = 2,
+            const fs::path& cache_directory = {}) {
+    nars.reset();
+    cache.reset();
+    cache = std::make_unique<NarCache>(
+        cache_directory.empty() ? directory.path() / "nar-cache" : cache_directory, limit);
+    nars = std::make_unique<CompressedNars>(*cache, layout, threads, CompressedNars::Levels{3, 0});
+  }
+
+  http::Response respond(bool ranged = false, Compression compression = Compression::zstd) {
+    return test::run(nars->respond(info, compression, ranged));
+  }
+
+  // Until so many files are kept, and nobody can join their making any more.
+  void until_made(std::uint64_t count = 1) {
+    while (nars->statistics().made < count)
+      ::usleep(1000);
+  }
+
+  TemporaryDirectory directory;
+  nix::StorePath path = *nix::StorePath::parse("a3igw7z00yr0l7xscczsw50m6clmhi8k-test");
+  store::StoreLayout layout;
+  nix::PathInfo info{path, {}, 0, {}, {}, {}, {}};
+  std::string nar;
+  std::unique_ptr<NarCache> cache;
+  std::unique_ptr<CompressedNars> nars;
+};
+
+}  // namespace
+
+TEST_CASE("a NAR is compressed while it is sent, and kept") {
+  Fixture fixture;
+  CHECK_FALSE(fixture.nars->ready(fixture.info, Compression::zstd));
+  const http::Response first = fixture.respond();
+  CHECK(first.accept_ranges);
+  const std::string text = body_text(first);
+  CHECK(decompress(text) == fixture.nar);
+  fixture.until_made();
+  const auto second = fixture.nars->ready(fixture.info, Compression::zstd);
+  REQUIRE(second);
+  CHECK(second->accept_ranges);
+  CHECK_FALSE(second->etag.empty());
+  CHECK(std::holds_alternative<http::FileBody>(second->body));
+  CHECK(body_text(*second) == text);
+  CHECK(fixture.cache->find({fixture.info.nar_hash, Compression::zstd})->hash == nix::sha256(text));
+}
+
+TEST_CASE("many who ask at once share one compression and get the same bytes") {
+  Fixture fixture;
+  std::vector<std::string> texts(24);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      threads.emplace_back([&, i] {
+        ::usleep(static_cast<useconds_t>(i * 700));
+        texts[i] = body_text(fixture.respond(i % 5 == 4));
+      });
+    }
+  }
+  CHECK(decompress(texts[0]) == fixture.nar);
+  for (const std::string& text : texts)
+    CHECK(text == texts[0]);
+  fixture.until_made();
+  CHECK(fixture.nars->statistics().made == 1);
+  CHECK(fixture.nars->statistics().streamed == 0);
+}
+
+TEST_CASE("a range of a file that is not there yet waits for it") {
+  Fixture fixture;
+  const http::Response response = fixture.respond(true);
+  REQUIRE(std::holds_alternative<http::FileBody>(response.body));
+  CHECK(decompress(body_text(response)) == fixture.nar);
+}
+
+TEST_CASE("what the cache cannot keep is made for each client, to the same bytes") {
+  Fixture fixture;
+  const std::string text = body_text(fixture.respond());
+  for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{1'000'000}}) {
+    CAPTURE(limit);
+    fixture.until_made();
+    fs::remove_all(fixture.directory.path() / "nar-cache");
+    // With a limit, the first follows the file to where it ends and goes on by itself.
+    fixture.open(limit);
+    CHECK(body_text(fixture.respond()) == text);
+    CHECK(body_text(fixture.respond()) == text);
+    const http::Response ranged = fixture.respond(true);
+    const auto* stream = std::get_if<http::StreamBody>(&ranged.body);
+    REQUIRE(stream != nullptr);
+    CHECK(stream->size == text.size());
+    CHECK(body_text(ranged, 1'234'567, 1000) == text.substr(1'234'567, 1000));
+    CHECK(body_text(ranged, text.size() - 10, 10) == text.substr(text.size() - 10));
+    CHECK(body_text(ranged, 0, text.size()) == text);
+    CHECK(fixture.nars->statistics().made == 0);
+    CHECK(fixture.nars->statistics().streamed >= 5);
+    fixture.open();
+    CHECK(body_text(fixture.respond()) == text);
+  }
+}
+
+TEST_CASE("a disk that fills up while a file is made does not break its download") {
+  const test::SmallFilesystem small("size=1m");
+  if (!small.mounted()) {
+    MESSAGE("skipped: no right to mount a file system");
+    return;
+  }
+  Fixture fixture(1 << 30, 5'000'000, 2, small.path());
+  std::vector<std::string> texts(6);
+  {
+    std::vector<std::jthread> threads;
+    for (std::string& text : texts) {
+      threads.emplace_back([&] { text = body_text(fixture.respond()); });
+    }
+  }
+  CHECK(decompress(texts[0]) == fixture.nar);
+  for (const std::string& text : texts)
+    CHECK(text == texts[0]);
+  CHECK(fs::is_empty(small.path()));
+}
+
+TEST_CASE("a path that is not what was registered is not kept, and its download is cut") {
+  Fixture fixture;
+  SUBCASE("other content") {
+    std::ofstream file(fixture.layout.real_path(fixture.path), std::ios::in | std::ios::out);
+    file.seekp(4'000'000);
+    file << "damaged";
+    file.close();
+  }
+  SUBCASE("longer") {
+    fs::resize_file(fixture.layout.real_path(fixture.path), 6'000'000);
+  }
+  SUBCASE("shorter") {
+    fs::resize_file(fixture.layout.real_path(fixture.path), 4'000'000);
+  }
+  SUBCASE("gone") {
+    fs::remove(fixture.layout.real_path(fixture.path));
+  }
+  const http::Response response = fixture.respond();
+  CHECK_THROWS_AS(body_text(response), std::exception);
+  CHECK_FALSE(fixture.cache->find({fixture.info.nar_hash, Compression::zstd}));
+  CHECK(fixture.respond(true).status == 404);
+  CHECK(fixture.nars->statistics().failed == 2);
+  fixture.open(0);
+  CHECK_THROWS_AS(body_text(fixture.respond()), std::exception);
+}
+
+TEST_CASE("after a restart a kept file is checked, and sent when it is good") {
+  Fixture fixture;
+  const std::string text = body_text(fixture.respond());
+  fixture.until_made();
+  fixture.open();
+  CHECK_FALSE(fixture.nars->ready(fixture.info, Compression::zstd));
+  const http::Response response = fixture.respond();
+  CHECK(std::holds_alternative<http::FileBody>(response.body));
+  CHECK(body_text(response) == text);
+  CHECK(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK(fixture.nars->statistics().made == 0);
+}
+
+TEST_CASE("a kept file that was damaged is made anew") {
+  Fixture fixture;
+  const std::string text = body_text(fixture.respond());
+  fixture.until_made();
+  for (const auto& item : fs::directory_iterator(fixture.cache->directory())) {
+    std::ofstream file(item.path(), std::ios::in | std::ios::out);
+    file.seekp(1000);
+    file << "damaged";
+  }
+  CHECK_FALSE(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK(body_text(fixture.respond()) == text);
+  fixture.until_made(2);
+  CHECK(fixture.nars->ready(fixture.info, Compression::zstd));
+}
+
+TEST_CASE("whoever follows a compression that begins in the background gets it in the foreground") {
+  Fixture fixture(1 << 30, 40'000'000, 1);
+  REQUIRE(fixture.nars->warm(fixture.info, Compression::zstd, NarCache::Clock::now()));
+  // Let it write something, so that it goes on behind that.
+  while (fixture.nars->statistics().jobs.running == 0)
+    ::usleep(100);
+  ::usleep(20'000);
+  const std::string text = body_text(fixture.respond());
+  CHECK(decompress(text) == fixture.nar);
+  fixture.until_made();
+  CHECK(body_text(*fixture.nars->ready(fixture.info, Compression::zstd)) == text);
+  CHECK(fixture.nars->statistics().made == 1);
+  CHECK_FALSE(fixture.nars->warm(fixture.info, Compression::zstd, NarCache::Clock::now()));
+}
+
+TEST_CASE("stopping cuts those who follow, and leaves nothing half-made") {
+  for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{1} << 30}) {
+    CAPTURE(limit);
+    Fixture fixture(limit, 60'000'000, 1);
+    const http::Response response = fixture.respond();
+    std::atomic<bool> threw{false};
+    std::atomic<bool> began{false};
+    std::jthread client([&] {
+      test::StringWriter writer;
+      writer.on_bytes = [&] {
+        began = true;
+        ::usleep(2000);
+      };
+      try {
+        test::run(std::get<http::StreamBody>(response.body).produce(writer, 0, UINT64_MAX));
+      } catch (const std::exception&) {
+        threw = true;
+      }
+    });
+    while (!began)
+      ::usleep(100);
+    fixture.nars->stop();
+    client.join();
+    CHECK(threw);
+    CHECK_THROWS_AS(body_text(fixture.respond()), std::exception);
+    if (limit > 0) CHECK(fs::is_empty(fixture.cache->directory()));
+  }
+}
+
+TEST_CASE("a client that goes away ends its own stream") {
+  Fixture fixture(0, 60'000'000, 1);
+  const http::Response response = fixture.respond();
+  test::StringWriter writer;
+  writer.on_bytes = [] { throw http::ClientGone("gone"); };
+  CHECK_THROWS_AS(
+      test::run(std::get<http::StreamBody>(response.body).produce(writer, 0, UINT64_MAX)),
+      http::ClientGone);
+  // The only slot is free again.
+  CHECK(decompress(body_text(fixture.respond())) == fixture.nar);
+}
+
+TEST_CASE("a slow client's own stream does not hold up others") {
+  Fixture fixture(0, 20'000'000, 1);
+  const http::Response response = fixture.respond();
+  std::atomic<bool> release{false};
+  std::atomic<bool> began{false};
+  std::string slow_text;
+  std::jthread slow([&] {
+    test::StringWriter writer;
+    writer.on_bytes = [&] {
+      began = true;
+      while (!release)
+        ::usleep(1000);
+    };
+    test::run(std::get<http::StreamBody>(response.body).produce(writer, 0, UINT64_MAX));
+    slow_text = writer.text;
+  });
+  while (!began)
+    ::usleep(100);
+  const std::string text = body_text(fixture.respond());
+  release = true;
+  slow.join();
+  CHECK(decompress(text) == fixture.nar);
+  CHECK(slow_text == text);
+}

@@ -1,0 +1,58 @@
+#include "server/cache/nar_url.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace nixbuild;
+using namespace nixbuild::cache;
+
+namespace {
+
+const std::string nar_hash = "1gp8dccg6s4hm29d1v3mk0jyqy3ffjl1yyyb7d1blncx2h6g4fwn";
+const std::string hash_part = "a3igw7z00yr0l7xscczsw50m6clmhi8k";
+
+}  // namespace
+
+TEST_CASE("the form that we advertise") {
+  const auto url = parse_nar_url(nar_hash + ".nar.zst", hash_part);
+  REQUIRE(url);
+  CHECK(url->hash_part == hash_part);
+  CHECK(url->nar_hash->base32() == nar_hash);
+  CHECK(url->compression == Compression::zstd);
+}
+
+TEST_CASE("the forms that clients remember from elsewhere") {
+  const auto bare = parse_nar_url(nar_hash + ".nar", "");
+  REQUIRE(bare);
+  CHECK(bare->hash_part.empty());
+  CHECK(bare->nar_hash->base32() == nar_hash);
+  CHECK(bare->compression == Compression::none);
+
+  const auto both = parse_nar_url(hash_part + "-" + nar_hash + ".nar.xz", "");
+  REQUIRE(both);
+  CHECK(both->hash_part == hash_part);
+  CHECK(both->nar_hash->base32() == nar_hash);
+  CHECK(both->compression == Compression::xz);
+
+  const auto part = parse_nar_url(hash_part + ".nar", "");
+  REQUIRE(part);
+  CHECK(part->hash_part == hash_part);
+  CHECK_FALSE(part->nar_hash);
+}
+
+TEST_CASE("anything else is no NAR") {
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".nar"), nar_hash, nar_hash + ".",
+        nar_hash + ".nar.bz2", nar_hash + ".nar.zst.zst", nar_hash + ".narx",
+        nar_hash.substr(1) + ".nar", nar_hash + "0.nar", hash_part.substr(1) + ".nar",
+        hash_part + "-.nar", hash_part + "-" + hash_part + ".nar",
+        "e" + nar_hash.substr(1) + ".nar", std::string("z") + nar_hash.substr(1) + ".nar",
+        "E" + hash_part.substr(1) + ".nar", hash_part + nar_hash + ".nar",
+        std::string(10'000, 'a') + ".nar"}) {
+    CAPTURE(name);
+    CHECK_FALSE(parse_nar_url(name, ""));
+  }
+  CHECK_FALSE(parse_nar_url(nar_hash + ".nar", "short"));
+  CHECK_FALSE(parse_nar_url(nar_hash + ".nar", "e" + hash_part.substr(1)));
+}

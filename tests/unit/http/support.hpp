@@ -1,0 +1,101 @@
+// A server on a free port in its own thread, and a client that sends and receives raw bytes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "common/base/unique_fd.hpp"
+#include "server/http/server.hpp"
+
+namespace nixbuild::http::test {
+
+using namespace std::chrono_literals;
+
+// What a test waits for at most, where the outcome does not depend on how long it takes.
+constexpr std::chrono::seconds patience{30};
+
+class TestServer {
+ public:
+  using AddRoutes = std::function<void(Router&)>;
+
+  explicit TestServer(const AddRoutes& add_routes, ServerOptions options = two_threads());
+  ~TestServer();
+
+  // Two threads; what is in flight at the end is not waited for.
+  static ServerOptions two_threads();
+
+  Server& server() { return *server_; }
+  std::uint16_t port() const { return port_; }
+  // Stops gracefully and waits until it has.
+  void stop();
+
+ private:
+  std::unique_ptr<Server> server_;
+  std::uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+std::uint16_t port_of_url(std::string_view url);
+
+struct Received {
+  int status = 0;  // 0: the connection ended first
+  std::string head;
+  std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;
+  bool whole = false;  // the body came to its end as framed
+
+  std::string header(const std::string& name) const {
+    const auto found = headers.find(name);
+    return found == headers.end() ? std::string() : found->second;
+  }
+};
+
+class Client {
+ public:
+  explicit Client(std::uint16_t port, int receive_buffer = 0);
+  explicit Client(const std::string& unix_path);
+
+  int fd() const { return socket_.get(); }
+  void send(std::string_view bytes);
+  // Reads one response; the answer to a HEAD has no body.
+  Received receive(bool head = false);
+  Received get(const std::string& path, const std::string& headers = "");
+  // Everything until the connection ends. `reset` tells how it ended.
+  std::string receive_all();
+  // Reads up to `size` bytes; fewer at the end.
+  std::string receive_some(std::size_t size);
+  bool ended();  // waits for the end; false when bytes came instead
+  bool was_reset() const { return reset_; }
+  void end_sending();
+  void close() { socket_.reset(); }
+
+ private:
+  bool fill();
+
+  UniqueFd socket_;
+  std::string buffer_;
+  bool reset_ = false;
+};
+
+// Waits until `condition` holds; false when it does not within `patience`.
+bool eventually(const std::function<bool()>& condition);
+
+// A StreamBody's response.
+Response stream_response(
+    std::optional<std::uint64_t> size,
+    std::function<asio::awaitable<void>(BodyWriter&, std::uint64_t, std::uint64_t)> produce);
+
+// The byte at a position of the bodies that tests stream: a wrong offset shows.
+inline char pattern_at(std::uint64_t position) {
+  return static_cast<char>('a' + (position % 26 * 7 + position / 26) % 26);
+}
+constexpr std::uint64_t pattern_period = 26 * 26;
+std::string pattern(std::uint64_t offset, std::uint64_t length);
+
+}  // namespace nixbuild::http::test
