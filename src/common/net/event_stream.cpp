@@ -11,6 +11,7 @@
 
 #include "common/base/time.hpp"
 #include "common/net/curl.hpp"
+#include "common/net/silence_clock.hpp"
 
 namespace nixbuild::net {
 namespace {
@@ -27,24 +28,6 @@ constexpr seconds good_connection{5};
 constexpr seconds telling_interval{60};
 // Differences that the two machines' rounding makes.
 constexpr seconds clock_tolerance{2};
-
-// How long ago something last came, by the longer of two clocks: the steady one stands still while
-// a laptop sleeps, the system's one may be set back.
-class SilenceClock {
- public:
-  void restart() {
-    steady_ = Steady::now();
-    system_ = System::now();
-  }
-  milliseconds elapsed() const {
-    return std::max(std::chrono::duration_cast<milliseconds>(Steady::now() - steady_),
-                    std::chrono::duration_cast<milliseconds>(System::now() - system_));
-  }
-
- private:
-  Steady::time_point steady_;
-  System::time_point system_;
-};
 
 std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
