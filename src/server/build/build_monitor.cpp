@@ -70,6 +70,7 @@ void BuildMonitor::handle_line(std::string_view line) {
     if (!line.empty()) last_error_ = reason_in(line);
     return;
   }
+  if (!std::holds_alternative<nix::log::BuildLogLine>(*event)) changed_ = true;
   std::visit([this](const auto& one) { handle(one); }, *event);
 }
 

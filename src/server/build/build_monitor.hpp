@@ -11,6 +11,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/nix/log.hpp"
@@ -36,6 +37,8 @@ class BuildMonitor {
   // Nix has ended: so has everything that seemed to run.
   void finish();
 
+  // Whether progress() may be another one than when this was last asked.
+  bool has_changed() { return std::exchange(changed_, false); }
   // Without the numbers of targets.
   protocol::Progress progress() const;
   // In the order in which they ended.
@@ -92,6 +95,7 @@ class BuildMonitor {
   std::vector<protocol::DerivationTime> ended_;
   std::map<std::string, Failure> failures_;
   std::string last_error_;
+  bool changed_ = false;
 };
 
 // "hello-2.12" of "/nix/store/<hash>-hello-2.12.drv".

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <system_error>
 
 #include "common/base/error.hpp"
 #include "common/base/unique_fd.hpp"
@@ -81,8 +82,24 @@ CREATE TABLE derivations (
 ) WITHOUT ROWID;
 )";
 
-[[noreturn]] void fail(sqlite3* database, std::string_view what) {
-  throw HistoryError(fmt::format("{}: {}", what, sqlite3_errmsg(database)));
+[[noreturn]] void fail(sqlite3* database) {
+  const char* file = sqlite3_db_filename(database, nullptr);
+  std::string reason = sqlite3_errmsg(database);
+  switch (sqlite3_errcode(database) & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      reason += "; move it away to begin a new history";
+      break;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+      if (const int error = sqlite3_system_errno(database); error != 0) {
+        reason += fmt::format(" ({})", std::generic_category().message(error));
+      }
+      break;
+    default:
+      break;
+  }
+  throw HistoryError(fmt::format("{}: {}", file == nullptr ? "history" : file, reason));
 }
 
 // SQLite gives its journals the mode of the database; the group must be able to write all three.
@@ -105,7 +122,7 @@ void Statement::Finalizer::operator()(sqlite3_stmt* handle) const noexcept {
 }
 
 void Statement::check_bound(int result) {
-  if (result != SQLITE_OK) fail(database_, "history");
+  if (result != SQLITE_OK) fail(database_);
 }
 
 Statement& Statement::bind(std::int64_t value) {
@@ -136,7 +153,7 @@ bool Statement::step() {
     case SQLITE_DONE:
       return false;
     default:
-      fail(database_, "history");
+      fail(database_);
   }
 }
 
@@ -187,18 +204,13 @@ Database::Database(const std::filesystem::path& file) : file_(file) {
   const int opened =
       sqlite3_open_v2(file.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   handle_.reset(handle);
-  if (opened != SQLITE_OK) fail(handle, fmt::format("opening {}", file.string()));
+  if (opened != SQLITE_OK) fail(handle);
   sqlite3_busy_timeout(handle, busy_timeout_ms);
-  try {
-    // A reader then never waits for a writer.
-    execute("PRAGMA journal_mode = WAL");
-    execute("PRAGMA synchronous = NORMAL");
-    execute("PRAGMA foreign_keys = ON");
-    set_up();
-  } catch (const HistoryError& error) {
-    throw HistoryError(
-        fmt::format("{}: {}; move it away to begin a new history", file.string(), error.what()));
-  }
+  // A reader then never waits for a writer.
+  execute("PRAGMA journal_mode = WAL");
+  execute("PRAGMA synchronous = NORMAL");
+  execute("PRAGMA foreign_keys = ON");
+  set_up();
 }
 
 void Database::set_up() {
@@ -213,8 +225,10 @@ void Database::set_up() {
   const std::int64_t found = version();
   if (found == schema_version) return;
   if (found != 0) {
-    throw HistoryError(
-        fmt::format("it is of version {}, this program knows version {}", found, schema_version));
+    throw HistoryError(fmt::format(
+        "{}: it is of version {}, this program knows version {}; move it away to begin a "
+        "new history",
+        file_.string(), found, schema_version));
   }
   execute(schema);
   execute(fmt::format("PRAGMA user_version = {}", schema_version).c_str());
@@ -225,14 +239,14 @@ Statement Database::prepare(std::string_view sql) {
   sqlite3_stmt* handle = nullptr;
   if (sqlite3_prepare_v2(handle_.get(), sql.data(), static_cast<int>(sql.size()), &handle,
                          nullptr) != SQLITE_OK) {
-    fail(handle_.get(), "history");
+    fail(handle_.get());
   }
   return {handle_.get(), handle};
 }
 
 void Database::execute(const char* sql) {
   if (sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
-    fail(handle_.get(), "history");
+    fail(handle_.get());
   }
 }
 

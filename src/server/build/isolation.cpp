@@ -36,14 +36,13 @@ struct Plan {
   struct Keep {
     std::string path;
     std::vector<std::string> parents;  // to be made again below the cover, outermost first
-    int fd;                            // of the directory as it was before the cover
   };
   bool user_namespace = false;
   std::string uid_map;
   std::string gid_map;
   std::vector<Cover> covers;
   std::vector<Keep> kept;
-  std::vector<UniqueFd> descriptors;  // of `kept`
+  std::vector<int> kept_fds;  // room for one each
 };
 
 // How far the first process has come, for the message when it fails.
@@ -124,16 +123,14 @@ Plan plan_for(const Visibility& visibility) {
   for (const fs::path& kept : visibility.kept) {
     const fs::path path = resolved(kept);
     if (!covered.contains(state) || !is_at_or_below(path, state)) continue;
-    UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) throw SystemError(errno, fmt::format("opening {}", path.string()));
-    Plan::Keep keep{path.string(), {}, fd.get()};
+    Plan::Keep keep{path.string(), {}};
     fs::path parent = state;
     for (const fs::path& part : path.lexically_relative(state)) {
       parent /= part;
       keep.parents.push_back(parent.string());
     }
     plan.kept.push_back(std::move(keep));
-    plan.descriptors.push_back(std::move(fd));
+    plan.kept_fds.push_back(-1);
   }
   return plan;
 }
@@ -170,27 +167,33 @@ void name_of_descriptor(int fd, std::array<char, 32>& name) {
   name[position] = '\0';
 }
 
-bool keep(const Plan::Keep& keep) {
+bool keep(const Plan::Keep& keep, int fd) {
   for (const std::string& parent : keep.parents) {
     if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) return false;
   }
   std::array<char, 32> source{};
-  name_of_descriptor(keep.fd, source);
+  name_of_descriptor(fd, source);
   return ::mount(source.data(), keep.path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0;
 }
 
-std::optional<Step> prepare(const Plan& plan) {
+std::optional<Step> prepare(Plan& plan) {
   if (plan.user_namespace &&
       !(write_to("/proc/self/setgroups", "deny") && write_to("/proc/self/uid_map", plan.uid_map) &&
         write_to("/proc/self/gid_map", plan.gid_map))) {
     return Step::map_users;
   }
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return Step::own_mounts;
+  // Once covered they are found no more by their paths. Descriptors from outside of this mount
+  // namespace would not do.
+  for (std::size_t i = 0; i < plan.kept.size(); ++i) {
+    plan.kept_fds[i] = ::open(plan.kept[i].path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (plan.kept_fds[i] < 0) return Step::keep;
+  }
   for (const auto& one : plan.covers) {
     if (!cover(one)) return Step::cover;
   }
-  for (const auto& one : plan.kept) {
-    if (!keep(one)) return Step::keep;
+  for (std::size_t i = 0; i < plan.kept.size(); ++i) {
+    if (!keep(plan.kept[i], plan.kept_fds[i])) return Step::keep;
   }
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
     return Step::proc;
@@ -198,7 +201,7 @@ std::optional<Step> prepare(const Plan& plan) {
   return std::nullopt;
 }
 
-[[noreturn]] void be_first_process(const Plan& plan, int report_fd) {
+[[noreturn]] void be_first_process(Plan& plan, int report_fd) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::setpgid(0, 0);
   Report report{Step::ready, 0};
@@ -233,7 +236,7 @@ UniqueFd open_namespace(pid_t process, std::string_view name) {
 }  // namespace
 
 Isolation::Isolation(const Visibility& visibility) {
-  const Plan plan = plan_for(visibility);
+  Plan plan = plan_for(visibility);
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw SystemError(errno, "making a pipe");
   const UniqueFd read_end(pipe[0]);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <set>
 #include <string>
 #include <system_error>
@@ -63,112 +64,173 @@ std::string reason_for(const std::string& derivation, const BuildMonitor::Failur
   return reason;
 }
 
-// The failure that lies behind a target's: its own, or that of a derivation that it needs.
-void explain(Toolbox& tools, const BuildMonitor& monitor, protocol::Target& target) {
-  const auto& failures = monitor.failures();
-  const auto own = failures.find(target.derivation);
-  if (own != failures.end() && !own->second.is_consequence) {
-    target.error = reason_for(own->first, own->second);
-    target.log_tail = own->second.log_tail;
-    return;
-  }
-  const Exit exit =
-      tools.run(tools.nix({"nix-store", "--query", "--requisites", target.derivation}));
-  for (const std::string& needed : last_lines(exit.output)) {
-    const auto failure = failures.find(needed);
-    if (needed == target.derivation || failure == failures.end() ||
-        failure->second.is_consequence) {
-      continue;
+class Realisation {
+ public:
+  Realisation(Toolbox& tools, Report& report, LocalStore& store,
+              std::vector<protocol::Target>& targets, const fs::path& roots,
+              const Toolbox::Options& options)
+      : tools_(tools),
+        report_(report),
+        store_(store),
+        targets_(targets),
+        roots_(roots),
+        options_(options) {}
+
+  Realised run() {
+    const auto derivations = pending_derivations(targets_);
+    if (derivations.empty()) return {};
+    fs::create_directories(roots_);
+    // Where all are good, this has rooted them in the same breath.
+    const bool is_rooted = build(derivations);
+    if (!is_rooted) {
+      settle();
+      build_again(pending_derivations(targets_));
     }
-    target.error = fmt::format("{}, which it needs: {}", derivation_name(needed),
-                               reason_for(needed, failure->second));
-    target.log_tail = failure->second.log_tail;
-    return;
+    std::set<std::string> good;
+    for (protocol::Target& target : targets_) {
+      if (target.result == "pending") target.result = "success";
+      if (target.result != "success") continue;
+      good.insert(target.derivation);
+      for (protocol::Output& output : target.outputs) {
+        output.nar_size = store_.nar_size(output.path).value_or(0);
+      }
+    }
+    // Nix roots nothing when anything fails. Should one of them have been collected meanwhile, it
+    // is built again.
+    if (!is_rooted && !good.empty() && !build({good.begin(), good.end()})) {
+      throw Error(fmt::format("rooting what was built: {}", last_error_));
+    }
+    return std::move(result_);
   }
-  if (own != failures.end()) target.error = reason_for(own->first, own->second);
-}
+
+ private:
+  // False where Nix says that anything failed.
+  bool build(const std::vector<std::string>& derivations) {
+    BuildMonitor monitor({[&](std::string_view line) { report_.log(line); },
+                          [&](const std::string& drv) { return store_.is_built(drv); },
+                          [] { return std::chrono::system_clock::now(); }});
+    Command command = realise_command(tools_, derivations, roots_, options_);
+    command.on_error_line = [&](std::string_view line) {
+      monitor.handle_line(line);
+      if (monitor.has_changed()) show(monitor);
+    };
+    const Exit exit = tools_.run(std::move(command));
+    monitor.finish();
+    show(monitor);
+    done_before_ = report_.status().progress;
+    auto& times = result_.derivations;
+    times.insert(times.end(), monitor.ended().begin(), monitor.ended().end());
+    failures_.insert(monitor.failures().begin(), monitor.failures().end());
+    if (exit.ok()) return true;
+    last_error_ = monitor.last_error().empty() ? exit.reason() : monitor.last_error();
+    return false;
+  }
+
+  // What was done by earlier programs counts too.
+  void show(const BuildMonitor& monitor) {
+    report_.update([&](protocol::BuildStatus& status) {
+      auto progress = monitor.progress();
+      progress.targets = status.progress.targets;
+      progress.evaluated = status.progress.evaluated;
+      progress.built += done_before_.built;
+      progress.to_build += done_before_.built;
+      progress.failed += done_before_.failed;
+      progress.copied += done_before_.copied;
+      progress.to_copy += done_before_.copied;
+      progress.bytes_copied += done_before_.bytes_copied;
+      progress.bytes_to_copy += done_before_.bytes_copied;
+      status.progress = std::move(progress);
+    });
+  }
+
+  // After a failure: pending targets that are in the store become "success", those whose failure
+  // is known "failed".
+  void settle() {
+    std::vector<std::string> paths;
+    for (const protocol::Target& target : targets_) {
+      if (target.result != "pending") continue;
+      for (const protocol::Output& output : target.outputs)
+        paths.push_back(output.path);
+    }
+    const auto invalid = invalid_paths(tools_, paths);
+    for (protocol::Target& target : targets_) {
+      if (target.result != "pending") continue;
+      const bool built = std::none_of(
+          target.outputs.begin(), target.outputs.end(),
+          [&](const protocol::Output& output) { return invalid.contains(output.path); });
+      if (built) {
+        target.result = "success";
+      } else if (explain(target)) {
+        target.result = "failed";
+      }
+    }
+  }
+
+  // Some failures end Nix as a whole in spite of --keep-going, such as a derivation for a system
+  // that nobody here builds for. What it did not get to is tried again without the culprit, and
+  // where there is no telling who that is, one by one.
+  void build_again(std::vector<std::string> waiting) {
+    while (!waiting.empty()) {
+      report_.log(
+          fmt::format("nix-store gave up: {}; going on without what caused it", last_error_));
+      if (build(waiting)) return;
+      settle();
+      const auto left = pending_derivations(targets_);
+      if (left.size() == waiting.size()) break;
+      waiting = left;
+    }
+    for (const std::string& derivation : waiting) {
+      if (build({derivation})) continue;
+      settle();
+      for (protocol::Target& target : targets_) {
+        if (target.result != "pending" || target.derivation != derivation) continue;
+        target.result = "failed";
+        target.error = last_error_;
+      }
+    }
+  }
+
+  // Finds the failure that lies behind a target's: its own, or that of a derivation that it needs.
+  bool explain(protocol::Target& target) {
+    const auto own = failures_.find(target.derivation);
+    if (own != failures_.end() && !own->second.is_consequence) {
+      target.error = reason_for(own->first, own->second);
+      target.log_tail = own->second.log_tail;
+      return true;
+    }
+    const Exit exit =
+        tools_.run(tools_.nix({"nix-store", "--query", "--requisites", target.derivation}));
+    for (const std::string& needed : last_lines(exit.output)) {
+      const auto failure = failures_.find(needed);
+      if (failure == failures_.end() || failure->second.is_consequence) continue;
+      target.error = fmt::format("{}, which it needs: {}", derivation_name(needed),
+                                 reason_for(needed, failure->second));
+      target.log_tail = failure->second.log_tail;
+      return true;
+    }
+    if (own == failures_.end()) return false;
+    target.error = reason_for(own->first, own->second);
+    return true;
+  }
+
+  Toolbox& tools_;
+  Report& report_;
+  LocalStore& store_;
+  std::vector<protocol::Target>& targets_;
+  const fs::path& roots_;
+  const Toolbox::Options& options_;
+  Realised result_;
+  std::map<std::string, BuildMonitor::Failure> failures_;
+  std::string last_error_;
+  protocol::Progress done_before_;
+};
 
 }  // namespace
 
 Realised realise(Toolbox& tools, Report& report, LocalStore& store,
                  std::vector<protocol::Target>& targets, const fs::path& roots,
                  const Toolbox::Options& options) {
-  const auto derivations = pending_derivations(targets);
-  if (derivations.empty()) return {};
-  fs::create_directories(roots);
-
-  BuildMonitor monitor({[&](std::string_view line) { report.log(line); },
-                        [&](const std::string& derivation) { return store.is_built(derivation); },
-                        [] { return std::chrono::system_clock::now(); }});
-  const auto show = [&] {
-    report.update([&](protocol::BuildStatus& status) {
-      auto progress = monitor.progress();
-      progress.targets = status.progress.targets;
-      progress.evaluated = status.progress.evaluated;
-      status.progress = std::move(progress);
-    });
-  };
-  Command command = realise_command(tools, derivations, roots, options);
-  command.on_error_line = [&](std::string_view line) {
-    monitor.handle_line(line);
-    if (line.find("\"type\":101") == std::string_view::npos) show();
-  };
-  // With all of them good, this has rooted them in the same breath.
-  const Exit exit = tools.run(std::move(command));
-  monitor.finish();
-  show();
-
-  const auto reason_at_large = [&] {
-    return monitor.last_error().empty() ? exit.reason() : monitor.last_error();
-  };
-
-  std::set<std::string> invalid;
-  if (!exit.ok()) {
-    std::vector<std::string> paths;
-    for (const protocol::Target& target : targets) {
-      for (const protocol::Output& output : target.outputs)
-        paths.push_back(output.path);
-    }
-    invalid = invalid_paths(tools, paths);
-    if (invalid.empty()) {
-      throw Error(fmt::format("nix-store: {}", reason_at_large()));
-    }
-  }
-  std::set<std::string> good;
-  for (protocol::Target& target : targets) {
-    if (target.result != "pending") continue;
-    const bool built =
-        std::none_of(target.outputs.begin(), target.outputs.end(),
-                     [&](const protocol::Output& output) { return invalid.contains(output.path); });
-    target.result = built ? "success" : "failed";
-    if (built) {
-      good.insert(target.derivation);
-    } else {
-      explain(tools, monitor, target);
-      if (target.error.empty()) target.error = reason_at_large();
-    }
-  }
-  if (!exit.ok() && !good.empty()) {
-    // Nix roots nothing when anything fails. Should one of them have been collected meanwhile, it
-    // is built again.
-    BuildMonitor again({[&](std::string_view line) { report.log(line); },
-                        [](const std::string&) { return true; },
-                        [] { return std::chrono::system_clock::now(); }});
-    command = realise_command(tools, {good.begin(), good.end()}, roots, options);
-    command.on_error_line = [&](std::string_view line) { again.handle_line(line); };
-    const Exit rooted = tools.run(std::move(command));
-    if (!rooted.ok()) {
-      throw Error(fmt::format("rooting what was built: {}",
-                              again.last_error().empty() ? rooted.reason() : again.last_error()));
-    }
-  }
-  for (protocol::Target& target : targets) {
-    if (target.result != "success") continue;
-    for (protocol::Output& output : target.outputs) {
-      output.nar_size = store.nar_size(output.path).value_or(0);
-    }
-  }
-  return {monitor.ended()};
+  return Realisation(tools, report, store, targets, roots, options).run();
 }
 
 void remove_old_roots(const fs::path& roots, int keep) {

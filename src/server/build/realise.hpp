@@ -17,7 +17,7 @@ struct Realised {
 
 // Every "pending" target becomes "success", its outputs in the store and rooted below `roots`, or
 // "failed" with the reason and the last lines of its log. One target's failure stops no other.
-// Throws Error where Nix fails as a whole, such as when its daemon does not answer.
+// Throws Error where Nix does not answer at all.
 Realised realise(Toolbox& tools, Report& report, LocalStore& store,
                  std::vector<protocol::Target>& targets, const std::filesystem::path& roots,
                  const Toolbox::Options& options);

@@ -64,7 +64,10 @@ Listing listing_of(const Json& json) {
 class Evaluation {
  public:
   Evaluation(Toolbox& tools, Report& report, const TargetSource& source)
-      : tools_(tools), report_(report), source_(source) {}
+      : tools_(tools),
+        report_(report),
+        source_(source),
+        targets_before_(report.status().progress.targets) {}
 
   std::vector<protocol::Target> run() {
     const Listing listing = list();
@@ -224,10 +227,10 @@ class Evaluation {
       waiting.push_back(i);
       commands.push_back(instantiate(items_[i].expression));
     }
-    show(items_.size(), items_.size() - waiting.size());
+    show(waiting.size());
     const std::size_t at_once =
         std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_at_once);
-    std::size_t ended = 0;
+    std::size_t left = waiting.size();
     tools_.run_all(std::move(commands), at_once, [&](std::size_t index, const Exit& exit) {
       Item& item = items_[waiting[index]];
       const Json json = Json::parse(exit.output, nullptr, false);
@@ -240,20 +243,23 @@ class Evaluation {
       } catch (const Json::exception&) {
         fail(item, exit);
       }
-      show(items_.size(), items_.size() - waiting.size() + ++ended);
+      show(--left);
     });
   }
 
-  void show(std::size_t targets, std::size_t evaluated) {
+  void show(std::size_t left) {
+    const auto targets = static_cast<std::size_t>(std::count_if(
+        items_.begin(), items_.end(), [](const Item& item) { return !item.skipped; }));
     report_.update([&](protocol::BuildStatus& status) {
-      status.progress.targets = targets;
-      status.progress.evaluated = evaluated;
+      status.progress.targets = targets_before_ + targets;
+      status.progress.evaluated = targets_before_ + targets - left;
     });
   }
 
   Toolbox& tools_;
   Report& report_;
   const TargetSource& source_;
+  const std::uint64_t targets_before_;  // of another lock
   std::vector<Item> items_;
 };
 

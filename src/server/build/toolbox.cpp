@@ -111,15 +111,15 @@ Command Toolbox::git(std::vector<std::string> arguments) const {
 }
 
 Command Toolbox::nix(std::vector<std::string> arguments, const Options& options) const {
+  // Before the others, which may have a "--" in them.
+  std::vector<std::string> common = {"--extra-experimental-features", "nix-command flakes",
+                                     "--option", "accept-flake-config", "false"};
+  for (const auto& [name, value] : options) {
+    common.insert(common.end(), {"--option", name, value});
+  }
+  arguments.insert(arguments.begin() + 1, common.begin(), common.end());
   Command command;
   command.arguments = std::move(arguments);
-  for (const char* argument : {"--extra-experimental-features", "nix-command flakes", "--option",
-                               "accept-flake-config", "false"}) {
-    command.arguments.emplace_back(argument);
-  }
-  for (const auto& [name, value] : options) {
-    command.arguments.insert(command.arguments.end(), {"--option", name, value});
-  }
   return command;
 }
 

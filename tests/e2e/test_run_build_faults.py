@@ -1,0 +1,395 @@
+"""run-build when things go wrong: killed, cancelled, hanging, out of space, asked for the signing key."""
+
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+from support.build import MK, Repository, flake, make_builder, packages, without_pid_namespaces
+
+
+@pytest.fixture
+def builder():
+    yield from make_builder()
+
+
+@pytest.fixture
+def as_nobody():
+    if os.geteuid() != 0:
+        pytest.skip("only root can run a build as another user")
+    yield from make_builder(user="nobody")
+
+
+@pytest.fixture(params=["isolated", "not isolated"])
+def prefix(request):
+    """With and without the namespaces that a build's programs are put in."""
+    return [] if request.param == "isolated" else without_pid_namespaces()
+
+
+GOOD = {"flake.nix": flake(packages(x="echo 1 > $out"))}
+# A builder with a session of its own, as Nix gives each, that heeds no SIGTERM and has a child.
+HANGS = {"flake.nix": flake(packages(x="trap '' TERM; sleep 1000 & while true; do sleep 0.2; done"))}
+
+
+def repository(builder, files, name="demo", **settings):
+    repository = Repository(builder.root / f"src-{name}", files)
+    builder.add(name, repository.path, **settings)
+    return repository
+
+
+def hang_at(builder, phase):
+    """Sets up a repository whose build gets to `phase` and hangs there. Returns (source, environment)."""
+    script = builder.root / "hang"
+    script.write_text("#!/bin/sh\nexec sleep 1000\n")
+    script.chmod(0o755)
+    extra = {}
+    if phase == "fetch":
+        source = repository(builder, GOOD)
+        builder.add("demo", "ssh://git@example.invalid/demo")
+        extra["GIT_SSH_COMMAND"] = str(script)
+    elif phase == "inputs":
+        text = flake("", 'a.url = "git+ssh://git@example.invalid/a";')
+        source = repository(builder, {"flake.nix": text})
+        extra["GIT_SSH_COMMAND"] = str(script)
+    elif phase == "evaluate":
+        text = flake('packages.x86_64-linux.x = import (mk "slow" "sleep 1000; echo 1 > $out");')
+        source = repository(builder, {"flake.nix": text})
+    elif phase == "build":
+        source = repository(builder, HANGS)
+    elif phase == "finish":
+        source = Repository(builder.root / "src-demo", {"flake.nix": flake(packages(x="echo 1 > $out"), f'a.url = "path:{builder.root}/a";')})
+        (builder.root / "a").mkdir()
+        (builder.root / "a/flake.nix").write_text("{ outputs = _: { }; }")
+        remote = builder.root / "remote"
+        subprocess.run(["git", "clone", "--quiet", "--bare", source.path, remote], check=True, capture_output=True)
+        hook = remote / "hooks/pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nsleep 1000\n")
+        hook.chmod(0o755)
+        builder.add("demo", remote, push_lock=True)
+    return source, extra
+
+
+PHASES = ["fetch", "inputs", "evaluate", "build", "finish"]
+
+
+def start_and_hang(builder, phase, prefix):
+    source, extra = hang_at(builder, phase)
+    process = builder.start(prefix=prefix, **extra)
+    builder.wait_for_phase(phase, process=process)
+    # Until what hangs has been started.
+    builder.wait_for(lambda: any("sleep" in command for command in builder.processes().values()))
+    return source, process
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed(builder, prefix, phase):
+    source, process = start_and_hang(builder, phase, prefix)
+    if not prefix:
+        process.kill()
+        process.wait()
+        # The kernel ends what is in the pid namespace.
+        builder.wait_for(lambda: not builder.processes(), 10)
+    else:
+        # Nix's own processes too, so that its builder is nobody's child.
+        time.sleep(1.5)  # descendants are written down every second
+        for pid, command in builder.processes().items():
+            if pid == process.pid or "nix" in command.split()[0]:
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    builder.add("demo", source.path)
+    source.commit(GOOD)
+    builder.run()
+    first, second = builder.builds()
+    assert (first["state"], first["error"]) == ("failed", "interrupted")
+    assert first["finish"] and second["state"] == "success"
+    assert not builder.processes()
+    unfinished = builder.query("SELECT * FROM phases WHERE finish IS NULL")
+    assert unfinished == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_cancelled(builder, prefix, phase):
+    source, process = start_and_hang(builder, phase, prefix)
+    # Signals of a terminal go to all of the foreground group; this is what systemd and the API send.
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 1
+    assert builder.last()["state"] == "failed" and builder.last()["error"] == "cancelled"
+    assert builder.status()["error"] == "cancelled" and builder.status()["is_running"] is False
+    assert not builder.processes()
+    assert builder.log().rstrip().endswith("build 1 failed: cancelled")
+    builder.add("demo", source.path)
+    source.commit(GOOD)
+    builder.run()
+
+
+def test_cancelled_while_it_waits_for_its_turn(builder):
+    source, process = start_and_hang(builder, "build", [])
+    repository(builder, GOOD, name="second")
+    waiting = builder.start("second")
+    builder.wait_for_phase("queued", "second", waiting)
+    time.sleep(0.3)
+    os.kill(waiting.pid, signal.SIGTERM)
+    assert waiting.wait(10) == 1
+    assert builder.last("second")["error"] == "cancelled"
+    assert builder.last()["state"] == "running"
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(30) == 1
+
+
+def test_too_slow(builder, prefix):
+    repository(builder, HANGS, timeout="2s")
+    process = builder.start(prefix=prefix)
+    assert process.wait(60) == 1
+    assert builder.last()["error"] == "build: timed out after 2 s"
+    assert builder.targets()["packages.x86_64-linux.x"]["result"] == "failed"
+    assert not builder.processes()
+
+
+def test_what_a_build_leaves_running_ends_with_it(builder, prefix):
+    script = "(setsid sleep 1000 >/dev/null 2>&1 <&1 &) ; echo 1 > $out"
+    repository(builder, {"flake.nix": flake(packages(x=script))})
+    process = builder.start(prefix=prefix)
+    assert process.wait(60) == 0
+    assert not builder.processes()
+
+
+def test_the_lock_is_not_inherited(builder):
+    _, process = start_and_hang(builder, "build", [])
+    lock = os.stat(builder.state / "locks/demo.lock")
+    holders = []
+    for pid in builder.processes():
+        for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if os.path.samestat(fd.stat(), lock):
+                    holders.append(pid)
+            except OSError:
+                pass
+    assert holders == [process.pid]
+    process.terminate()
+    process.wait(30)
+
+
+def test_status_is_whole_whenever_it_is_read(builder):
+    """Readers that poll while builds come, go and are killed never see half of a file."""
+    import json
+
+    repository(builder, {"flake.nix": flake(packages(**{f"p{i}": f"echo {i} > $out" for i in range(20)}))})
+    stop = threading.Event()
+    reads, broken = [0], []
+
+    def poll():
+        while not stop.is_set():
+            try:
+                text = (builder.state / "status/demo.json").read_text()
+            except FileNotFoundError:
+                continue
+            reads[0] += 1
+            try:
+                assert json.loads(text)["repository"] == "demo"
+            except Exception:
+                broken.append(text)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    for delay in (0.05, 0.15, 0.3, 0.6, 1.0):
+        process = builder.start()
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+    builder.run()
+    stop.set()
+    thread.join()
+    assert reads[0] > 100 and not broken
+    assert [build["state"] for build in builder.builds()][-1] == "success"
+    assert not [build for build in builder.builds() if build["state"] in ("queued", "running")]
+
+
+def test_a_log_of_binary_bytes(builder):
+    script = "head -c 20000 /dev/urandom; printf '\\377\\0\\033]0;title\\007end\\n'; exit 1"
+    repository(builder, {"flake.nix": flake(packages(x=script))})
+    builder.run(code=1)
+    text = builder.log()  # decodes as UTF-8
+    assert not [c for c in text if ord(c) < 32 and c not in "\n\t"]
+    assert any(line.endswith("end") for line in text.splitlines())
+    assert builder.targets()["packages.x86_64-linux.x"]["log_tail"].rstrip().endswith("end")
+    assert builder.status()["last_status"] == "failed"
+
+
+def test_a_very_long_log(builder):
+    # Beyond what the log keeps: its beginning and its end are there.
+    line = "x" * 1000
+    script = f"echo first; i=0; while [ $i -lt 3000 ]; do echo {line}; i=$((i+1)); done; echo last; exit 1"
+    repository(builder, {"flake.nix": flake(packages(x=script))})
+    builder.run(code=1)
+    lines = builder.log().splitlines()
+    assert "x> first" in lines and "x> last" in lines
+    assert builder.targets()["packages.x86_64-linux.x"]["log_tail"].rstrip().endswith("last")
+
+
+@pytest.fixture
+def small_disk(builder):
+    """The state directory on a file system of a few MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    builder.state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", builder.state], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a file system cannot be mounted here")
+    yield builder
+    subprocess.run(["umount", "--lazy", builder.state], check=True)
+
+
+def test_a_full_disk(small_disk):
+    builder = small_disk
+    line = "x" * 1000
+    script = f"i=0; while [ $i -lt 8000 ]; do echo {line}; i=$((i+1)); done; echo 1 > $out"
+    source = repository(builder, {"flake.nix": flake(packages(x=script))})
+    builder.run(code=1)
+    assert "No space left on device" in builder.last()["error"]
+    assert builder.last()["error"].startswith("build: ")
+    assert builder.status()["last_status"] == "failed" and "No space left" in builder.status()["error"]
+    assert not builder.processes()
+    # The next one works once there is room again.
+    (builder.state / "logs/demo/1.log").unlink()
+    source.commit(GOOD)
+    builder.run()
+
+
+def test_a_disk_that_is_full_from_the_start(small_disk):
+    builder = small_disk
+    source = repository(builder, GOOD)
+    builder.run()
+    filler = builder.state / "filler"
+    try:
+        filler.write_bytes(b"x" * (8 << 20))
+    except OSError:
+        pass
+    result = builder.run(code=1)
+    assert "No space left" in result.stderr or "full" in result.stderr
+    filler.unlink()
+    builder.run()
+    assert not [build for build in builder.builds() if build["state"] in ("queued", "running")]
+    assert source.head() == builder.last()["commit_id"]
+
+
+def test_a_damaged_history(builder):
+    repository(builder, GOOD)
+    builder.run()
+    for file in builder.state.glob("history.sqlite*"):
+        file.unlink()
+    (builder.state / "history.sqlite").write_text("nonsense " * 1000)
+    result = builder.run(code=1)
+    assert "history.sqlite" in result.stderr and "move it away" in result.stderr
+
+
+# The signing key.
+
+SECRET = "test-1:a-very-secret-signing-key"
+
+
+def place_keys(builder):
+    """A key where serve-cache makes it, and one that is configured."""
+    builder.state.mkdir(exist_ok=True)
+    elsewhere = builder.root / "keys/cache-key"
+    elsewhere.parent.mkdir()
+    builder.settings = f'[cache]\nsecret_key_file = ["{elsewhere}"]'
+    keys = [builder.state / "cache-key", elsewhere]
+    for key in keys:
+        key.write_text(SECRET)
+        key.chmod(0o600)
+        if builder.user:
+            import shutil
+
+            for path in (key, key.parent):
+                shutil.chown(path, builder.user)
+    return keys
+
+
+def stolen(builder):
+    """Files of the store, the log and the state in which the key is."""
+    found = []
+    for directory in (builder.store, builder.state / "logs", builder.state / "repos", builder.state / "home", builder.root / "home"):
+        for path, _, names in os.walk(directory):
+            for name in names:
+                file = pathlib.Path(path, name)
+                if file.is_file() and not file.is_symlink() and SECRET.encode() in file.read_bytes():
+                    found.append(file)
+    return found
+
+
+def attempts(key):
+    read = f'cat {key} /proc/*/root{key} {key.parent}/* > $out; test -s $out'
+    return {
+        "a path: input that is no flake": flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.key} > $out";', f'key = {{ url = "path:{key}"; flake = false; }};'),
+        "a path: input on the directory": flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.key}/* > $out";', f'key = {{ url = "path:{key.parent}"; flake = false; }};'),
+        "a file: input": flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.key} > $out";', f'key = {{ url = "file://{key}"; flake = false; }};'),
+        "readFile": flake(f'packages.x86_64-linux.x = mk "x" "echo ${{builtins.readFile "{key}"}} > $out";'.replace(f'"{key}"', f"{key}")),
+        "a path in the flake": flake(f'packages.x86_64-linux.x = mk "x" "cat ${{{key}}} > $out";'),
+        "a builder": flake(packages(x=read)),
+    }
+
+
+ATTEMPTS = list(attempts(pathlib.Path("/k/k")))
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("which", [0, 1], ids=["in the state", "elsewhere"])
+def test_a_build_cannot_reach_the_key(builder, attempt, which):
+    key = place_keys(builder)[which]
+    repository(builder, {"flake.nix": attempts(key)[attempt]})
+    builder.run(code=1)
+    assert builder.last()["state"] == "failed"
+    assert not stolen(builder)
+    assert key.read_text() == SECRET
+    assert "CAN READ" not in builder.log()
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["in the state", "elsewhere"])
+def test_a_build_without_a_flake_cannot_reach_the_key(builder, which):
+    key = place_keys(builder)[which]
+    text = f'let{MK} in {{ x = mk "x" "echo ${{builtins.readFile {key}}} > $out"; y = mk "y" "cat ${{{key}}} > $out"; }}'
+    repository(builder, {"default.nix": text})
+    builder.run(code=1)
+    assert set(builder.results().values()) == {"evaluation failed"}
+    assert not stolen(builder)
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_an_unprivileged_build_cannot_reach_the_key_of_its_own_user(as_nobody, attempt):
+    builder = as_nobody
+    key = place_keys(builder)[1]
+    source = Repository(builder.root / "src-demo", {"flake.nix": attempts(key)[attempt]})
+    subprocess.run(["chown", "-R", "nobody", source.path], check=True)
+    builder.add("demo", source.path)
+    import shutil
+
+    shutil.chown(builder.state, "nobody")
+    builder.run(code=1)
+    assert builder.last()["state"] == "failed"
+    assert not stolen(builder)
+
+
+def test_where_the_key_cannot_be_hidden_it_is_said(builder):
+    place_keys(builder)
+    repository(builder, GOOD)
+    process = builder.start(prefix=without_pid_namespaces())
+    assert process.wait(60) == 0
+    assert builder.log().count("THIS BUILD CAN READ") == 2
+
+
+def test_root_goes_on_as_the_owner_of_the_state(as_nobody):
+    builder = as_nobody
+    source = repository(builder, GOOD)
+    subprocess.run(["chown", "-R", "nobody", source.path], check=True)
+    builder.prefix = []  # root
+    builder.state.mkdir()
+    os.chown(builder.state, *os.stat(builder.root)[stat.ST_UID : stat.ST_GID + 1])
+    builder.run()
+    owners = {os.stat(path / name).st_uid for path, _, names in map(lambda t: (pathlib.Path(t[0]), t[1], t[2]), os.walk(builder.state)) for name in names if not (path / name).is_symlink()}
+    assert owners == {os.stat(builder.root).st_uid}
