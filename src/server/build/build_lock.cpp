@@ -3,12 +3,16 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <string>
 #include <thread>
 
 #include "common/base/error.hpp"
+#include "common/base/files.hpp"
 #include "common/base/time.hpp"
 #include "server/build/history.hpp"
 #include "server/build/state_layout.hpp"
@@ -53,7 +57,20 @@ std::optional<FileLock> FileLock::try_take(const std::filesystem::path& file) {
     if (errno == EAGAIN || errno == EACCES) return std::nullopt;
     throw SystemError(errno, fmt::format("locking {}", file.string()));
   }
+  // For lock_holder: the kernel does not tell who holds the lock of an open file. A full disk is no
+  // reason not to build; then the build cannot be cancelled from elsewhere.
+  const std::string pid = fmt::format("{:<10}\n", ::getpid());
+  static_cast<void>(::pwrite(fd.get(), pid.data(), pid.size(), 0));
   return FileLock(std::move(fd));
+}
+
+std::optional<pid_t> lock_holder(const std::filesystem::path& file) {
+  const auto text = read_file(file);
+  if (!text || !is_locked(file)) return std::nullopt;
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), pid);
+  if (error != std::errc() || end == text->data() || pid <= 1) return std::nullopt;
+  return pid;
 }
 
 bool is_locked(const std::filesystem::path& file) {

@@ -5,6 +5,8 @@
 // (F_OFD_SETLK), are closed on exec, and so are never inherited by the programs a build starts.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -28,6 +30,9 @@ class FileLock {
   explicit FileLock(UniqueFd fd) : fd_(std::move(fd)) {}
   UniqueFd fd_;
 };
+
+// The process that took the lock on `file`, while it holds it. Throws SystemError.
+std::optional<pid_t> lock_holder(const std::filesystem::path& file);
 
 // Whether somebody holds the lock on `file`; false where there is no such file. Throws SystemError.
 bool is_locked(const std::filesystem::path& file);

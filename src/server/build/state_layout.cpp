@@ -65,6 +65,10 @@ std::filesystem::path StateLayout::processes(std::string_view repository) const 
   return root_ / "locks" / fmt::format("{}.processes", repository);
 }
 
+std::filesystem::path StateLayout::runner_output(std::string_view repository) const {
+  return root_ / "locks" / fmt::format("{}.output", repository);
+}
+
 std::filesystem::path StateLayout::reserve(std::string_view repository) const {
   return root_ / "locks" / fmt::format("{}.reserve", repository);
 }

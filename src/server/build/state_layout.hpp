@@ -28,6 +28,7 @@ class StateLayout {
   std::filesystem::path slot(int number) const;                        // locks/slot-N
   std::filesystem::path processes(std::string_view repository) const;  // locks/REPO.processes
   std::filesystem::path reserve(std::string_view repository) const;    // locks/REPO.reserve
+  std::filesystem::path runner_output(std::string_view repository) const;  // locks/REPO.output
   std::filesystem::path home() const { return root_ / "home"; }        // of programs without one
 
   // Makes the directories that are missing. Throws SystemError.

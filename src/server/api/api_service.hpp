@@ -1,0 +1,99 @@
+// All of serve-api but the HTTP server: its parts, put together, and the routes to them.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/thread_pool.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/protocol/routes.hpp"
+#include "common/protocol/types.hpp"
+#include "server/api/access.hpp"
+#include "server/api/build_feed.hpp"
+#include "server/api/cache_probe.hpp"
+#include "server/api/parameters.hpp"
+#include "server/api/runner.hpp"
+#include "server/api/serve_api.hpp"
+#include "server/build/history.hpp"
+#include "server/build/state_layout.hpp"
+#include "server/http/per_thread.hpp"
+#include "server/http/router.hpp"
+#include "server/http/server.hpp"
+
+namespace nixbuild::api {
+
+class ApiService {
+ public:
+  // Throws UsageError for options that cannot be followed, Error for a state directory that cannot
+  // be used.
+  explicit ApiService(ServeOptions options);
+  ~ApiService();
+  ApiService(const ApiService&) = delete;
+  ApiService& operator=(const ApiService&) = delete;
+
+  const std::shared_ptr<const http::Router>& router() const noexcept { return router_; }
+  // Whose statistics /metrics shows; null before there is one and when it goes.
+  void set_server(const http::Server* server) noexcept { server_ = server; }
+
+  // Takes over repositories, token and allowed hosts; throws, and keeps what it has, when these
+  // cannot be used.
+  void reload(const ServeOptions& options);
+  void end_streams() { feed_.stop(); }
+  // Ends what runs beside the serving threads. To be called when no request comes any more.
+  void stop();
+
+ private:
+  // What SIGHUP replaces; handlers hold on to the one they began with.
+  struct Settings {
+    std::vector<config::Repository> repositories;
+    Access access;
+  };
+  struct StatusReaders;
+
+  static std::shared_ptr<const Settings> make_settings(const ServeOptions& options);
+  std::shared_ptr<const Settings> settings() const;
+  std::shared_ptr<const http::Router> make_router();
+  http::Handler handler_for(const protocol::Route& route);
+  http::Reply answer(const protocol::Route& route, const http::Request& request,
+                     http::PathParameters path);
+
+  http::Reply trigger(const http::Request& request, const std::string& repository);
+  http::Reply status(const std::string& repository);
+  http::Reply logs(const std::string& repository, std::size_t lines);
+  http::Reply stream(const Parameters& parameters, const std::string& repository);
+  http::Reply cancel(const std::string& repository);
+  http::Reply builds(const Parameters& parameters);
+  http::Reply build(std::int64_t id);
+  http::Reply build_log(std::int64_t id);
+  http::Reply build_lock(std::int64_t id);
+  http::Reply repositories();
+  http::Reply info(const http::Request& request);
+  http::Reply health();
+  http::Reply metrics();
+
+  // The repository that a route is about: the named one, or the first. Nothing when it is unknown.
+  std::optional<std::string> repository_of(const protocol::Route& route,
+                                           http::PathParameters path) const;
+  // Runs `work` away from the serving threads, with a history of that thread's own; what it throws
+  // becomes an error response.
+  http::Reply with_history(std::function<http::Response(build::History&)> work);
+
+  const ServeOptions options_;
+  const build::StateLayout layout_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Settings> settings_;
+  const std::unique_ptr<Runner> runner_;
+  CacheProbe cache_probe_;
+  BuildFeed feed_;
+  http::PerThread<build::History> histories_;
+  http::PerThread<StatusReaders> status_readers_;
+  std::atomic<const http::Server*> server_{nullptr};
+  boost::asio::thread_pool workers_;
+  std::shared_ptr<const http::Router> router_;
+};
+
+}  // namespace nixbuild::api

@@ -1,0 +1,119 @@
+// What happens to builds, for those who follow: one thread watches the state directory through
+// inotify and wakes the followers of a repository when its status, its lock or a log of it changes.
+//
+// However many follow, the status is read and rendered once for each change, and a piece of the log
+// once for all who are at the same place in it.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/base/unique_fd.hpp"
+#include "common/protocol/types.hpp"
+#include "server/build/history.hpp"
+#include "server/build/state_layout.hpp"
+#include "server/build/status_file.hpp"
+
+namespace nixbuild::api {
+
+// A repository's status, at some moment.
+struct Snapshot {
+  protocol::BuildStatus status;
+  std::string json;
+};
+
+// Lines of a log as server-sent events.
+struct LogChunk {
+  std::string events;
+  std::uint64_t end = 0;  // where the next line begins
+};
+
+class BuildFeed {
+ public:
+  explicit BuildFeed(const build::StateLayout& layout);
+  ~BuildFeed();
+  BuildFeed(const BuildFeed&) = delete;
+  BuildFeed& operator=(const BuildFeed&) = delete;
+
+  // One follower of a repository. Used on one thread.
+  class Follower {
+   public:
+    Follower(BuildFeed& feed, std::string repository);
+    ~Follower();
+    Follower(const Follower&) = delete;
+    Follower& operator=(const Follower&) = delete;
+
+    // Returns once something may have changed since the last call, or at `until`. Sooner when the
+    // feed is stopped.
+    boost::asio::awaitable<void> wait(std::chrono::steady_clock::time_point until);
+    // The newest; null before the first has been read.
+    std::shared_ptr<const Snapshot> snapshot() const;
+
+   private:
+    BuildFeed& feed_;
+    const std::string repository_;
+    std::uint64_t seen_ = 0;
+  };
+
+  // The lines of a log from `offset` on, at most about 256 KiB of them. Throws SystemError.
+  std::shared_ptr<const LogChunk> read_log(const std::string& repository, std::int64_t build,
+                                           std::uint64_t offset);
+
+  // Wakes all followers, which then find `stopped`. To be called before the server that serves
+  // them goes.
+  void stop();
+  bool stopped() const noexcept { return stopped_; }
+  // A repository's status may have changed by something that this process did.
+  void poke();
+
+  std::size_t followers() const;
+
+ private:
+  struct Channel {
+    std::size_t followers = 0;
+    std::uint64_t version = 1;
+    std::shared_ptr<const Snapshot> snapshot;
+    // Timers of followers that wait; cancelling one wakes its follower.
+    std::vector<std::shared_ptr<boost::asio::steady_timer>> waiting;
+    std::int64_t chunk_build = 0;
+    std::uint64_t chunk_begin = 0;
+    std::shared_ptr<const LogChunk> chunk;
+  };
+
+  void run();
+  void watch_directories();
+  // Names of the repositories that events were about; "" for all.
+  void read_events(std::vector<std::string>& changed);
+  void refresh(const std::string& repository, bool log_changed);
+  static void wake(Channel& channel);
+
+  const build::StateLayout layout_;
+  UniqueFd inotify_;
+  UniqueFd wakeup_;
+  std::map<int, std::string> watches_;  // of the thread; the repository of a log directory, or ""
+
+  mutable std::mutex mutex_;
+  std::map<std::string, Channel> channels_;
+  std::atomic<bool> stopped_{false};
+
+  // Of the thread.
+  std::unique_ptr<build::History> history_;
+  struct Reader {
+    build::StatusReader reader;
+    std::uint64_t generation = 0;
+  };
+  std::map<std::string, Reader> readers_;
+  std::thread thread_;
+};
+
+}  // namespace nixbuild::api

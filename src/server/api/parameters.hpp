@@ -1,0 +1,40 @@
+// A request's parameters, checked against what the route table says of them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/error.hpp"
+#include "common/protocol/routes.hpp"
+#include "server/http/request.hpp"
+
+namespace nixbuild::api {
+
+// A parameter that does not parse, or is out of range: answered 422.
+class ParameterError : public Error {
+ public:
+  using Error::Error;
+};
+
+class Parameters {
+ public:
+  // The arguments must outlive this object.
+  Parameters(const protocol::Route& route, const http::Request& request,
+             http::PathParameters path);
+
+  // Nothing when it was not given. Throws std::logic_error for one that the route does not have.
+  std::optional<std::string> text(std::string_view name) const;
+  // The route's default when it was not given. Throws ParameterError.
+  std::optional<std::int64_t> number(std::string_view name) const;
+
+ private:
+  const protocol::Parameter& find(std::string_view name) const;
+
+  const protocol::Route& route_;
+  const http::Request& request_;
+  http::PathParameters path_;
+};
+
+}  // namespace nixbuild::api

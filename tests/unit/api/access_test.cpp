@@ -1,0 +1,110 @@
+#include "server/api/access.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+
+namespace fs = std::filesystem;
+using namespace nixbuild;
+using api::Access;
+
+namespace {
+
+struct Headers : http::RequestHeaders {
+  std::map<std::string, std::string, std::less<>> values;
+  std::string_view get(std::string_view name) const override {
+    const auto found = values.find(name);
+    return found == values.end() ? std::string_view{} : found->second;
+  }
+};
+
+// The status with which a request is refused; 0 when it is not.
+unsigned refused(const Access& access, http::Method method,
+                 std::map<std::string, std::string, std::less<>> values, bool needs_token = true) {
+  Headers headers;
+  headers.values = std::move(values);
+  http::Request request;
+  request.method = method;
+  request.headers = &headers;
+  const auto refusal = access.check(request, needs_token);
+  return refusal ? refusal->status : 0;
+}
+
+}  // namespace
+
+TEST_CASE("a Host that an attacker could own is refused") {
+  const Access access({"server", "server.example.org"}, {"cache.example.com"}, "");
+  for (const char* good :
+       {"localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "100.64.1.2:8000",
+        "build-server", "build-server:8000", "anything.local", "server.example.org",
+        "SERVER.example.org.", "cache.example.com:80", "server.tail1234.ts.net:8000",
+        "[fe80::1%25eth0]:1", ""}) {
+    CAPTURE(good);
+    CHECK(refused(access, http::Method::get, {{"host", good}}) == 0);
+  }
+  for (const char* bad : {"evil.example.com", "evil.example.com:8000", "localhost.evil.com",
+                          "127.0.0.1.evil.com", "other.tail1234.ts.net", "server.evil.com",
+                          "evil-local.com", ".local", "[::1", "cache.example.com.evil.net"}) {
+    CAPTURE(bad);
+    CHECK(refused(access, http::Method::get, {{"host", bad}}) == 403);
+    CHECK(refused(access, http::Method::post, {{"host", bad}}) == 403);
+  }
+}
+
+TEST_CASE("a page of another site cannot post") {
+  const Access access({"server"}, {}, "");
+  const auto post = [&](std::map<std::string, std::string, std::less<>> values) {
+    values.emplace("host", "server:8000");
+    return refused(access, http::Method::post, std::move(values));
+  };
+  CHECK(post({}) == 0);
+  CHECK(post({{"origin", "http://server:8000"}}) == 0);
+  CHECK(post({{"sec-fetch-site", "same-origin"}}) == 0);
+  CHECK(post({{"sec-fetch-site", "none"}}) == 0);
+  CHECK(post({{"origin", "http://evil.example.com"}}) == 403);
+  CHECK(post({{"origin", "http://server:9000"}}) == 403);
+  CHECK(post({{"origin", "null"}}) == 403);
+  CHECK(post({{"sec-fetch-site", "cross-site"}}) == 403);
+  CHECK(post({{"sec-fetch-site", "same-site"}}) == 403);
+  CHECK(post({{"origin", "http://server:8000"}, {"sec-fetch-site", "cross-site"}}) == 403);
+  CHECK(refused(access, http::Method::get, {{"host", "server"}, {"origin", "http://evil.com"}}) ==
+        0);
+}
+
+TEST_CASE("where a token is asked for, it has to be the right one") {
+  const Access access({"server"}, {}, "secret");
+  const auto get = [&](const char* authorization) {
+    return refused(access, http::Method::get,
+                   {{"host", "server"}, {"authorization", authorization}});
+  };
+  CHECK(get("Bearer secret") == 0);
+  CHECK(get("bearer  secret ") == 0);
+  CHECK(get("") == 401);
+  CHECK(get("Bearer") == 401);
+  CHECK(get("Bearer ") == 401);
+  CHECK(get("Bearer secre") == 401);
+  CHECK(get("Bearer secret2") == 401);
+  CHECK(get("Basic secret") == 401);
+  CHECK(refused(access, http::Method::get, {{"host", "server"}}, false) == 0);
+}
+
+TEST_CASE("a token file is its owner's alone") {
+  std::string name = (fs::temp_directory_path() / "nixbuild-token-XXXXXX").string();
+  const fs::path directory = ::mkdtemp(name.data());
+  const fs::path file = directory / "token";
+  CHECK_THROWS_AS(api::read_token(file), UsageError);
+  write_file_atomic(file, "secret \nmore\n", 0640);
+  CHECK(api::read_token(file) == "secret");
+  write_file_atomic(file, "secret\n", 0644);
+  CHECK_THROWS_AS(api::read_token(file), UsageError);
+  write_file_atomic(file, "\nsecret\n", 0600);
+  CHECK_THROWS_AS(api::read_token(file), UsageError);
+  fs::remove_all(directory);
+}
