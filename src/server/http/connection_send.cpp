@@ -86,9 +86,9 @@ void Connection::answer_later(asio::awaitable<Response> reply) {
                      }));
 }
 
-// co_spawn reports the end of a coroutine that never had to wait by way of one more co_await, outside
-// of any try block. If the client went meanwhile, and this coroutine was cancelled, that would throw
-// into the event loop, and the end would never be reported. So cancellation ends here.
+// co_spawn reports the end of a coroutine that never had to wait by way of one more co_await,
+// outside of any try block. If the client went meanwhile, and this coroutine was cancelled, that
+// would throw into the event loop, and the end would never be reported. So cancellation ends here.
 asio::awaitable<Response> Connection::run_handler(asio::awaitable<Response> reply) {
   Response response;
   std::exception_ptr error;
