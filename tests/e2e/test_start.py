@@ -131,3 +131,42 @@ def test_configuration_file_and_environment(sample, root, serve):
         process.terminate()
         process.wait(30)
         process.stderr.close()
+
+
+def test_tailscale_interface_comes_and_goes(sample, root):
+    """Addresses in Tailscale's ranges on its interface are listened on as long as they are there, and no others."""
+    namespace = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
+    server = Server(sample.store, root / "state", "--listen", "tailscale:5000")
+    server.command_prefix = namespace
+    server.start()
+
+    def inside(*command):
+        return subprocess.run(
+            ["nsenter", "--target", str(server.process.pid), "--net", "--", *command], capture_output=True, text=True
+        )
+
+    def reachable(address):
+        url = f"http://{address}:5000/nix-cache-info"
+        return "StoreDir" in inside("curl", "-sS", "--max-time", "5", "--globoff", url).stdout
+
+    try:
+        if inside("ip", "link", "add", "tailscale0", "type", "bridge").returncode:
+            pytest.skip("no interface can be made in a namespace here")
+        inside("ip", "link", "set", "tailscale0", "up")
+        inside("ip", "address", "add", "192.168.7.7/24", "dev", "tailscale0")
+        for _ in range(2):
+            inside("ip", "address", "add", "100.101.102.103/32", "dev", "tailscale0")
+            server.wait_for_log(r"listening on http://100\.101\.102\.103:5000")
+            assert reachable("100.101.102.103") and not reachable("192.168.7.7") and not reachable("127.0.0.1")
+            inside("ip", "address", "del", "100.101.102.103/32", "dev", "tailscale0")
+            server.wait_for_log(r"no longer listening on http://100\.101\.102\.103:5000")
+            assert not reachable("100.101.102.103")
+            server.log.clear()
+        inside("ip", "-6", "address", "add", "fd7a:115c:a1e0::7/128", "dev", "tailscale0", "nodad")
+        server.wait_for_log(r"listening on http://\[fd7a:115c:a1e0::7\]:5000")
+        assert reachable("[fd7a:115c:a1e0::7]")
+        server.stop()
+    finally:
+        server.kill()

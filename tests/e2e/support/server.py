@@ -46,15 +46,16 @@ class Server:
         self.user = user
         self.listen = listen
         self.binary = binary
+        self.command_prefix = []
         self.process = None
         self.port = None
         self.log = []
         self._reader = None
 
     def command(self):
-        drop = []
+        drop = self.command_prefix
         if self.user:
-            drop = ["setpriv", "--reuid", self.user, "--regid", "nogroup", "--clear-groups", "--"]
+            drop = [*drop, "setpriv", "--reuid", self.user, "--regid", "nogroup", "--clear-groups", "--"]
         return drop + [
             str(self.binary), "serve-cache",
             "--listen", self.listen,
