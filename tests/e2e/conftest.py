@@ -44,14 +44,17 @@ def system_nix(session_root):
     return Nix("system", session_root)
 
 
-@pytest.fixture(scope="session", params=["system", "newer"])
-def nix(request, session_root, system_nix):
-    """Each Nix that is here, as the client."""
-    if request.param == "system":
-        return system_nix
+@pytest.fixture(scope="session")
+def newer_nix(session_root):
     if missing := newer_nix_missing():
         pytest.skip(missing)
     return Nix("newer", session_root)
+
+
+@pytest.fixture(scope="session", params=["system", "newer"])
+def nix(request, system_nix):
+    """Each Nix that is here, as the client."""
+    return system_nix if request.param == "system" else request.getfixturevalue("newer_nix")
 
 
 @pytest.fixture(scope="session")

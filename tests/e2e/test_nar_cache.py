@@ -90,8 +90,14 @@ def test_read_only(sample, root, serve, nobody):
     check_served(server, sample)
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["running", "restarted"])
-@pytest.mark.parametrize("damage", ["truncate", "empty", "grow", "replace", "flip", "directory"])
+DAMAGES = ["truncate", "empty", "grow", "replace", "directory"]
+
+
+# Other bytes under the same name and of the same size are looked for at the start alone.
+@pytest.mark.parametrize(
+    ("damage", "restart"),
+    [(damage, False) for damage in DAMAGES] + [(damage, True) for damage in [*DAMAGES, "flip"]],
+)
 def test_corrupted(sample, serve, damage, restart):
     server = serve(sample.store)
     check_served(server, sample, [sample.blob], rounds=1)
@@ -118,8 +124,6 @@ def test_corrupted(sample, serve, damage, restart):
         file.mkdir()
     if restart:
         server.start()
-    if damage == "flip" and not restart:
-        pytest.skip("same name, same size, other bytes: found by the client's check of the hash")
     check_served(server, sample, [sample.blob])
 
 

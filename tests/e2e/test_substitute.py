@@ -10,7 +10,7 @@ import pytest
 
 from support import oracle
 from support.http import fetch
-from support.nix import Nix, Store, base_environment
+from support.nix import Store, base_environment
 from support.sample import Sample
 
 
@@ -39,14 +39,12 @@ def test_copy_everything(nix, sample, shared_server, make_client):
     assert client.run("nix-store", "--store", client.root, "-q", "--requisites", sample.app).stdout.split() == closure
 
 
-def test_store_written_by_newer_nix(nix, root, sample, serve, make_client, session_root):
-    if nix.name != "newer":
-        pytest.skip("the same as the other tests")
-    store = Store(nix, root / "newer")
+def test_store_written_by_newer_nix(newer_nix, system_nix, root, sample, serve, make_client):
+    store = Store(newer_nix, root / "newer")
     path = sample.store.real(sample.tree)
     added = store.add(path)
     server = serve(store)
-    for client_nix in (nix, Nix("system", session_root)):
+    for client_nix in (newer_nix, system_nix):
         client = make_client(client_nix, server)
         client.realise(added)
         check_same(client, store, [added])
