@@ -1,5 +1,5 @@
-# Shell functions that the commands in tools/ share. Source it from bash; it sets `source_dir` and
-# `build_root` and changes nothing else.
+# Shell functions that the commands in tools/ share. Source it from bash; it sets `source_dir`,
+# `build_root` and `python`, and changes nothing else.
 # shellcheck shell=bash
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -85,9 +85,9 @@ llvm_tool() {
 }
 
 # Debian's python3 even where another one comes first in PATH: pytest and PyNaCl are its packages.
-python() {
-  if [[ -x /usr/bin/python3 ]]; then /usr/bin/python3 "$@"; else python3 "$@"; fi
-}
+python=python3
+# shellcheck disable=SC2034 # for those who source this
+if [[ -x /usr/bin/python3 ]]; then python=/usr/bin/python3; fi
 
 # configure NAME COMPILER OPTION…: sets up $build_root/NAME, anew where the options have changed.
 # COMPILER is that of C++, or `default`.

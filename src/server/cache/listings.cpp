@@ -7,7 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/nix/nar.hpp"
-#include "server/cache/offload.hpp"
+#include "server/http/offload.hpp"
 #include "server/cache/responses.hpp"
 
 namespace nixbuild::cache {
@@ -48,7 +48,7 @@ asio::awaitable<http::Response> Listings::answer(std::string hash_part) {
   std::function<std::optional<std::string>()> work =
       [path = store_.layout().real_path(info->path)] { return list(path); };
   asio::awaitable<std::optional<std::string>> listing =
-      offload<std::optional<std::string>>(workers_, std::move(work));
+      http::offload<std::optional<std::string>>(workers_, std::move(work));
   std::optional<std::string> text = co_await std::move(listing);
   if (!text) co_return not_found("no such path\n");
   http::Response response = http::json_response(200, std::move(*text));

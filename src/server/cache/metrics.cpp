@@ -1,85 +1,11 @@
 #include "server/cache/metrics.hpp"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <iterator>
-#include <memory>
-#include <system_error>
-
-#include "common/base/files.hpp"
+#include "server/http/prometheus.hpp"
 
 namespace nixbuild::cache {
 namespace {
 
-class Writer {
- public:
-  void family(std::string_view name, std::string_view type, std::string_view help) {
-    name_ = name;
-    fmt::format_to(out(), "# HELP nixbuild_cache_{} {}\n# TYPE nixbuild_cache_{} {}\n", name, help,
-                   name, type);
-  }
-  template <typename Value>
-  void sample(Value value, std::string_view labels = {}) {
-    if (labels.empty()) {
-      fmt::format_to(out(), "nixbuild_cache_{} {}\n", name_, value);
-    } else {
-      fmt::format_to(out(), "nixbuild_cache_{}{{{}}} {}\n", name_, labels, value);
-    }
-  }
-  template <typename Value>
-  void single(std::string_view name, std::string_view type, std::string_view help, Value value) {
-    family(name, type, help);
-    sample(value);
-  }
-  std::string take() { return std::move(text_); }
-
- private:
-  std::back_insert_iterator<std::string> out() { return std::back_inserter(text_); }
-  std::string text_;
-  std::string name_;
-};
-
-std::uint64_t resident_bytes() {
-  const auto text = read_file("/proc/self/statm");
-  unsigned long long size = 0;
-  unsigned long long resident = 0;
-  if (!text || std::sscanf(text->c_str(), "%llu %llu", &size, &resident) != 2) return 0;
-  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-std::uint64_t open_descriptors() {
-  std::error_code error;
-  std::uint64_t count = 0;
-  for (std::filesystem::directory_iterator item("/proc/self/fd", error), end; !error && item != end;
-       item.increment(error)) {
-    ++count;
-  }
-  return count > 0 ? count - 1 : 0;  // not the one that reads the directory
-}
-
-void write_server(Writer& out, const http::ServerStatistics& server, const http::Router& router) {
-  out.family("responses_total", "counter", "Responses by route and class of status.");
-  for (std::size_t route = 0; route < server.responses.size(); ++route) {
-    const std::string_view pattern =
-        route < router.route_count() ? std::string_view(router.pattern(route)) : "none";
-    for (std::size_t status = 1; status < server.responses[route].size(); ++status) {
-      const std::uint64_t count = server.responses[route][status];
-      if (count == 0) continue;
-      out.sample(count, fmt::format("route=\"{}\",status=\"{}xx\"", pattern, status));
-    }
-  }
-  out.single("sent_bytes_total", "counter", "Bytes of bodies sent.", server.bytes_sent);
-  out.single("connections_total", "counter", "Connections accepted.", server.connections_accepted);
-  out.single("connections", "gauge", "Connections open.", server.connections_open);
-  out.single("requests", "gauge", "Requests being answered.", server.requests_in_flight);
-  out.single("timeouts_total", "counter", "Connections closed as the client was too slow.",
-             server.timeouts);
-}
-
-void write_narinfos(Writer& out, const Narinfos::Statistics& narinfos) {
+void write_narinfos(http::PrometheusText& out, const Narinfos::Statistics& narinfos) {
   out.family("narinfo_lookups_total", "counter", "Narinfos asked for, by where they were found.");
   out.sample(narinfos.hits, "from=\"memory\"");
   out.sample(narinfos.misses, "from=\"database\"");
@@ -89,7 +15,7 @@ void write_narinfos(Writer& out, const Narinfos::Statistics& narinfos) {
   out.single("narinfo_bytes", "gauge", "Memory that they take, about.", narinfos.bytes);
 }
 
-void write_nars(Writer& out, const Metrics& metrics) {
+void write_nars(http::PrometheusText& out, const Metrics& metrics) {
   const NarCache::Statistics& cache = metrics.nar_cache;
   out.single("nar_cache_files", "gauge", "Compressed NARs kept.", cache.entries);
   out.single("nar_cache_bytes", "gauge", "Bytes that they take.", cache.bytes);
@@ -120,16 +46,13 @@ void write_nars(Writer& out, const Metrics& metrics) {
 }  // namespace
 
 std::string render_metrics(const Metrics& metrics, const http::Router& router) {
-  Writer out;
-  out.family("build_info", "gauge", "The version, as a label.");
-  out.sample(1, fmt::format("version=\"{}\"", NIXBUILD_VERSION));
-  write_server(out, metrics.server, router);
+  http::PrometheusText out("nixbuild_cache_");
+  out.process();
+  out.server(metrics.server, router);
   write_narinfos(out, metrics.narinfos);
   write_nars(out, metrics);
   out.single("database_failures_total", "counter", "Queries that the store's database refused.",
              metrics.database_failures);
-  out.single("resident_memory_bytes", "gauge", "Memory of the process.", resident_bytes());
-  out.single("open_descriptors", "gauge", "File descriptors of the process.", open_descriptors());
   return out.take();
 }
 

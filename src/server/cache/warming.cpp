@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "server/cache/offload.hpp"
+#include "server/http/offload.hpp"
 #include "server/cache/responses.hpp"
 
 namespace nixbuild::cache {
@@ -46,7 +46,7 @@ asio::awaitable<http::Response> Warming::answer(std::vector<nix::StorePath> root
     }
   };
   asio::awaitable<std::optional<Counts>> warming =
-      offload<std::optional<Counts>>(workers_, std::move(work));
+      http::offload<std::optional<Counts>>(workers_, std::move(work));
   const std::optional<Counts> counts = co_await std::move(warming);
   if (!counts) co_return store_unavailable();
   co_return http::json_response(

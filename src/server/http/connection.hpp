@@ -85,6 +85,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   void apply_range(HeadFacts& facts);
   void replace_by_error(HeadFacts& facts, unsigned status, std::string_view reason);
   void start_stream();
+  static asio::awaitable<Response> run_handler(asio::awaitable<Response> reply);
   asio::awaitable<void> run_producer();
   void on_stream_end();
   // Sends what is there; true when all is sent.

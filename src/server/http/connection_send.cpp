@@ -79,11 +79,27 @@ void Connection::refuse_exception(const std::exception_ptr& error) {
 void Connection::answer_later(asio::awaitable<Response> reply) {
   state_ = State::handling;
   coroutine_running_ = true;
-  asio::co_spawn(worker_.executor(), std::move(reply),
+  asio::co_spawn(worker_.executor(), run_handler(std::move(reply)),
                  asio::bind_cancellation_slot(
                      cancel_.slot(), [this](const std::exception_ptr& error, Response response) {
                        on_reply(error, std::move(response));
                      }));
+}
+
+// co_spawn reports the end of a coroutine that never had to wait by way of one more co_await,
+// outside of any try block. If the client went meanwhile, and this coroutine was cancelled, that
+// would throw into the event loop, and the end would never be reported. So cancellation ends here.
+asio::awaitable<Response> Connection::run_handler(asio::awaitable<Response> reply) {
+  Response response;
+  std::exception_ptr error;
+  try {
+    response = co_await std::move(reply);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await asio::this_coro::throw_if_cancelled(false);
+  if (error) std::rethrow_exception(error);
+  co_return response;
 }
 
 void Connection::on_reply(const std::exception_ptr& error, Response response) {
@@ -311,6 +327,7 @@ asio::awaitable<void> Connection::run_producer() {
   } catch (...) {
     stream_error_ = std::current_exception();
   }
+  co_await asio::this_coro::throw_if_cancelled(false);  // as in run_handler
   producer_done_ = true;
 }
 

@@ -76,6 +76,7 @@ class Server::Impl {
   }
 
   std::function<void()> reload;
+  std::function<void()> on_stop;
   boost::asio::any_io_executor executor() { return first().executor(); }
   ServerStatistics statistics() const;
   std::vector<std::string> addresses() const;
@@ -339,6 +340,7 @@ void Server::Impl::begin_stop() {
   if (phase_ == Phase::stopping || phase_ == Phase::ended) return;
   phase_ = Phase::stopping;
   service_manager::stopping();
+  if (on_stop) on_stop();
   bind_timer_->cancel();
   stop_timer_->expires_after(shared_.options.limits.shutdown_timeout);
   stop_timer_->async_wait([this](const boost::system::error_code& error) {
@@ -448,6 +450,9 @@ void Server::stop() {
 }
 void Server::on_reload(std::function<void()> reload) {
   impl_->reload = std::move(reload);
+}
+void Server::on_stop(std::function<void()> stop) {
+  impl_->on_stop = std::move(stop);
 }
 boost::asio::any_io_executor Server::executor() {
   return impl_->executor();

@@ -84,6 +84,10 @@ class Server {
   // Called on SIGHUP, on one of the serving threads. An exception is logged; the server goes on.
   void on_reload(std::function<void()> reload);
 
+  // Called, on one of the serving threads, when the server begins to stop: responses that have no
+  // end of their own should end now.
+  void on_stop(std::function<void()> stop);
+
   // Where periodic work of the program can run: one of the serving threads' executors. Threads that
   // post to it, or complete what a handler awaits, must have ended before the Server is destroyed.
   boost::asio::any_io_executor executor();

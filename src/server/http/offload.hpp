@@ -8,7 +8,7 @@
 #include <functional>
 #include <utility>
 
-namespace nixbuild::cache {
+namespace nixbuild::http {
 
 template <typename Result>
 boost::asio::awaitable<Result> as_coroutine(std::function<Result()> work) {
@@ -24,4 +24,4 @@ boost::asio::awaitable<Result> offload(boost::asio::thread_pool& pool,
                                boost::asio::use_awaitable);
 }
 
-}  // namespace nixbuild::cache
+}  // namespace nixbuild::http
