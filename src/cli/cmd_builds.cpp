@@ -110,12 +110,14 @@ Examples:
       ->type_name("");
   command->add_option("--repository", state->repository, "A repository, also one named by digits")
       ->type_name("NAME");
-  state->limit_option = command->add_option("--limit", state->limit, "How many (default: 20)")
-                            ->type_name("N")
-                            ->check(CLI::Range(std::int64_t{1}, protocol::most_builds));
+  state->limit_option =
+      command->add_option("--limit", state->limit, "How many, up to 1000 (default: 20)")
+          ->type_name("N")
+          ->check(CLI::Range(std::int64_t{1}, protocol::most_builds).description(""));
   command->add_option("--before", state->before, "Only builds with a lower number")
       ->type_name("ID")
-      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
+      ->check(
+          CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()).description(""));
   auto* json = command->add_flag("--json", state->json, "Print JSON");
   auto* lock = command->add_flag("--lock", state->lock, "Print the flake.lock of the build");
   auto* log = command->add_flag("--log", state->log, "Print the whole log of the build");

@@ -68,10 +68,12 @@ Examples:
   auto state = std::make_shared<Logs>(*command);
   state->add_repository(*command);
   command
-      ->add_option("--lines,-n", state->lines, "How many lines, from the log's end (default: 100)")
+      ->add_option("--lines,-n", state->lines,
+                   "How many lines, up to 10000, from the log's end (default: 100)")
       ->type_name("N")
       ->check(CLI::Range(static_cast<int>(protocol::least_log_lines),
-                         static_cast<int>(protocol::most_log_lines)));
+                         static_cast<int>(protocol::most_log_lines))
+                  .description(""));
   command->add_flag("--follow,-f", state->follow, "Print what comes, until the build's end");
   command->callback([state, &action] { action = [state] { return run(*state); }; });
 }

@@ -40,6 +40,16 @@ HelpFormatter::HelpFormatter() {
   label("SUBCOMMAND", "COMMAND");
 }
 
+// What the value is called, and no more: which options exclude each other is told when they meet.
+std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
+  std::string out;
+  if (option->get_type_size() != 0 && !option->get_type_name().empty()) {
+    out += ' ' + get_label(option->get_type_name());
+  }
+  if (option->get_required()) out += ' ' + get_label("REQUIRED");
+  return out;
+}
+
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   return two_columns(make_option_name(option, is_positional) + make_option_opts(option),
                      make_option_desc(option));
