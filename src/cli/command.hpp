@@ -26,6 +26,7 @@ void add_status_command(CLI::App& app, Action& action);
 void add_trigger_command(CLI::App& app, Action& action);
 #ifdef NIXBUILD_SERVER
 void add_run_build_command(CLI::App& app, Action& action);
+void add_serve_api_command(CLI::App& app, Action& action);
 void add_serve_cache_command(CLI::App& app, Action& action);
 #endif
 

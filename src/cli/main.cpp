@@ -42,6 +42,7 @@ constexpr Command commands[] = {
     {"health", cli::add_health_command},
 #ifdef NIXBUILD_SERVER
     {"run-build", cli::add_run_build_command},
+    {"serve-api", cli::add_serve_api_command},
     {"serve-cache", cli::add_serve_cache_command},
 #endif
     {"keys", cli::add_keys_command},

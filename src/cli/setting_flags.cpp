@@ -57,13 +57,16 @@ SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
   }
 }
 
-void SettingFlags::load() {
-  std::optional<std::filesystem::path> explicit_file;
-  if (config_->count() > 0) explicit_file = config_->results().front();
-  configuration_.load(explicit_file, config::process_environment);
+std::optional<std::filesystem::path> SettingFlags::config_file() const {
+  if (config_->count() == 0) return std::nullopt;
+  return config_->results().front();
+}
+
+void SettingFlags::load_into(config::Configuration& configuration) const {
+  configuration.load(config_file(), config::process_environment);
   for (const auto& [index, option] : options_) {
     if (option->count() == 0) continue;
-    config::Setting& setting = configuration_.settings.all()[index];
+    config::Setting& setting = configuration.settings.all()[index];
     try {
       setting.assign(option->results());
     } catch (const UsageError& error) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,7 +26,11 @@ class SettingFlags {
 
   // To be called once the command line has been read: configuration files, then environment, then
   // flags. Throws UsageError.
-  void load();
+  void load() { load_into(configuration_); }
+  // The same into a new configuration: what a file no longer says is then at its default again.
+  void load_into(config::Configuration& configuration) const;
+  // --config, where it was given.
+  std::optional<std::filesystem::path> config_file() const;
 
  private:
   config::Configuration& configuration_;

@@ -63,8 +63,9 @@ Access::Access(std::vector<std::string> host_names, std::vector<std::string> all
 
 std::optional<Refusal> Access::check(const http::Request& request, bool needs_token) const {
   if (!host_is_ours(request.header("host"))) {
-    return Refusal{403, "the Host of this request is not a name of this server; where it should "
-                        "be, name it with --allowed-host"};
+    return Refusal{403,
+                   "the Host of this request is not a name of this server; where it should "
+                   "be, name it with --allowed-host"};
   }
   if (request.method != http::Method::get && is_cross_site(request)) {
     return Refusal{403, "a page of another site may not do this"};
@@ -86,8 +87,7 @@ bool Access::host_is_ours(std::string_view authority) const {
   // A MagicDNS name is the machine's own name in its tailnet: HOST.TAILNET.ts.net.
   const std::string_view label = host.substr(0, host.find('.'));
   return std::any_of(names_.begin(), names_.end(), [&](const std::string& name) {
-    return http::iequals(name, host) ||
-           (iends_with(host, ".ts.net") && http::iequals(name, label));
+    return http::iequals(name, host) || (iends_with(host, ".ts.net") && http::iequals(name, label));
   });
 }
 

@@ -1,8 +1,8 @@
 // Who may ask the API for what.
 //
-// Within the tailnet there is no login. But a browser of somebody in the tailnet runs other people's
-// pages, and these must neither trigger a build nor read answers: so a POST that a browser says
-// comes from another site is refused, and so is every request whose Host is not a name of this
+// Within the tailnet there is no login. But a browser of somebody in the tailnet runs other
+// people's pages, and these must neither trigger a build nor read answers: so a POST that a browser
+// says comes from another site is refused, and so is every request whose Host is not a name of this
 // server, which is what a rebound DNS name looks like. Where that is not enough, a bearer token is
 // asked for.
 #pragma once
@@ -40,8 +40,8 @@ class Access {
   std::string token_;
 };
 
-// The token in `file`, its first line. Throws UsageError where the file is missing, empty, or may be
-// read by others.
+// The token in `file`, its first line. Throws UsageError where the file is missing, empty, or may
+// be read by others.
 std::string read_token(const std::filesystem::path& file);
 
 // The names by which this machine is known: its host name, with and without its domain.

@@ -34,7 +34,6 @@ constexpr std::uint32_t status_events = IN_MOVED_TO;
 // The kernel closes a dead process's files, the lock among them.
 constexpr std::uint32_t lock_events = IN_CLOSE_WRITE;
 
-
 }  // namespace
 
 BuildFeed::BuildFeed(const build::StateLayout& layout)
@@ -54,7 +53,8 @@ void BuildFeed::stop() {
   stopped_ = true;
   {
     const std::lock_guard lock(mutex_);
-    for (auto& [repository, channel] : channels_) wake(channel);
+    for (auto& [repository, channel] : channels_)
+      wake(channel);
   }
   poke();
 }
@@ -67,7 +67,8 @@ void BuildFeed::poke() {
 std::size_t BuildFeed::followers() const {
   const std::lock_guard lock(mutex_);
   std::size_t count = 0;
-  for (const auto& [repository, channel] : channels_) count += channel.followers;
+  for (const auto& [repository, channel] : channels_)
+    count += channel.followers;
   return count;
 }
 
@@ -101,8 +102,8 @@ void BuildFeed::run() {
         }
       }
       for (const std::string& repository : followed) {
-        refresh(repository, std::find(log_changed.begin(), log_changed.end(), repository) !=
-                                log_changed.end());
+        refresh(repository,
+                std::find(log_changed.begin(), log_changed.end(), repository) != log_changed.end());
       }
     } catch (const Error& error) {
       // The history or the disk does not answer: those who follow keep what they have.
@@ -126,7 +127,8 @@ void BuildFeed::watch_directories() {
   std::vector<std::string> repositories;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [repository, channel] : channels_) repositories.push_back(repository);
+    for (const auto& [repository, channel] : channels_)
+      repositories.push_back(repository);
   }
   for (const std::string& repository : repositories) {
     watch(layout_.logs(repository), log_events, repository);
@@ -154,10 +156,9 @@ void BuildFeed::refresh(const std::string& repository, bool log_changed) {
   if (!history_) history_ = std::make_unique<build::History>(layout_.history());
   auto found = readers_.find(repository);
   if (found == readers_.end()) {
-    found = readers_
-                .emplace(repository,
-                         Reader{build::StatusReader(layout_, *history_, repository), 0})
-                .first;
+    found =
+        readers_.emplace(repository, Reader{build::StatusReader(layout_, *history_, repository), 0})
+            .first;
   }
   Reader& reader = found->second;
   const std::uint64_t generation = reader.reader.generation();

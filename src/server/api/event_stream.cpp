@@ -49,7 +49,8 @@ asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamReque
     const std::shared_ptr<const Snapshot> snapshot = follower.snapshot();
     if (snapshot) {
       if (!request.build) request.build = snapshot->status.build_id;
-      const bool has_ended = !snapshot->status.is_running || snapshot->status.build_id != request.build;
+      const bool has_ended =
+          !snapshot->status.is_running || snapshot->status.build_id != request.build;
       if (snapshot != shown && (Clock::now() >= status_due || has_ended)) {
         co_await out.write(event("status", snapshot->json));
         shown = snapshot;
@@ -85,9 +86,8 @@ http::Response event_stream_response(BuildFeed& feed, StreamRequest request) {
   response.content_type = "text/event-stream";
   response.cache_control = "no-store";
   http::StreamBody body;
-  body.produce = [&feed, request = std::move(request)](
-                     http::BodyWriter& out, std::uint64_t,
-                     std::uint64_t) -> asio::awaitable<void> {
+  body.produce = [&feed, request = std::move(request)](http::BodyWriter& out, std::uint64_t,
+                                                       std::uint64_t) -> asio::awaitable<void> {
     return request.ended_status ? send_ended(feed, out, request) : follow(feed, out, request);
   };
   response.body = std::move(body);

@@ -49,7 +49,11 @@ class LocalRunner : public Runner {
   const build::StateLayout layout_;
   const RunArguments arguments_;
   std::mutex mutex_;
-  std::map<pid_t, std::thread> children_;
+  struct Child {
+    std::string repository;
+    std::thread supervisor;
+  };
+  std::map<pid_t, Child> children_;
 };
 
 // Opens /dev/null as input, and `output` as output and error.
@@ -82,8 +86,8 @@ class Attributes {
     sigfillset(&all);
     posix_spawnattr_setsigmask(&attributes_, &none);
     posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                               POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes_,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   }
   ~Attributes() { posix_spawnattr_destroy(&attributes_); }
   Attributes(const Attributes&) = delete;
@@ -101,7 +105,8 @@ std::string last_line(const std::filesystem::path& file) {
   } catch (const Error&) {
     return {};
   }
-  while (!text.empty() && text.back() == '\n') text.pop_back();
+  while (!text.empty() && text.back() == '\n')
+    text.pop_back();
   return text.substr(text.rfind('\n') + 1);
 }
 
@@ -110,7 +115,8 @@ void LocalRunner::start(const std::string& repository) {
   words.insert(words.end(), arguments_.begin(), arguments_.end());
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
-  for (std::string& word : words) argv.push_back(word.data());
+  for (std::string& word : words)
+    argv.push_back(word.data());
   argv.push_back(nullptr);
 
   const std::string output = layout_.runner_output(repository).string();
@@ -123,7 +129,8 @@ void LocalRunner::start(const std::string& repository) {
       error != 0) {
     throw RunnerError(SystemError(error, "starting run-build").what());
   }
-  children_.emplace(pid, std::thread([this, pid, repository] { supervise(pid, repository); }));
+  children_.emplace(
+      pid, Child{repository, std::thread([this, pid, repository] { supervise(pid, repository); })});
 }
 
 // Waits for a child. One that never took its build from the queue has said why on its output.
@@ -134,8 +141,8 @@ void LocalRunner::supervise(pid_t pid, const std::string& repository) {
   try {
     build::History history(layout_.history());
     const auto newest = history.newest(repository);
-    const bool never_began = newest && newest->state == "queued" &&
-                             !build::is_locked(layout_.lock(repository));
+    const bool never_began =
+        newest && newest->state == "queued" && !build::is_locked(layout_.lock(repository));
     if (never_began && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
       const std::string said = last_line(layout_.runner_output(repository));
       history.finish(newest->id,
@@ -145,37 +152,44 @@ void LocalRunner::supervise(pid_t pid, const std::string& repository) {
     log::error("after a build of {}: {}", repository, error.what());
   }
   const std::lock_guard lock(mutex_);
-  const auto self = children_.find(pid);
-  if (self != children_.end() && self->second.joinable()) {
-    self->second.detach();
+  // Unless end_all() has taken it over, to join it.
+  if (const auto self = children_.find(pid); self != children_.end()) {
+    self->second.supervisor.detach();
     children_.erase(self);
   }
 }
 
 void LocalRunner::stop(const std::string& repository) {
-  const auto pid = build::lock_holder(layout_.lock(repository));
+  auto pid = build::lock_holder(layout_.lock(repository));
+  if (!pid) {
+    // It may not have come to take the lock yet.
+    const std::lock_guard lock(mutex_);
+    for (const auto& [child, what] : children_) {
+      if (what.repository == repository) pid = child;
+    }
+  }
   if (!pid) return;
   if (::kill(*pid, SIGTERM) != 0 && errno != ESRCH) {
-    throw RunnerError(
-        SystemError(errno, fmt::format("ending run-build, process {}", *pid)).what());
+    throw RunnerError(SystemError(errno, fmt::format("ending run-build, process {}", *pid)).what());
   }
 }
 
 void LocalRunner::end_all() {
-  std::map<pid_t, std::thread> children;
+  std::map<pid_t, Child> children;
   {
     const std::lock_guard lock(mutex_);
     children.swap(children_);
   }
-  for (const auto& [pid, thread] : children) ::kill(pid, SIGTERM);
+  for (const auto& [pid, child] : children)
+    ::kill(pid, SIGTERM);
   // run-build itself kills what does not end in time; this is for the case that it hangs.
   const auto deadline = std::chrono::steady_clock::now() + end_patience;
-  for (auto& [pid, thread] : children) {
+  for (auto& [pid, child] : children) {
     while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     ::kill(pid, SIGKILL);
-    thread.join();
+    child.supervisor.join();
   }
 }
 

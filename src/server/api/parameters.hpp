@@ -21,8 +21,7 @@ class ParameterError : public Error {
 class Parameters {
  public:
   // The arguments must outlive this object.
-  Parameters(const protocol::Route& route, const http::Request& request,
-             http::PathParameters path);
+  Parameters(const protocol::Route& route, const http::Request& request, http::PathParameters path);
 
   // Nothing when it was not given. Throws std::logic_error for one that the route does not have.
   std::optional<std::string> text(std::string_view name) const;

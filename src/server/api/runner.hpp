@@ -1,7 +1,7 @@
 // How a build that was queued gets started, and stopped: as a systemd unit, or as a child process.
 //
-// A runner starts `nixbuild run-build REPOSITORY`, which takes the queued build from the history. It
-// need not wait for that: whether a build runs is told by its lock.
+// A runner starts `nixbuild run-build REPOSITORY`, which takes the queued build from the history.
+// It need not wait for that: whether a build runs is told by its lock.
 #pragma once
 
 #include <memory>

@@ -39,8 +39,8 @@ struct BusError {
 Bus open_bus() {
   sd_bus* bus = nullptr;
   if (const int result = sd_bus_open_system(&bus); result < 0) {
-    throw RunnerError(fmt::format("connecting to the system bus: {}; is dbus running?",
-                                  std::strerror(-result)));
+    throw RunnerError(
+        fmt::format("connecting to the system bus: {}; is dbus running?", std::strerror(-result)));
   }
   Bus owned(bus);
   sd_bus_set_method_call_timeout(bus, call_timeout);
@@ -55,7 +55,8 @@ std::string unit_of(std::string_view repository) {
                                     const sd_bus_error& error) {
   std::string_view advice = "is systemd answering? try `systemctl status`";
   const std::string_view name = error.name != nullptr ? error.name : "";
-  if (name == SD_BUS_ERROR_ACCESS_DENIED || name == SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED) {
+  if (name == SD_BUS_ERROR_ACCESS_DENIED ||
+      name == SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED) {
     advice = "the polkit rule that allows it is missing or not in force (50-nixbuild.rules)";
   } else if (name == "org.freedesktop.systemd1.NoSuchUnit") {
     advice = "the unit is not installed; run `systemctl daemon-reload` if it just was";

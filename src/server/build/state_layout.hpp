@@ -24,12 +24,12 @@ class StateLayout {
   std::filesystem::path repository(std::string_view repository) const;  // repos/REPO/, the clone
   std::filesystem::path gc_roots(std::string_view repository) const;    // gcroots/REPO/
   std::filesystem::path gc_roots(std::string_view repository, std::int64_t build) const;
-  std::filesystem::path lock(std::string_view repository) const;       // locks/REPO.lock
-  std::filesystem::path slot(int number) const;                        // locks/slot-N
-  std::filesystem::path processes(std::string_view repository) const;  // locks/REPO.processes
-  std::filesystem::path reserve(std::string_view repository) const;    // locks/REPO.reserve
+  std::filesystem::path lock(std::string_view repository) const;           // locks/REPO.lock
+  std::filesystem::path slot(int number) const;                            // locks/slot-N
+  std::filesystem::path processes(std::string_view repository) const;      // locks/REPO.processes
+  std::filesystem::path reserve(std::string_view repository) const;        // locks/REPO.reserve
   std::filesystem::path runner_output(std::string_view repository) const;  // locks/REPO.output
-  std::filesystem::path home() const { return root_ / "home"; }        // of programs without one
+  std::filesystem::path home() const { return root_ / "home"; }  // of programs without one
 
   // Makes the directories that are missing. Throws SystemError.
   void create() const;

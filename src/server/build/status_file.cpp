@@ -90,6 +90,20 @@ struct StatusReader::State {
   }
 };
 
+protocol::BuildStatus ended_status(History& history, const protocol::Build& build) {
+  protocol::BuildStatus status;
+  status.repository = build.repository;
+  status.build_id = build.id;
+  status.last_start = build.start.value_or(build.queued_at);
+  status.phase = "done";
+  status.last_finish = build.finish;
+  status.last_status = build.state;
+  status.last_commit = build.commit;
+  status.error = build.error;
+  status.outputs = history.output_paths(build.id);
+  return status;
+}
+
 StatusReader::StatusReader(const StateLayout& layout, History& history, std::string repository)
     : state_(std::make_unique<State>(layout, history, std::move(repository))) {}
 StatusReader::~StatusReader() = default;
@@ -113,13 +127,10 @@ protocol::BuildStatus StatusReader::read() {
     if (build->state == "running") status.phase = is_of_this_build ? live->phase : "fetch";
     return status;
   }
-  status.phase = "done";
-  status.progress.running.clear();
-  status.last_finish = build->finish;
-  status.last_status = build->state;
-  status.last_commit = build->commit;
-  status.error = build->error;
-  status.outputs = state_->history.output_paths(build->id);
+  protocol::Progress progress = std::move(status.progress);
+  progress.running.clear();
+  status = ended_status(state_->history, *build);
+  status.progress = std::move(progress);
   return status;
 }
 

@@ -17,6 +17,9 @@ class StateLayout;
 // the new one, also after a power cut. Throws SystemError.
 void write_status(const StateLayout& layout, const protocol::BuildStatus& status);
 
+// The status with which a build ended. Throws HistoryError.
+protocol::BuildStatus ended_status(History& history, const protocol::Build& build);
+
 // Reads the status of one repository. A build whose process is gone reads failed, 'interrupted',
 // one that was never started failed too, and the history is put right when that is found.
 // Not thread-safe.

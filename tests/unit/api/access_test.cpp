@@ -41,11 +41,10 @@ unsigned refused(const Access& access, http::Method method,
 
 TEST_CASE("a Host that an attacker could own is refused") {
   const Access access({"server", "server.example.org"}, {"cache.example.com"}, "");
-  for (const char* good :
-       {"localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "100.64.1.2:8000",
-        "build-server", "build-server:8000", "anything.local", "server.example.org",
-        "SERVER.example.org.", "cache.example.com:80", "server.tail1234.ts.net:8000",
-        "[fe80::1%25eth0]:1", ""}) {
+  for (const char* good : {"localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000",
+                           "100.64.1.2:8000", "build-server", "build-server:8000", "anything.local",
+                           "server.example.org", "SERVER.example.org.", "cache.example.com:80",
+                           "server.tail1234.ts.net:8000", "[fe80::1%25eth0]:1", ""}) {
     CAPTURE(good);
     CHECK(refused(access, http::Method::get, {{"host", good}}) == 0);
   }

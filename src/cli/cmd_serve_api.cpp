@@ -1,0 +1,79 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/config/configuration.hpp"
+#include "common/config/state_dir.hpp"
+#include "server/api/serve_api.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+struct ServeApi {
+  explicit ServeApi(CLI::App& app) : flags(app, configuration, {"", "api"}) {}
+
+  config::Configuration configuration;  // what --help shows as defaults
+  SettingFlags flags;
+  std::vector<std::string> repositories;
+};
+
+api::ServeOptions options_of(const ServeApi& command) {
+  config::Configuration configuration;
+  command.flags.load_into(configuration);
+  for (const std::string& repository : command.repositories) {
+    configuration.repositories.add_flag(repository);
+  }
+  api::ServeOptions options;
+  options.state_dir =
+      config::resolve_state_dir(configuration.state_dir, config::process_environment);
+  options.tailscale_interface = configuration.tailscale_interface;
+  options.api = configuration.api;
+  options.repositories = configuration.repositories.repositories();
+  options.run_arguments = {"--state-dir", options.state_dir.string()};
+  if (const auto file = command.flags.config_file()) {
+    options.run_arguments.insert(options.run_arguments.end(), {"--config", file->string()});
+  }
+  for (const std::string& repository : command.repositories) {
+    options.run_arguments.insert(options.run_arguments.end(), {"--repository", repository});
+  }
+  return options;
+}
+
+}  // namespace
+
+void add_serve_api_command(CLI::App& app, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("serve-api", "Serve the build API: trigger, status, logs, history");
+  command->footer(
+      R"(Builds what [[repository]] of the configuration file names, when a client asks for it
+(`nixbuild trigger`, or `curl -X POST http://SERVER:8000/build/trigger`). Under systemd each build
+is a unit nixbuild-build@REPOSITORY.service; elsewhere it is a child process, which ends with this
+server. All routes: http://SERVER:8000/openapi.json
+
+Signals: TERM ends builds that are child processes, finishes what is in flight and ends; HUP reads
+repositories and token again.
+
+Examples:
+  nixbuild serve-api
+  nixbuild serve-api --listen 127.0.0.1:8000 --repository demo=/home/ann/demo#main)");
+  auto state = std::make_shared<ServeApi>(*command);
+  command
+      ->add_option("--repository", state->repositories,
+                   "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
+      ->type_name("NAME=URL")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->callback([state, &action] {
+    action = [state] {
+      api::ServeOptions options = options_of(*state);
+      options.reload = [state] { return options_of(*state); };
+      api::serve_api(options);
+      return ExitCode::done;
+    };
+  });
+}
+
+}  // namespace nixbuild::cli
