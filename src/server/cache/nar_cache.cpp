@@ -338,6 +338,10 @@ void NarCache::verify(const NarKey& key) {
   if (entry != entries_.end() && entry->second.info == *info) entry->second.trusted = before;
 }
 
+void NarCache::remove(const NarKey& key) {
+  if (const auto info = find(key)) forget(key, *info, true);
+}
+
 // The directory was removed while we ran, and every file with it.
 void NarCache::reclaim_directory() {
   std::error_code error;

@@ -103,6 +103,9 @@ class NarCache {
   // Reads an unverified entry's file to the end: afterwards the entry is trusted, or gone.
   void verify(const NarKey& key);
 
+  // Removes the entry and its file.
+  void remove(const NarKey& key);
+
   // Begins a file, for which files may have to go; those used since `keep_used_since` stay, so that
   // what nobody has asked for yet pushes out nothing that is being used. Throws NarCacheError.
   using Clock = std::chrono::system_clock;
