@@ -166,6 +166,8 @@ void CompressedNars::on_production_end(NarProduction& production, const nix::Pat
     too_large_.insert(production.key());
   } else if (dynamic_cast<const NarCacheError*>(failure) != nullptr) {
     ++counts_.unkept;
+    // What was begun for nobody found less room than others would.
+    if (dynamic_cast<const NarCacheFull*>(failure) != nullptr || !production.awaited) return;
     const auto now = NarCache::Clock::now();
     if (now >= unkept_until_) {
       log::warn("NAR cache: {}; for {} s nothing is kept, compressed NARs are made for each client",
@@ -250,6 +252,11 @@ bool CompressedNars::warm(const nix::PathInfo& info, Compression compression,
                           NarCache::Clock::time_point keep_used_since) {
   if (cache_.find({info.nar_hash, compression})) return false;
   return produce(info, compression, Priority::background, keep_used_since) != nullptr;
+}
+
+bool CompressedNars::keeping() const {
+  const std::lock_guard lock(mutex_);
+  return NarCache::Clock::now() >= unkept_until_;
 }
 
 CompressedNars::Statistics CompressedNars::statistics() const {

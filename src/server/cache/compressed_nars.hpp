@@ -55,6 +55,9 @@ class CompressedNars {
   bool warm(const nix::PathInfo& info, Compression compression,
             NarCache::Clock::time_point keep_used_since);
 
+  // False while files are not kept as the last could not be.
+  bool keeping() const;
+
   // Ends all compressions; whoever follows one gets an error.
   void stop();
 

@@ -248,7 +248,7 @@ void NarCache::reserve(std::uint64_t bytes, std::uint64_t file_size,
   const std::lock_guard lock(mutex_);
   while (bytes_ + growing_ + bytes > limit_) {
     if (!evict_one(used_before, doomed)) {
-      throw NarCacheError(fmt::format("its {} bytes are taken by files in use", limit_));
+      throw NarCacheFull(fmt::format("its {} bytes are taken by files in use", limit_));
     }
   }
   growing_ += bytes;

@@ -49,6 +49,12 @@ class NarTooLarge : public NarCacheError {
   using NarCacheError::NarCacheError;
 };
 
+// Only files that must stay could make room.
+class NarCacheFull : public NarCacheError {
+ public:
+  using NarCacheError::NarCacheError;
+};
+
 struct NarKey {
   nix::Sha256 nar_hash;
   Compression compression = Compression::zstd;  // never none
