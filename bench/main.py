@@ -85,18 +85,11 @@ def end_by_signal(number, _frame):
     raise SystemExit(128 + number)
 
 
-def main():
-    arguments, modules = parse_arguments()
-    check_disk(arguments)
-    signal.signal(signal.SIGTERM, end_by_signal)
-    signal.signal(signal.SIGHUP, end_by_signal)
-
-    binary = os.environ["NIXBUILD_BINARY"]
-    about = report.machine(binary)
-    results = []
+def run_all(arguments, modules, results):
+    """Adds to `results`. Returns the exit status: 0 when all ran."""
     directory = tempfile.mkdtemp(prefix="nixbuild-bench-", dir=arguments.directory)
     try:
-        place = lab.Lab(directory, binary, arguments.quick)
+        place = lab.Lab(directory, os.environ["NIXBUILD_BINARY"], arguments.quick)
         for name, module in modules.items():
             print(f"{name}: {module.ABOUT}", file=sys.stderr, flush=True)
             if not arguments.busy_ok:
@@ -121,17 +114,31 @@ def main():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         lab.remove_tree(directory)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return 0
 
-    print()
-    for key, value in about.items():
-        print(f"{key}: {value}")
-    print()
-    print(report.table(results))
-    if arguments.busy_ok or arguments.quick:
-        print("\nThese figures were taken with --busy-ok or --quick: they are not to be kept.")
-    if arguments.json:
-        report.write_json(arguments.json, results, about)
-    return 0 if all(result.passed for result in results) else 1
+
+def main():
+    arguments, modules = parse_arguments()
+    check_disk(arguments)
+    signal.signal(signal.SIGTERM, end_by_signal)
+    signal.signal(signal.SIGHUP, end_by_signal)
+    about = report.machine(os.environ["NIXBUILD_BINARY"])
+    results = []
+    status = run_all(arguments, modules, results)
+    # What was measured is told even when not all could be.
+    if results:
+        print()
+        for key, value in about.items():
+            print(f"{key}: {value}")
+        print()
+        print(report.table(results))
+        if arguments.busy_ok or arguments.quick:
+            print("\nTaken with --busy-ok or --quick: not figures to keep.")
+        if arguments.json:
+            report.write_json(arguments.json, results, about)
+    if status == 0 and not all(result.passed for result in results):
+        return 1
+    return status
 
 
 if __name__ == "__main__":

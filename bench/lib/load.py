@@ -45,23 +45,27 @@ def wrk(port, seconds, what, argument):
     return Load(numbers)
 
 
-def get(port, path):
-    """The body of a small answer. Throws WrongAnswer unless it is 200."""
+def _request(port, path):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        body = response.read()
+        return response.status, response.read()
     finally:
         connection.close()
-    if response.status != 200:
-        raise WrongAnswer(f"GET {path}: {response.status} {body[:200]!r}")
+
+
+def status(port, path):
+    """The status of an answer."""
+    return _request(port, path)[0]
+
+
+def get(port, path):
+    """The body of an answer. Throws WrongAnswer unless it is 200."""
+    code, body = _request(port, path)
+    if code != 200:
+        raise WrongAnswer(f"GET {path}: {code} {body[:200]!r}")
     return body
-
-
-def fields(narinfo):
-    """The fields of a narinfo, as name → text."""
-    return dict(line.split(": ", 1) for line in narinfo.decode().splitlines())
 
 
 def sha256_of(port, path, through=()):

@@ -221,9 +221,10 @@ def make_closure(count, chance):
 
 
 def fill_database(store, count, chance):
-    """Puts `count` paths into the database of an empty store, each with four references, a deriver
-    and a signature, in the schema that Nix has made. Their files do not exist. Returns the hash parts,
-    in no order."""
+    """Puts `count` paths into the database of an empty store, in the schema that Nix has made. Their
+    files do not exist. Each has a deriver, a signature and four references: two to what came shortly
+    before it, as a package and its own libraries do, two to a few that much refers to, such as a libc.
+    Returns the hash parts, in no order."""
     database = sqlite3.connect(store.nix_state_dir / "db/db.sqlite")
     database.execute("pragma synchronous = off")
     database.execute("pragma cache_size = -1000000")
@@ -247,7 +248,9 @@ def fill_database(store, count, chance):
 
     def references():
         for number in range(2, count + 1):
-            for reference in {chance.randrange(1, number) for _ in range(4)}:
+            near = {chance.randrange(max(1, number - 200), number) for _ in range(2)}
+            popular = {chance.randrange(1, min(number, 500)) for _ in range(2) if number > 2}
+            for reference in near | popular:
                 yield number, reference
 
     with database:

@@ -147,6 +147,16 @@ def test_slow_header(shared_server):
         assert status_of(received) in (None, 408)
 
 
+def test_connection_that_is_quiet_at_first(shared_server):
+    """Clients open connections ahead of their requests: no 408 may wait there for the first of them."""
+    connections = [connect(shared_server, timeout=30) for _ in range(40)]
+    time.sleep(11)
+    for connection in connections:
+        connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert status_of(connection.recv(65536)) == 200
+        connection.close()
+
+
 def test_slow_reader_gets_everything(shared_server, sample):
     """Who reads slowly is waited for; a pause longer than the time-out for headers breaks nothing."""
     fields = oracle.parse_narinfo(fetch(shared_server, f"/{oracle.hash_part(sample.blob)}.narinfo").text)

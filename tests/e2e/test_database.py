@@ -74,8 +74,9 @@ def test_unprivileged_reader_beside_a_writer(writable_store, root, serve, nobody
             reader.start()
         deadline = time.monotonic() + 8
         rounds = 0
-        while time.monotonic() < deadline and not problems:
+        while (time.monotonic() < deadline or rounds < 4) and not problems:
             rounds += 1
+            store.through_daemon = daemon and rounds % 2 == 0
             added = add_file(store, root, f"file-{rounds}")
             if (status := status_of(server, added)) != 200:
                 problems.append(f"round {rounds}: {status} for a path just added")
@@ -89,7 +90,7 @@ def test_unprivileged_reader_beside_a_writer(writable_store, root, serve, nobody
         for reader in readers:
             reader.join()
         assert not problems, "\n".join(problems[:5]) + "\n" + server.log_text()
-        assert rounds > 3 and requests[0] > 50
+        assert requests[0] > 20
     finally:
         if process:
             process.terminate()

@@ -118,7 +118,7 @@ compile() {
   local name=$1 started=$SECONDS log
   shift
   log=$build_root/$name.compile.log
-  if ! CCACHE_BASEDIR=$source_dir CCACHE_NOHASHDIR=1 \
+  if ! CCACHE_BASEDIR=${CCACHE_BASEDIR:-$source_dir} CCACHE_NOHASHDIR=1 \
     ninja -C "$build_root/$name" "$@" >"$log" 2>&1 </dev/null; then
     tail -n 200 "$log"
     say "the build failed; all of its output is in $log"

@@ -14,8 +14,8 @@
 
 #include "common/base/unique_fd.hpp"
 #include "server/cache/bzip2_reader.hpp"
-#include "server/http/offload.hpp"
 #include "server/cache/responses.hpp"
+#include "server/http/offload.hpp"
 
 namespace nixbuild::cache {
 namespace {

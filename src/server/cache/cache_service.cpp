@@ -147,6 +147,7 @@ http::Response CacheService::health() {
   } catch (const store::StoreUnavailable& error) {
     problems.push_back(error.what());
   }
+  if (!compressed_.keeping()) problems.push_back("the NAR cache cannot keep files, see the log");
   const nlohmann::json json = {{"status", problems.empty() ? "healthy" : "degraded"},
                                {"problems", problems},
                                {"store_dir", store_.layout().store_dir.path()},

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/log.hpp"
+#include "server/cache/nar_check.hpp"
 #include "server/cache/responses.hpp"
 
 namespace nixbuild::cache {
@@ -15,6 +16,8 @@ namespace asio = boost::asio;
 // compressed for itself.
 constexpr std::chrono::seconds unkept_pause{5};
 constexpr std::size_t measured_limit = 10'000;
+// The hash of a larger NAR is checked after it was sent, see NarCheck. In bytes.
+constexpr std::uint64_t checked_at_once = std::uint64_t{32} << 20;
 
 }  // namespace
 
@@ -67,7 +70,9 @@ void CompressedNars::stop() {
 }
 
 NarInput CompressedNars::input_of(const nix::PathInfo& info) const {
-  return {layout_.real_path(info.path), info.nar_hash, info.nar_size};
+  NarInput input{layout_.real_path(info.path), info.nar_size, std::nullopt};
+  if (info.nar_size <= checked_at_once) input.hash = info.nar_hash;
+  return input;
 }
 
 int CompressedNars::level_of(Compression compression) const noexcept {
@@ -132,8 +137,8 @@ std::shared_ptr<NarProduction> CompressedNars::produce(
       }
       slot = std::make_shared<NarProduction>(
           cache_, NarProduction::Task{key, input_of(info), level_of(compression), keep_used_since},
-          [this](NarProduction& ended, const std::exception* failure) {
-            on_production_end(ended, failure);
+          [this, info](NarProduction& ended, const std::exception* failure) {
+            on_production_end(ended, info, failure);
           });
       begun = true;
     }
@@ -145,20 +150,24 @@ std::shared_ptr<NarProduction> CompressedNars::produce(
   return production;
 }
 
-void CompressedNars::on_production_end(NarProduction& production, const std::exception* failure) {
+void CompressedNars::on_production_end(NarProduction& production, const nix::PathInfo& info,
+                                       const std::exception* failure) {
+  if (failure == nullptr && production.seconds() > 0 && info.nar_size > checked_at_once) {
+    check_later(info, production.key());
+  }
   const std::lock_guard lock(mutex_);
   productions_.erase(production.key());
   if (failure == nullptr) {
     if (production.seconds() > 0) ++counts_.made;
     counts_.seconds += production.seconds();
-    return;
-  }
-  if (dynamic_cast<const NarTooLarge*>(failure) != nullptr) {
+  } else if (dynamic_cast<const NarTooLarge*>(failure) != nullptr) {
     ++counts_.unkept;
     if (too_large_.size() >= measured_limit) too_large_.clear();
     too_large_.insert(production.key());
   } else if (dynamic_cast<const NarCacheError*>(failure) != nullptr) {
     ++counts_.unkept;
+    // What was begun for nobody found less room than others would.
+    if (dynamic_cast<const NarCacheFull*>(failure) != nullptr || !production.awaited) return;
     const auto now = NarCache::Clock::now();
     if (now >= unkept_until_) {
       log::warn("NAR cache: {}; for {} s nothing is kept, compressed NARs are made for each client",
@@ -169,6 +178,19 @@ void CompressedNars::on_production_end(NarProduction& production, const std::exc
     ++counts_.failed;
     if (!stopped_) log::warn("compressing a NAR: {}", failure->what());
   }
+}
+
+void CompressedNars::check_later(const nix::PathInfo& info, const NarKey& key) {
+  NarInput input = input_of(info);
+  input.hash = info.nar_hash;
+  const auto ended = [this](const NarCheck& check, const std::exception* failure) {
+    if (dynamic_cast<const DamagedPath*>(failure) == nullptr) return;
+    log::error("{}; its compressed NAR is not kept", failure->what());
+    cache_.remove(check.key());
+    const std::lock_guard lock(mutex_);
+    ++counts_.failed;
+  };
+  queue_.add(std::make_shared<NarCheck>(key, std::move(input), ended), Priority::background);
 }
 
 asio::awaitable<void> CompressedNars::follow(http::BodyWriter& out, nix::PathInfo info,
@@ -230,6 +252,11 @@ bool CompressedNars::warm(const nix::PathInfo& info, Compression compression,
                           NarCache::Clock::time_point keep_used_since) {
   if (cache_.find({info.nar_hash, compression})) return false;
   return produce(info, compression, Priority::background, keep_used_since) != nullptr;
+}
+
+bool CompressedNars::keeping() const {
+  const std::lock_guard lock(mutex_);
+  return NarCache::Clock::now() >= unkept_until_;
 }
 
 CompressedNars::Statistics CompressedNars::statistics() const {

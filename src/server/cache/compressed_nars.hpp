@@ -55,6 +55,9 @@ class CompressedNars {
   bool warm(const nix::PathInfo& info, Compression compression,
             NarCache::Clock::time_point keep_used_since);
 
+  // False while files are not kept as the last could not be.
+  bool keeping() const;
+
   // Ends all compressions; whoever follows one gets an error.
   void stop();
 
@@ -64,11 +67,13 @@ class CompressedNars {
   class FollowedStream;
 
   NarInput input_of(const nix::PathInfo& info) const;
+  void check_later(const nix::PathInfo& info, const NarKey& key);
   int level_of(Compression compression) const noexcept;
   std::shared_ptr<NarProduction> produce(const nix::PathInfo& info, Compression compression,
                                          Priority priority,
                                          NarCache::Clock::time_point keep_used_since);
-  void on_production_end(NarProduction& production, const std::exception* failure);
+  void on_production_end(NarProduction& production, const nix::PathInfo& info,
+                         const std::exception* failure);
   boost::asio::awaitable<void> follow(http::BodyWriter& out, nix::PathInfo info,
                                       Compression compression);
   boost::asio::awaitable<void> send_alone(http::BodyWriter& out, nix::PathInfo info,

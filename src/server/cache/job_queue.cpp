@@ -171,6 +171,7 @@ void JobQueue::stop() {
   waiting.swap(foreground_);
   std::move(background_.begin(), background_.end(), std::back_inserter(waiting));
   background_.clear();
+  if (in_background_) in_background_->preempt();
   changed_.notify_all();
   lock.unlock();
   for (const auto& job : waiting)

@@ -66,8 +66,8 @@ class JobQueue {
   void add(std::shared_ptr<Job> job, Priority priority);
   // A job added in the background comes to the foreground; nothing when it is there already.
   void promote(const Job* job);
-  // Abandons what has not begun and waits for the rest to end: whoever calls this has told the
-  // running jobs to stop.
+  // Abandons what has not begun, preempts what runs in the background and waits for all to end:
+  // whoever calls this has told the jobs of the foreground to stop.
   void stop();
 
   unsigned slots() const noexcept { return slots_; }

@@ -248,7 +248,7 @@ void NarCache::reserve(std::uint64_t bytes, std::uint64_t file_size,
   const std::lock_guard lock(mutex_);
   while (bytes_ + growing_ + bytes > limit_) {
     if (!evict_one(used_before, doomed)) {
-      throw NarCacheError(fmt::format("its {} bytes are taken by files in use", limit_));
+      throw NarCacheFull(fmt::format("its {} bytes are taken by files in use", limit_));
     }
   }
   growing_ += bytes;
@@ -336,6 +336,10 @@ void NarCache::verify(const NarKey& key) {
   const std::lock_guard lock(mutex_);
   const auto entry = entries_.find(key);
   if (entry != entries_.end() && entry->second.info == *info) entry->second.trusted = before;
+}
+
+void NarCache::remove(const NarKey& key) {
+  if (const auto info = find(key)) forget(key, *info, true);
 }
 
 // The directory was removed while we ran, and every file with it.

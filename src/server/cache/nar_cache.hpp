@@ -49,6 +49,12 @@ class NarTooLarge : public NarCacheError {
   using NarCacheError::NarCacheError;
 };
 
+// Only files that must stay could make room.
+class NarCacheFull : public NarCacheError {
+ public:
+  using NarCacheError::NarCacheError;
+};
+
 struct NarKey {
   nix::Sha256 nar_hash;
   Compression compression = Compression::zstd;  // never none
@@ -102,6 +108,9 @@ class NarCache {
   Opened open(const NarKey& key);
   // Reads an unverified entry's file to the end: afterwards the entry is trusted, or gone.
   void verify(const NarKey& key);
+
+  // Removes the entry and its file.
+  void remove(const NarKey& key);
 
   // Begins a file, for which files may have to go; those used since `keep_used_since` stay, so that
   // what nobody has asked for yet pushes out nothing that is being used. Throws NarCacheError.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string_view>
 
 #include "common/base/error.hpp"
@@ -18,9 +19,9 @@ class DamagedPath : public Error {
 };
 
 struct NarInput {
-  std::filesystem::path path;  // where it really lies
-  nix::Sha256 hash;
-  std::uint64_t size = 0;  // bytes
+  std::filesystem::path path;       // where it really lies
+  std::uint64_t size = 0;           // bytes
+  std::optional<nix::Sha256> hash;  // without it only the size is held against what is registered
 };
 
 // Gives the NAR to `sink` piece by piece; only its return says that all of it was right. Throws

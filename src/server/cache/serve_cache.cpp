@@ -9,6 +9,8 @@
 namespace nixbuild::cache {
 namespace {
 
+constexpr unsigned socket_mode = 0660;
+
 // Ties a server to its service: what still runs for the server's clients ends before it goes.
 class Attachment {
  public:
@@ -31,7 +33,7 @@ void listen_for_control(http::Server& server, const CacheService& service,
                         const config::CacheOptions& options) {
   const auto path = options.state_dir / "control.sock";
   try {
-    server.listen({net::UnixAddress{path.string()}, service.control_router(), 0660});
+    server.listen({net::UnixAddress{path.string()}, service.control_router(), socket_mode});
   } catch (const Error& error) {
     log::warn("no control socket, so builds are not compressed in advance: {}", error.what());
   }
@@ -46,9 +48,11 @@ void serve_cache(const config::CacheOptions& options) {
   server_options.access_log = options.access_log;
   http::Server server(server_options, service.router());
   const Attachment attachment(service, server);
+  // Nobody asked for [::1] by name: a machine without IPv6 goes without.
+  const bool required = options.listen != config::CacheOptions().listen;
   for (const std::string& address : options.listen) {
-    server.listen(
-        {net::parse_listen_address(address, options.tailscale_interface), service.router(), 0660});
+    server.listen({net::parse_listen_address(address, options.tailscale_interface),
+                   service.router(), socket_mode, required});
   }
   listen_for_control(server, service, options);
   server.on_reload([&service] { service.reload(); });

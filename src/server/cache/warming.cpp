@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "server/http/offload.hpp"
 #include "server/cache/responses.hpp"
+#include "server/http/offload.hpp"
 
 namespace nixbuild::cache {
 namespace {

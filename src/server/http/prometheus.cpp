@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -41,15 +42,16 @@ void PrometheusText::process() {
 
 void PrometheusText::server(const ServerStatistics& statistics, const Router& router) {
   family("responses_total", "counter", "Responses by route and class of status.");
-  for (std::size_t route = 0; route < statistics.responses.size(); ++route) {
-    const std::string_view pattern =
-        route < router.route_count() ? std::string_view(router.pattern(route)) : "none";
-    for (std::size_t status = 1; status < statistics.responses[route].size(); ++status) {
-      const std::uint64_t count = statistics.responses[route][status];
-      if (count == 0) continue;
-      sample(count, fmt::format("route=\"{}\",status=\"{}xx\"", pattern, status));
+  const auto add = [&](std::string_view route, const std::array<std::uint64_t, 6>& counts) {
+    for (std::size_t status = 1; status < counts.size(); ++status) {
+      if (counts[status] == 0) continue;
+      sample(counts[status], fmt::format("route=\"{}\",status=\"{}xx\"", route, status));
     }
+  };
+  for (std::size_t route = 0; route < statistics.responses.size(); ++route) {
+    add(router.pattern(route), statistics.responses[route]);
   }
+  add("none", statistics.unmatched);
   single("sent_bytes_total", "counter", "Bytes of bodies sent.", statistics.bytes_sent);
   single("connections_total", "counter", "Connections accepted.", statistics.connections_accepted);
   single("connections", "gauge", "Connections open.", statistics.connections_open);

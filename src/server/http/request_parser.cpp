@@ -12,6 +12,8 @@ namespace beast_http = boost::beast::http;
 
 // More headers than any client sends; bounds what a request costs to look through.
 constexpr std::size_t max_fields = 128;
+// Of a body's memory, what a connection keeps for its next request.
+constexpr std::size_t kept_capacity = 4096;
 
 std::string_view view(boost::beast::string_view text) {
   return {text.data(), text.size()};
@@ -40,6 +42,7 @@ void RequestParser::begin() {
   consumed_ = 0;
   fields_.clear();
   body_.clear();
+  if (body_.capacity() > kept_capacity) body_.shrink_to_fit();
   content_length_ = 0;
   version_ = 0;
   method_ = Method::other;

@@ -38,8 +38,11 @@ ServerOptions completed(ServerOptions options) {
   return options;
 }
 
-bool same_address(const net::ListenAddress& a, const net::ListenAddress& b) {
-  return net::to_string(a) == net::to_string(b);
+// An IPv6 address can be written in several ways.
+std::string canonical(const net::ListenAddress& address) {
+  const auto* tcp = std::get_if<net::TcpAddress>(&address);
+  if (tcp == nullptr) return net::to_string(address);
+  return net::to_string(net::TcpAddress{host_of(to_socket_address(*tcp).storage), tcp->port});
 }
 
 // The machine lacks the address or its family, as opposed to somebody else using it.
@@ -175,7 +178,7 @@ void Server::Impl::add_shared_socket(std::shared_ptr<const UniqueFd> fd,
 void Server::Impl::listen(Listener listener) {
   std::shared_ptr<const Router> router = listener.router ? std::move(listener.router) : router_;
   for (std::size_t i = 0; i < inherited_.size(); ++i) {
-    if (!same_address(inherited_[i].address, listener.address)) continue;
+    if (canonical(inherited_[i].address) != canonical(listener.address)) continue;
     // The service manager holds this address for us already.
     socket_owners_[i].router = std::move(router);
     return;

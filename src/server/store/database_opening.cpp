@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <charconv>
 #include <cstddef>
 
@@ -47,7 +46,13 @@ class Digest {
 };
 
 int read_schema_version(const std::filesystem::path& file) {
-  const auto text = read_file(file, 64);
+  std::optional<std::string> text;
+  try {
+    text = read_file(file, 64);
+  } catch (const Error& error) {
+    throw StoreUnavailable(
+        fmt::format("reading the version of the store's schema: {}", error.what()));
+  }
   if (!text) {
     throw StoreUnavailable(fmt::format(
         "reading the version of the store's schema from {}: there is no such file; has Nix made "
@@ -135,9 +140,8 @@ std::uint64_t DatabaseOpening::generation() {
   Digest digest(epoch_);
   if (mode_ == Mode::shared_wal) {
     for (std::size_t i = 0; i < wal_index_header_words; ++i) {
-      digest.add(__atomic_load_n(wal_index_ + i, __ATOMIC_RELAXED));
+      digest.add(__atomic_load_n(wal_index_ + i, __ATOMIC_ACQUIRE));
     }
-    std::atomic_thread_fence(std::memory_order_acquire);
     return digest.value();
   }
   // An immutable database never changes: another opening takes its place.

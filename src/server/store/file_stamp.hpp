@@ -1,6 +1,7 @@
 // Which file a path names, and whether it has been written to.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstdint>
@@ -9,28 +10,33 @@
 namespace nixbuild::store {
 
 struct FileStamp {
-  dev_t device = 0;
-  ino_t inode = 0;
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::int64_t born = 0;  // nanoseconds; 0 where the file system does not know
   std::uint64_t size = 0;
   std::int64_t modified = 0;  // nanoseconds
   std::int64_t changed = 0;   // nanoseconds
 
   bool exists() const noexcept { return inode != 0; }
   bool same_file(const FileStamp& other) const noexcept {
-    return device == other.device && inode == other.inode;
+    return device == other.device && inode == other.inode && born == other.born;
   }
   friend bool operator==(const FileStamp&, const FileStamp&) = default;
 };
 
 // Symlinks are followed. All zero when nothing can be found there.
 inline FileStamp stamp_of(const std::filesystem::path& path) noexcept {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return {};
-  const auto nanoseconds = [](const timespec& time) {
+  struct statx status {};
+  if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS | STATX_BTIME, &status) != 0) return {};
+  const auto nanoseconds = [](const statx_timestamp& time) {
     return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
   };
-  return {status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size),
-          nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+  return {std::uint64_t{status.stx_dev_major} << 32 | status.stx_dev_minor,
+          status.stx_ino,
+          nanoseconds(status.stx_btime),
+          status.stx_size,
+          nanoseconds(status.stx_mtime),
+          nanoseconds(status.stx_ctime)};
 }
 
 }  // namespace nixbuild::store

@@ -19,6 +19,7 @@ constexpr auto scan_interval = 10s;
 // So many rows are read in one transaction: few enough that a writer's checkpoint never waits long.
 constexpr std::int64_t rows_at_once = 20'000;
 constexpr std::int64_t all_rows = -1;
+constexpr std::int64_t most_rows_reserved = 20'000'000;
 constexpr int attempts_at_once = 100;
 constexpr auto attempt_pause = 20ms;
 // A process that asks little need not read the whole table.
@@ -68,12 +69,18 @@ void sort_from(std::vector<T>& elements, std::size_t sorted) {
   std::inplace_merge(elements.begin(), middle, elements.end());
 }
 
+std::int64_t read_highest_id(RowIndexStatements& statements) {
+  const StatementUse use(statements.highest_id);
+  return statements.highest_id.step() ? statements.highest_id.integer(0) : 0;
+}
+
 }  // namespace
 
 RowIndexStatements::RowIndexStatements(SqliteConnection& connection)
     : newer_rows(connection.prepare(
           "select id, path, hash from ValidPaths where id > ? order by id limit ?")),
-      schema_version(connection.prepare("pragma schema_version")) {}
+      schema_version(connection.prepare("pragma schema_version")),
+      highest_id(connection.prepare("select seq from sqlite_sequence where name = 'ValidPaths'")) {}
 
 RowIndex::~RowIndex() {
   scanner_.request_stop();
@@ -85,21 +92,21 @@ bool RowIndex::update(const DatabaseOpening& opening, std::uint64_t generation,
   const std::lock_guard lock(mutex_);
   if (!made_) return false;
   if (generation_ == generation) return true;
-  const StatementUse rows_use(statements.newer_rows);
-  const StatementUse version_use(statements.schema_version);
+  const std::int64_t last_known = std::max(newer_.last_id, scanned_.last_id);
+  const StatementUse version_use(statements.schema_version);  // active: all in one transaction
   statements.schema_version.step();
   if (!database_.same_file(opening.database()) ||
-      statements.schema_version.integer(0) != schema_version_) {
+      statements.schema_version.integer(0) != schema_version_ ||
+      read_highest_id(statements) < last_known) {
     drop();
     return false;
   }
   const std::size_t known = newer_.nars.size();
-  newer_.last_id = std::max(newer_.last_id, scanned_.last_id);
-  const std::int64_t last_id = newer_.last_id;
+  newer_.last_id = last_known;
   try {
     newer_.read(statements.newer_rows, all_rows);
   } catch (...) {
-    newer_.truncate(known, last_id);
+    newer_.truncate(known, last_known);
     throw;
   }
   sort_from(newer_.hash_parts, known);
@@ -129,7 +136,6 @@ void RowIndex::start_scan(const std::shared_ptr<DatabaseOpening>& opening,
                           std::uint64_t generation) {
   const std::lock_guard lock(mutex_);
   if (scanning_) return;
-  scanning_ = true;
   scanner_ = std::jthread([this, opening, generation](const std::stop_token& stop) {
     std::string failure;
     try {
@@ -142,6 +148,7 @@ void RowIndex::start_scan(const std::shared_ptr<DatabaseOpening>& opening,
     scan_ended_ = std::chrono::steady_clock::now();
     scanning_ = false;
   });
+  scanning_ = true;
 }
 
 std::string RowIndex::scan_failure() {
@@ -219,6 +226,11 @@ void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
           const StatementUse use(statements->schema_version);
           statements->schema_version.step();
           schema_version = statements->schema_version.integer(0);
+          // Memory that is not written to costs nothing.
+          const auto most = static_cast<std::size_t>(
+              std::clamp<std::int64_t>(read_highest_id(*statements), 0, most_rows_reserved));
+          rows.hash_parts.reserve(most);
+          rows.nars.reserve(most);
         }
         count = rows.read(statements->newer_rows, rows_at_once);
       } catch (const SqliteFailure& failure) {
@@ -238,8 +250,6 @@ void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
 
     sort_from(rows.hash_parts, 0);
     sort_from(rows.nars, 0);
-    rows.hash_parts.shrink_to_fit();
-    rows.nars.shrink_to_fit();
     const std::lock_guard lock(mutex_);
     scanned_ = std::move(rows);
     newer_ = {};

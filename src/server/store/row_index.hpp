@@ -28,8 +28,10 @@ namespace nixbuild::store {
 struct RowIndexStatements {
   explicit RowIndexStatements(SqliteConnection& connection);
 
-  SqliteStatement newer_rows;      // parameters: the last id that is known, a limit
-  SqliteStatement schema_version;  // changes when a database is restored in place
+  SqliteStatement newer_rows;  // parameters: the last id that is known, a limit
+  // Two numbers that tell when a database was restored in place, or another took its inode:
+  SqliteStatement schema_version;  // then it changes
+  SqliteStatement highest_id;      // that was ever given out; then it may go back
 };
 
 // Thread-safe. 24 bytes a row.

@@ -62,6 +62,7 @@ class Store:
         self.nix = nix
         self.root = pathlib.Path(root)
         self.chroot = chroot
+        self.through_daemon = False  # whether commands write by way of its nix-daemon
         if chroot:
             self.store_dir = "/nix/store"
             self.real_store_dir = self.root / "nix/store"
@@ -89,6 +90,7 @@ class Store:
             environment["NIX_STORE_DIR"] = self.store_dir
             environment["NIX_STATE_DIR"] = str(self.state_dir)
             environment["NIX_LOG_DIR"] = str(self.log_dir)
+            environment["NIX_REMOTE"] = "daemon" if self.through_daemon else ""
             environment["NIX_CONFIG"] += "sandbox = false\n"
         return environment
 
@@ -109,8 +111,7 @@ class Store:
 
     def start_daemon(self):
         """nix-daemon on this store's socket, as on a real server."""
-        environment = {**self.environment(), "NIX_CONFIG": self.environment()["NIX_CONFIG"] + "trusted-users = root\n"}
-        return self.nix.start(["nix-daemon"], environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return self.nix.start(["nix-daemon"], {**self.environment(), "NIX_REMOTE": ""}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Client:

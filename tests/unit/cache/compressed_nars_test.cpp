@@ -209,6 +209,34 @@ TEST_CASE("a path that is not what was registered is not kept, and its download 
   CHECK_THROWS_AS(body_text(fixture.respond()), std::exception);
 }
 
+TEST_CASE("a large NAR that is not what was registered is sent, but not kept for long") {
+  Fixture fixture(1 << 30, 40'000'000);
+  const NarKey key{fixture.info.nar_hash, Compression::zstd};
+  SUBCASE("right") {
+    body_text(fixture.respond());
+    fixture.until_made();
+    while (fixture.nars->statistics().jobs.running +
+               fixture.nars->statistics().jobs.queued_background >
+           0) {
+      ::usleep(1000);
+    }
+    CHECK(fixture.cache->find(key));
+    CHECK(fixture.nars->statistics().failed == 0);
+  }
+  SUBCASE("wrong") {
+    std::ofstream file(fixture.layout.real_path(fixture.path), std::ios::in | std::ios::out);
+    file.seekp(20'000'000);
+    file << "damaged";
+    file.close();
+    body_text(fixture.respond());
+    fixture.until_made();
+    while (fixture.nars->statistics().failed == 0)
+      ::usleep(1000);
+    CHECK_FALSE(fixture.cache->find(key));
+    CHECK(fs::is_empty(fixture.cache->directory()));
+  }
+}
+
 TEST_CASE("after a restart a kept file is checked, and sent when it is good") {
   Fixture fixture;
   const std::string text = body_text(fixture.respond());

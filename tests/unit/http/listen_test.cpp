@@ -280,6 +280,7 @@ TEST_CASE("signals: one SIGTERM finishes, two end at once, SIGHUP reloads") {
     throw std::runtime_error("a bad key");
   });
   std::thread thread([&] { server.run(); });
+  wait_until_serving(server);
   Client client(port);
   client.send("GET /never HTTP/1.1\r\nHost: t\r\n\r\n");
   REQUIRE(eventually([&] { return server.statistics().requests_in_flight == 1; }));
@@ -406,6 +407,7 @@ TEST_CASE("the service manager is told of readiness, reloading and stopping") {
   {
     const Running running(server);
     CHECK(notify.next(patience) == "READY=1");
+    wait_until_serving(server);
     ::kill(::getpid(), SIGHUP);
     CHECK(notify.next(patience).starts_with("RELOADING=1\nMONOTONIC_USEC="));
     CHECK(notify.next(patience) == "READY=1");

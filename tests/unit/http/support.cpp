@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <future>
 #include <stdexcept>
 
 namespace nixbuild::http::test {
@@ -168,6 +170,15 @@ std::string Client::receive_some(std::size_t size) {
   return bytes;
 }
 
+std::uint64_t Client::discard_all() {
+  std::uint64_t count = 0;
+  do {
+    count += buffer_.size();
+    buffer_.clear();
+  } while (fill());
+  return count;
+}
+
 bool Client::ended() {
   return buffer_.empty() && !fill();
 }
@@ -183,6 +194,12 @@ bool eventually(const std::function<bool()>& condition) {
     std::this_thread::sleep_for(5ms);
   }
   return true;
+}
+
+void wait_until_serving(Server& server) {
+  std::promise<void> serving;
+  asio::post(server.executor(), [&serving] { serving.set_value(); });
+  serving.get_future().wait();
 }
 
 Response stream_response(

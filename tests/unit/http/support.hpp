@@ -70,6 +70,8 @@ class Client {
   std::string receive_all();
   // Reads up to `size` bytes; fewer at the end.
   std::string receive_some(std::size_t size);
+  // Counts what comes until the connection ends, and keeps none of it.
+  std::uint64_t discard_all();
   bool ended();  // waits for the end; false when bytes came instead
   bool was_reset() const { return reset_; }
   void end_sending();
@@ -85,6 +87,9 @@ class Client {
 
 // Waits until `condition` holds; false when it does not within `patience`.
 bool eventually(const std::function<bool()>& condition);
+
+// Waits until the server's thread runs, so that signals reach the server.
+void wait_until_serving(Server& server);
 
 // A StreamBody's response.
 Response stream_response(

@@ -84,6 +84,7 @@ class Child {
   template <typename Body>
   static Child fork_as_nobody(Body&& body) {
     Child child;
+    std::fflush(nullptr);
     child.pid_ = ::fork();
     if (child.pid_ == 0) {
       if (::geteuid() == 0 && (::setgid(nobody) != 0 || ::setuid(nobody) != 0)) ::_exit(3);
@@ -94,6 +95,7 @@ class Child {
   }
   static Child start(const std::string& program) {
     Child child;
+    std::fflush(nullptr);
     child.pid_ = ::fork();
     if (child.pid_ == 0) {
       const UniqueFd null(::open("/dev/null", O_RDWR));
