@@ -21,7 +21,7 @@ def test_man_pages_say_what_help_says():
 def complete(shell_script, shell):
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
-    directory = os.path.dirname()
+    directory = os.path.dirname(BINARY)
     return subprocess.run([shell, "-c", shell_script], check=True, text=True, cwd=SOURCE,
                           env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
                           stdout=subprocess.PIPE).stdout.split("\n")

@@ -211,7 +211,7 @@ def test_status_is_whole_whenever_it_is_read(builder):
 
 
 def test_a_log_of_binary_bytes(builder):
-    script = "head -c 20000 /dev/urandom; printf '\\377\\0\\033]0;title\\007end\\n'; exit 1"
+    script = "head -c 20000 /dev/urandom; printf '\\n\\377\\0\\033]0;title\\007end\\n'; exit 1"
     repository(builder, {"flake.nix": flake(packages(x=script))})
     builder.run(code=1)
     text = builder.log()  # decodes as UTF-8
