@@ -151,6 +151,38 @@ def test_too_slow(builder, prefix):
     assert not builder.processes()
 
 
+def give_to(user, *paths):
+    """git works in a repository of its own user only."""
+    subprocess.run(["chown", "-R", user, *paths], check=True)
+
+
+def test_an_unprivileged_build_with_the_nix_daemon(as_nobody):
+    builder = as_nobody
+    marker = builder.root / "go"
+    source = repository(builder, {"flake.nix": flake(packages(x="echo 1 > $out", y="exit 1"))})
+    give_to("nobody", source.path)
+    with builder.daemon():
+        builder.run(code=1)
+        assert builder.results() == {"packages.x86_64-linux.x": "success", "packages.x86_64-linux.y": "failed"}
+        assert builder.query("SELECT nar_size FROM outputs WHERE nar_size > 0")
+        assert os.stat(builder.outputs()["packages.x86_64-linux.x.out"]).st_uid == 0
+        builder.nix("nix-store", "--gc", prefix=[])
+        assert builder.content("packages.x86_64-linux.x") == "1\n"
+
+        script = f"touch {marker}; sleep 1000"
+        give_to("root", source.path)
+        source.commit({"flake.nix": flake(packages(z=script))})
+        give_to("nobody", source.path)
+        marker.parent.chmod(0o777)
+        process = builder.start()
+        builder.wait_for(marker.exists)
+        process.terminate()
+        assert process.wait(30) == 1
+        builder.wait_for(lambda: not any("sleep" in command for command in builder.processes().values()))
+    builder.run(code=1)  # without the daemon the store is not this user's to write
+    assert builder.last()["error"].startswith(("build: ", "evaluate: ", "inputs: "))
+
+
 def test_what_a_build_leaves_running_ends_with_it(builder, prefix):
     script = "(setsid sleep 1000 >/dev/null 2>&1 <&1 &) ; echo 1 > $out"
     repository(builder, {"flake.nix": flake(packages(x=script))})

@@ -136,22 +136,21 @@ void BuildMonitor::handle(const nix::log::Progress& progress) {
     to_copy_ = progress.expected;
     return;
   }
-  const bool any_built = progress.done > built_;
-  const bool any_failed = progress.failed > failed_;
   built_ = progress.done;
   to_build_ = progress.expected;
   failed_ = progress.failed;
-  if (running_.size() > progress.running) {
-    find_ended(running_.size() - progress.running, any_built, any_failed);
-  }
+  if (running_.size() > progress.running) find_ended(running_.size() - progress.running);
 }
 
 // `count` of those that seem to run do so no longer.
-void BuildMonitor::find_ended(std::size_t count, bool any_built, bool any_failed) {
+void BuildMonitor::find_ended(std::size_t count) {
   const bool are_all = count == running_.size();
+  const auto known_built = static_cast<std::uint64_t>(
+      std::count_if(ended_.begin(), ended_.end(), [](const auto& one) { return !one.failed; }));
+  const std::uint64_t newly_built = built_ > known_built ? built_ - known_built : 0;
+  const bool is_sure = are_all && (newly_built == 0 || newly_built == count);
   for (auto build = running_.begin(); build != running_.end() && count > 0;) {
-    const bool is_sure = are_all && any_built != any_failed;
-    const bool built = is_sure ? any_built : functions_.is_built(build->second.derivation);
+    const bool built = is_sure ? newly_built > 0 : functions_.is_built(build->second.derivation);
     // Which of several has failed, a message of Nix's will say.
     if (built || are_all) {
       build = end(build, !built);

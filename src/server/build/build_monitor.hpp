@@ -78,7 +78,7 @@ class BuildMonitor {
   void handle(const nix::log::OtherResult&) {}
   void handle(const nix::log::Message& message);
   void note_failure(const std::string& message);
-  void find_ended(std::size_t count, bool any_built, bool any_failed);
+  void find_ended(std::size_t count);
   using RunningBuilds = std::map<nix::log::ActivityId, Running>;
   RunningBuilds::iterator end(RunningBuilds::iterator build, bool failed);
 

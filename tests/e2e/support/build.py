@@ -1,5 +1,6 @@
 """A build server without its API: git repositories with flakes, a Nix store of its own, and run-build."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -87,6 +88,7 @@ class Builder:
         self.user = user
         self.prefix = []
         self.path = None
+        self.remote = None
         self.binary = str(BINARY)
         for directory in ("home", "etc", "tmp"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
@@ -125,6 +127,7 @@ class Builder:
             "NIX_STATE_DIR": str(self.store / "var/nix"),
             "NIX_LOG_DIR": str(self.store / "var/log/nix"),
             "NIX_CONF_DIR": str(self.root / "etc"),
+            **({"NIX_REMOTE": self.remote} if self.remote else {}),
             "NIX_CONFIG": "build-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\n",
         }
 
@@ -155,13 +158,28 @@ class Builder:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 
-    def nix(self, *arguments, check=True):
+    def nix(self, *arguments, check=True, prefix=None):
         result = subprocess.run(
-            [*self.prefix, *map(str, arguments)], env=self.environment(), cwd=self.root, capture_output=True,
+            [*(self.prefix if prefix is None else prefix), *map(str, arguments)], env=self.environment(), cwd=self.root, capture_output=True,
             text=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert not check or result.returncode == 0, result.stderr
         return result.stdout.strip()
+
+    @contextlib.contextmanager
+    def daemon(self):
+        """The store behind a nix-daemon of root's, as on most machines."""
+        self.nix("nix-store", "--init", prefix=[])
+        environment = {**self.environment(), "NIXBUILD_TEST_DAEMON_OF": "root"}
+        daemon = subprocess.Popen(["nix-daemon"], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            self.wait_for((self.store / "var/nix/daemon-socket/socket").exists)
+            self.remote = "daemon"
+            yield daemon
+        finally:
+            self.remote = None
+            daemon.terminate()
+            daemon.wait(10)
 
     # What it left.
 

@@ -1,0 +1,45 @@
+#include "server/build/nix_expression.hpp"
+
+#include <doctest/doctest.h>
+
+#include "common/base/error.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::build;
+
+TEST_CASE("text becomes a literal that means the same") {
+  CHECK(nix_string("plain") == R"("plain")");
+  CHECK(nix_string(R"(q"b\d${x})") == R"("q\"b\\d\${x}")");
+  CHECK(nix_string("a\nb\rc\td") == "\"a\\nb\\rc\td\"");
+  CHECK(nix_string("''${x}") == R"("''\${x}")");
+}
+
+TEST_CASE("attribute paths as they are shown") {
+  CHECK(attribute_name({"packages", "x86_64-linux", "hello"}) == "packages.x86_64-linux.hello");
+  CHECK(attribute_name({"a.b", "", "1x", "x'"}) == R"("a.b"."".)"
+                                                   R"("1x".x')");
+  CHECK(attribute_name({}).empty());
+}
+
+TEST_CASE("attribute paths as they are configured") {
+  CHECK(parse_attribute_path("a") == AttributePath{"a"});
+  CHECK(parse_attribute_path("a.b-c.d") == AttributePath{"a", "b-c", "d"});
+  CHECK(parse_attribute_path("a.\"b.c\".d") == AttributePath{"a", "b.c", "d"});
+  for (const char* bad : {"", ".", "a.", ".a", "a..b", "\"a", "a.\"\"", "\"a\"b"}) {
+    CAPTURE(bad);
+    CHECK_THROWS_AS(parse_attribute_path(bad), UsageError);
+  }
+}
+
+TEST_CASE("the reference of a clone") {
+  const std::string commit(40, 'a');
+  CHECK(git_flake_reference("/var/lib/x", commit, false) == "git+file:///var/lib/x?rev=" + commit);
+  CHECK(git_flake_reference("/a b?c#%", commit, true) ==
+        "git+file:///a%20b%3Fc%23%25?rev=" + commit + "&submodules=1");
+}
+
+TEST_CASE("names are quoted in expressions") {
+  const std::string evil = "\"; builtins.abort ${x}";
+  CHECK(target_expression("git+file:///x", {evil}).find(R"("\"; builtins.abort \${x}")") !=
+        std::string::npos);
+}

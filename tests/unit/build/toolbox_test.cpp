@@ -1,0 +1,51 @@
+#include "server/build/toolbox.hpp"
+
+#include <doctest/doctest.h>
+
+#include "server/build/flake_inputs.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::build;
+
+TEST_CASE("the reason in what git and nix write") {
+  CHECK(reason_in("").empty());
+  CHECK(reason_in("warning: x\nlast line\n\n") == "last line");
+  CHECK(reason_in("error: this one throws\n(use '--show-trace' to show detailed location "
+                  "information)\n") == "this one throws");
+  CHECK(reason_in("\x1b[31;1merror:\x1b[0m red\n") == "red");
+  CHECK(reason_in("fatal: unable to access 'https://x/': Could not resolve host: x\n") ==
+        "unable to access 'https://x/': Could not resolve host: x");
+}
+
+TEST_CASE("the innermost of Nix's errors is the reason") {
+  CHECK(reason_in("error:\n       \xe2\x80\xa6 while evaluating 'x'\n         at /f.nix:1:1:\n\n"
+                  "       error: attribute 'nothing' missing\n       at /f.nix:2:2:\n") ==
+        "attribute 'nothing' missing");
+  CHECK(reason_in("error:\n       \xe2\x80\xa6 while x\n\n       the reason\n") == "the reason");
+}
+
+TEST_CASE("git's reason stands for Nix's when that only says that git failed") {
+  CHECK(reason_in("fatal: '/dead' does not appear to be a git repository\n"
+                  "fatal: Could not read from remote repository.\n\n"
+                  "error: program 'git' failed with exit code 128\n") ==
+        "'/dead' does not appear to be a git repository");
+}
+
+TEST_CASE("a reason has a bound, and is not cut within a character") {
+  std::string text = "error: ";
+  for (int i = 0; i < 1000; ++i)
+    text += "\xc3\xbc";
+  const std::string reason = reason_in(text);
+  CHECK(reason.size() < 610);
+  CHECK(reason.ends_with("\xc3\xbc\xe2\x80\xa6"));
+}
+
+TEST_CASE("since when an input is updated by its name") {
+  CHECK_FALSE(updates_by_name("nix (Nix) 2.8.0\n"));
+  CHECK_FALSE(updates_by_name("nix (Nix) 2.18.9"));
+  CHECK(updates_by_name("nix (Nix) 2.19.0"));
+  CHECK(updates_by_name("nix (Nix) 2.26.3\n"));
+  CHECK(updates_by_name("nix (Lix, like Nix) 2.91.1"));
+  CHECK(updates_by_name("nix (Nix) 3.0"));
+  CHECK(updates_by_name(""));
+}
