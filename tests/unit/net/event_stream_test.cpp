@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ class Server {
   };
 
   explicit Server(std::vector<Answer> answers) : answers_(std::move(answers)) {
+    ::signal(SIGPIPE, SIG_IGN);
     listener_.reset(::socket(AF_INET, SOCK_STREAM, 0));
     sockaddr_in address = {};
     address.sin_family = AF_INET;
@@ -72,7 +74,7 @@ class Server {
         request.append(buffer, static_cast<std::size_t>(size));
       }
       requests_.push_back(request);
-      (void)::send(connection.get(), answer.text.data(), answer.text.size(), MSG_NOSIGNAL);
+      (void)!::write(connection.get(), answer.text.data(), answer.text.size());
       if (answer.hold) held_.push_back(std::move(connection));
     }
     listener_.reset();
