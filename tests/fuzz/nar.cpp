@@ -54,7 +54,8 @@ class Writer : public NarEvents {
 std::optional<std::string> parse(std::string_view nar, std::size_t piece, NarEvents& events) {
   try {
     NarParser parser(events);
-    for (std::size_t at = 0; at < nar.size(); at += piece) parser.feed(nar.substr(at, piece));
+    for (std::size_t at = 0; at < nar.size(); at += piece)
+      parser.feed(nar.substr(at, piece));
     parser.finish();
     return std::nullopt;
   } catch (const FormatError& error) {

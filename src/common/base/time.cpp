@@ -27,8 +27,8 @@ std::string format_time(std::chrono::sys_seconds time) {
 }
 
 std::optional<std::chrono::sys_seconds> parse_time(std::string_view text) {
-  if (text.size() != 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' ||
-      text[13] != ':' || text[16] != ':' || text[19] != 'Z') {
+  if (text.size() != 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' ||
+      text[16] != ':' || text[19] != 'Z') {
     return std::nullopt;
   }
   const auto year = digits(text, 0, 4);

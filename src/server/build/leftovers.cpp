@@ -205,6 +205,7 @@ void end_descendants(std::chrono::milliseconds patience, pid_t spared) {
     std::this_thread::sleep_for(look_interval);
     living = living_descendants(spared);
   }
+  reap_children();
 }
 
 std::pair<std::string, std::string> environment_mark(const StateLayout& layout,

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "common/nix/text.hpp"
 #include "common/nix/nar.hpp"
+#include "common/nix/text.hpp"
 #include "support.hpp"
 
 namespace fs = std::filesystem;

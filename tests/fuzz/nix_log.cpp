@@ -1,0 +1,44 @@
+// Nix's log, as a build follows it: whatever comes, the counts hold and what is kept of it is text.
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "check.hpp"
+#include "server/build/build_log.hpp"
+#include "server/build/build_monitor.hpp"
+#include "server/build/derivation_file.hpp"
+#include "server/build/toolbox.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::build;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  std::string_view text(reinterpret_cast<const char*>(data), size);
+  std::size_t asked = 0;
+  BuildMonitor monitor({[](std::string_view line) {
+                          const std::string cleaned = clean_line(line);
+                          CHECK(cleaned.size() <= max_line_length + 8);
+                          CHECK(cleaned.find('\n') == std::string::npos);
+                          CHECK(cleaned.find('\x1b') == std::string::npos);
+                          CHECK(clean_line(cleaned) == cleaned || cleaned.size() > max_line_length);
+                          CHECK(nlohmann::json::accept(nlohmann::json(cleaned).dump()));
+                        },
+                        [&asked](const std::string&) { return ++asked % 3 == 0; },
+                        [] { return std::chrono::system_clock::time_point(); }});
+  static_cast<void>(derivation_outputs(text));
+  const std::string reason = reason_in(text);
+  CHECK(nlohmann::json::accept(nlohmann::json(reason).dump()));
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    monitor.handle_line(line);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  monitor.finish();
+  CHECK(monitor.progress().running.empty());
+  for (const auto& [derivation, failure] : monitor.failures()) {
+    CHECK(failure.log_tail.size() <= log_tail_lines);
+  }
+  return 0;
+}
