@@ -1,0 +1,326 @@
+"""serve-api with real builds: its routes, who may use them, and what it leaves after a kill -9."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import time
+
+import pytest
+from support.api import ApiServer
+from support.build import Repository, flake, make_builder, packages
+from support.http import exchange, fetch, status_of
+
+
+@pytest.fixture
+def builder():
+    yield from make_builder()
+
+
+@pytest.fixture
+def serve(builder):
+    servers = []
+
+    def start(*options):
+        servers.append(ApiServer(builder, *options))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def repository(builder, script="echo hello > $out", name="demo", **settings):
+    source = Repository(builder.root / f"src-{name}", {"flake.nix": flake(packages(x=script))})
+    builder.add(name, source.path, **settings)
+    return source
+
+
+SLOW = "for i in 1 2 3 4 5 6 7 8 9 10; do echo line $i; sleep 0.3; done; echo done > $out"
+ENDLESS = "echo begun; while :; do sleep 0.1; done"
+
+
+def test_trigger_status_logs(builder, serve):
+    source = repository(builder)
+    api = serve()
+    before = api.get("/build/status")
+    assert list(before)[:5] == ["is_running", "last_start", "last_finish", "last_status", "last_commit"]
+    assert not before["is_running"] and before["last_status"] is None and before["build_id"] is None
+    assert api.get("/build/logs") == {"logs": []}
+
+    reply = api.post("/build/trigger", **{"X-Nixbuild-User": "ann@laptop"})
+    assert reply["status"] == "triggered" and reply["repository"] == "demo" and reply["build_id"] == 1
+    status = api.wait_until_done()
+    assert status["last_status"] == "success" and status["last_commit"] == source.head()
+    assert status["outputs"] == builder.roots()[1]
+    assert api.get("/build/logs?lines=1") == {"logs": ["build 1 succeeded, 1 output"]}
+
+    build = api.get("/builds/1")
+    assert build["triggered_by"] == "ann@laptop" and build["triggered_from"] == "127.0.0.1"
+    assert [phase["name"] for phase in build["phases"]] == ["fetch", "inputs", "evaluate", "build", "finish"]
+    assert [row["id"] for row in api.get("/builds")["builds"]] == [1]
+    assert fetch(api, "/builds/1/log").text == builder.log()
+    assert api.get("/repositories")["repositories"][0]["url"] == str(source.path)
+
+
+def test_a_build_that_runs_shows_nothing_of_the_last_one(builder, serve):
+    repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger/demo")
+    status = api.get("/build/status")
+    assert status["is_running"] and status["last_start"]
+    assert status["last_finish"] is None and status["last_status"] is None and status["last_commit"] is None
+    assert api.post("/build/cancel")["status"] == "cancelled"
+    assert api.wait_until_done()["error"] == "cancelled"
+
+
+def test_many_clients_at_once_start_one_build(builder, serve):
+    repository(builder, SLOW)
+    api = serve()
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        replies = list(pool.map(lambda _: api.post("/build/trigger"), range(40)))
+    assert sorted(reply["status"] for reply in replies) == ["already_running"] * 39 + ["triggered"]
+    assert {reply["build_id"] for reply in replies} == {1}
+    assert api.wait_until_done()["last_status"] == "success"
+    assert len(builder.builds()) == 1
+
+
+def test_cancel_ends_every_process(builder, serve):
+    repository(builder, ENDLESS)
+    api = serve()
+    assert api.post("/build/cancel")["status"] == "not_running"
+    api.post("/build/trigger")
+    builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    api.post("/build/cancel/demo")
+    status = api.wait_until_done()
+    assert (status["last_status"], status["error"]) == ("failed", "cancelled")
+    builder.wait_for(lambda: all("serve-api" in command for command in builder.processes().values()))
+    assert api.post("/build/trigger")["status"] == "triggered"
+
+
+@pytest.mark.parametrize("who", ["run-build", "serve-api", "both"])
+def test_after_kill_9_the_status_is_right(builder, serve, who):
+    repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    if who != "run-build":
+        api.kill()
+    if who != "serve-api":
+        for pid, command in builder.processes().items():
+            if " run-build " in command:
+                os.kill(pid, signal.SIGKILL)
+    if who != "run-build":
+        api.start()
+    if who == "serve-api":
+        # Its build goes on, and can be ended by the next one.
+        assert api.get("/build/status")["is_running"]
+        api.post("/build/cancel")
+    status = api.wait_until_done()
+    assert status["last_status"] == "failed"
+    assert status["error"] == ("cancelled" if who == "serve-api" else "interrupted")
+    builder.wait_for(lambda: all("serve-api" in command for command in builder.processes().values()))
+    assert api.post("/build/trigger")["status"] == "triggered"
+
+
+def test_the_end_of_the_server_ends_its_builds(builder, serve):
+    repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    api.stop()
+    assert builder.last()["state"] == "failed" and builder.last()["error"] == "cancelled"
+    builder.wait_for(lambda: not builder.processes())
+
+
+def test_a_stream_tells_all_of_a_build(builder, serve):
+    repository(builder, SLOW)
+    api = serve()
+    api.post("/build/trigger")
+    with api.stream("/build/logs/demo/stream") as events:
+        seen = list(events)
+    assert seen[0][0] == "status" and seen[-1][0] == "end"
+    assert json.loads(seen[-1][2])["last_status"] == "success"
+    lines = [data for name, _, data in seen if name == "log"]
+    assert lines == builder.log().splitlines()
+    ids = [event_id for name, event_id, _ in seen if name == "log"]
+    assert ids[-1] == f"1:{len(builder.log().encode())}"
+
+    with api.stream("/build/logs/demo/stream", **{"Last-Event-ID": ids[-3]}) as events:
+        assert [data for name, _, data in events if name == "log"] == lines[-2:]
+    with api.stream("/build/logs/demo/stream?lines=1") as events:
+        assert [data for name, _, data in events if name == "log"] == lines[-1:]
+    with api.stream("/build/logs/demo/stream?events=status") as events:
+        assert {name for name, _, _ in events} == {"status", "end"}
+    api.post("/build/trigger")
+    with api.stream("/build/logs/demo/stream?build=1") as events:
+        seen = list(events)
+    assert [data for name, _, data in seen if name == "log"] == lines and json.loads(seen[-1][2])["build_id"] == 1
+
+
+def test_lines_reach_a_follower_while_the_build_runs(builder, serve):
+    repository(builder, SLOW)
+    api = serve()
+    api.post("/build/trigger")
+    with api.stream("/build/logs/demo/stream") as events:
+        for name, _, data in events:
+            if name == "log" and data.endswith("line 3"):
+                break
+        assert api.get("/build/status")["is_running"]
+
+
+def test_followers_do_not_hold_up_the_end_of_the_server(builder, serve):
+    repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    with api.stream("/build/logs/demo/stream") as events:
+        next(events)
+        api.post("/build/cancel")
+        assert api.stop() < 10
+        list(events)
+
+
+def test_clients_and_server(builder, serve):
+    repository(builder, SLOW)
+    api = serve()
+    followed = api.client("trigger", "--follow")
+    assert "line 10" in followed.stdout and "✓" in followed.stderr
+    status = api.client("status")
+    assert json.loads(status.stdout)["last_status"] == "success" and "✓ Last build succeeded" in status.stderr
+    assert api.client("logs", "-n", "1").stdout == "build 1 succeeded, 1 output\n"
+    assert "demo" in api.client("builds").stdout
+    assert json.loads(api.client("info", "--json").stdout)["api_port"] == api.port
+    assert "not running" in api.client("health").stdout
+
+
+@pytest.mark.parametrize("path, status", [
+    ("/build/status/other", 404), ("/build/logs/other", 404), ("/builds/7", 404), ("/builds/7/log", 404),
+    ("/builds/7/flake.lock", 404), ("/builds/x", 422), ("/builds/0", 422), ("/nowhere", 404),
+    ("/build/logs?lines=0", 422), ("/build/logs?lines=-1", 422), ("/build/logs?lines=abc", 422),
+    ("/build/logs?lines=999999", 422), ("/build/logs?lines=", 422), ("/builds?limit=0", 422),
+    ("/builds?before=x", 422), ("/build/trigger", 405), ("/build/logs/demo/stream?lines=x", 422),
+    ("/build/logs/demo/stream?build=9", 404),
+])  # fmt: skip
+def test_what_is_wrong_is_said(builder, serve, path, status):
+    repository(builder)
+    assert serve().get(path, status)["detail"]
+
+
+def test_a_post_to_what_is_read_is_405(builder, serve):
+    repository(builder)
+    answer = fetch(serve(), "/build/status", "POST", {"Content-Length": "0"})
+    assert answer.status == 405 and "GET" in answer.headers["allow"] and json.loads(answer.text)["detail"]
+
+
+def test_no_page_of_another_site_triggers_a_build(builder, serve):
+    repository(builder)
+    api = serve("--allowed-host", "builds.example.org")
+    for headers in ({"Origin": "http://evil.example.com"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+        assert api.post("/build/trigger", 403, **headers)["detail"]
+    for host, status in (("evil.example.com", 403), ("builds.example.org", 200), ("build-server:8000", 200)):
+        raw = exchange(api, f"GET /build/status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert status_of(raw) == status
+    assert builder.builds() == []
+
+
+def test_a_token_where_it_is_asked_for(builder, serve):
+    repository(builder)
+    token = builder.root / "token"
+    token.write_text("secret\n")
+    token.chmod(0o600)
+    api = serve("--token-file", token)
+    assert fetch(api, "/build/status").headers["www-authenticate"] == "Bearer"
+    api.post("/build/trigger", 401)
+    api.post("/build/trigger", 401, Authorization="Bearer wrong")
+    api.get("/build/status", 200, Authorization="Bearer secret")
+    api.get("/health")
+
+
+def test_a_build_that_cannot_be_started_fails(builder, serve):
+    repository(builder)
+    api = serve()
+    # What run-build is told to read is no configuration any more.
+    builder.config.write_text("nonsense\n")
+    api.post("/build/trigger")
+    status = api.wait_until_done()
+    assert status["last_status"] == "failed" and "config.toml:1" in status["error"]
+
+
+def test_sighup_reads_the_repositories_again(builder, serve):
+    repository(builder)
+    api = serve()
+    api.get("/build/status/second", 404)
+    repository(builder, name="second")
+    builder.command("config", "check")  # writes the configuration
+    api.process.send_signal(signal.SIGHUP)
+    builder.wait_for(lambda: fetch(api, "/build/status/second").status == 200)
+
+
+def resolve(schema, document):
+    while "$ref" in schema:
+        node = document
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            node = node[part]
+        schema = node
+    return schema
+
+
+def check(value, schema, document, where="$"):
+    """Holds a value against a JSON Schema, as far as ours go."""
+    schema = resolve(schema, document)
+    for alternatives in ("anyOf", "oneOf"):
+        if alternatives in schema:
+            for one in schema[alternatives]:
+                try:
+                    return check(value, one, document, where)
+                except AssertionError:
+                    continue
+            raise AssertionError(f"{where}: {value!r} is none of {schema}")
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    python = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+    assert not kinds or any(isinstance(value, python[kind]) for kind in kinds), f"{where}: {value!r} is no {kinds}"
+    if isinstance(value, dict):
+        missing = set(schema.get("required", [])) - set(value)
+        assert not missing, f"{where}: {missing} missing"
+        assert set(value) <= set(schema["properties"]), f"{where}: {set(value) - set(schema['properties'])} unknown"
+        for name, inner in value.items():
+            check(inner, schema["properties"][name], document, f"{where}.{name}")
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            check(inner, schema["items"], document, f"{where}[{index}]")
+    return None
+
+
+def test_answers_are_as_openapi_says(builder, serve):
+    repository(builder)
+    api = serve()
+    document = api.get("/openapi.json")
+    assert document["openapi"].startswith("3.1.")
+    held = set()
+
+    def hold(method, template, path):
+        answer = fetch(api, path, method.upper(), {"Content-Length": "0"} if method == "post" else {})
+        described = document["paths"][template][method]["responses"][str(answer.status)]["content"]
+        kind = answer.headers["content-type"]
+        assert kind in described, f"{path}: {kind} is none of {list(described)}"
+        schema = described[kind].get("schema", {})
+        if kind == "application/json" and schema:
+            body = json.loads(answer.text)
+            if "properties" in resolve(schema, document):
+                check(body, schema, document)
+        held.add((method, template))
+
+    hold("post", "/build/trigger", "/build/trigger")
+    api.wait_until_done()
+    hold("post", "/build/trigger/{repository}", "/build/trigger/demo")
+    api.wait_until_done()
+    for template, operations in document["paths"].items():
+        for method in operations:
+            if template.endswith("/stream") or template.startswith("/build/trigger"):
+                continue
+            hold(method, template, template.replace("{repository}", "demo").replace("{id}", "1"))
+    hold("get", "/build/status/{repository}", "/build/status/other")
+    hold("get", "/build/logs", "/build/logs?lines=0")
+    everything = {(method, template) for template, operations in document["paths"].items() for method in operations}
+    assert held == {pair for pair in everything if not pair[1].endswith("/stream")}
