@@ -61,11 +61,11 @@ class StoreDatabase::Impl {
             auto result = body(*this);
             read = opening_->end_read(guard);
             if (read == Read::sound) return result;
-            if (index_updated_) index().forget();
           } catch (const FormatError&) {
             read = opening_->end_read(guard);
             if (read == Read::sound) throw;
           }
+          if (index_updated_) index().forget();
         }
         if (read == Read::changed && attempt < attempts) {
           if (opening_->mode() == DatabaseOpening::Mode::immutable) access_->discard(*opening_);
@@ -223,8 +223,8 @@ class StoreDatabase::Impl {
     const std::string columns = fmt::format("id, path, hash, narSize, deriver, {}, {}",
                                             opening_->has_signatures() ? "sigs" : "null",
                                             opening_->has_content_address() ? "ca" : "null");
-    path_info_ =
-        connection.prepare("select " + columns + " from ValidPaths where path >= ? limit 1");
+    path_info_ = connection.prepare("select " + columns +
+                                    " from ValidPaths where path >= ? order by path limit 1");
     references_ = connection.prepare(
         "select path from Refs join ValidPaths on reference = id "
         "where referrer = ?");

@@ -79,7 +79,7 @@ TEST_CASE("neighbours, non-hashes and the ends of the table are absent") {
   StoreDatabase database(std::make_shared<StoreAccess>(written.layout()));
   CHECK_FALSE(database.query_path_info(hash_part_of(1)));
   written.add(hash_part_of(1000));
-  for (const std::uint64_t number : {0, 999, 1001}) {
+  for (const std::uint64_t number : {0U, 999U, 1001U}) {
     CHECK_FALSE(database.query_path_info(hash_part_of(number)));
   }
   for (const std::string& text :
