@@ -142,7 +142,7 @@ class RealStore {
          }) {
       ::setenv(name.c_str(), (directory_.path() / value).c_str(), 1);
     }
-    ::setenv("NIX_REMOTE", "local", 1);
+    write_through_daemon(false);
     ::setenv("NIX_CONFIG", "build-users-group =\nsandbox = false\nsubstitute = false", 1);
     for (std::size_t i = 0; i < slots; ++i) {
       write_text(file(i), "content of " + std::to_string(i));
@@ -152,6 +152,7 @@ class RealStore {
       remove(i);
     }
   }
+  void write_through_daemon(bool yes) { ::setenv("NIX_REMOTE", yes ? "daemon" : "local", 1); }
   const StoreLayout& layout() const { return layout_; }
   const nix::StorePath& path(std::size_t slot) const { return paths_[slot]; }
   void add(std::size_t slot) { run("nix-store --add " + file(slot).string() + " 2>&1"); }
@@ -235,10 +236,11 @@ void read_slots(Board& board, const StoreLayout& layout, const std::vector<std::
   }
 }
 
-void write_slots(Board& board, RealStore& store) {
+void write_slots(Board& board, RealStore& store, bool daemon) {
   const auto end = Clock::now() + duration();
   std::uint64_t cycles = 0;
   for (; Clock::now() < end && !board.failed; ++cycles) {
+    store.write_through_daemon(daemon && cycles % 2 == 0);
     for (std::size_t slot = 0; slot < slots; ++slot) {
       ++board.phase[slot];
       if (board.phase[slot] % 4 == 1) {
@@ -293,7 +295,7 @@ TEST_CASE("real Nix writes, an unprivileged user reads: no error, nothing stale,
     readers.push_back(
         Child::fork_as_nobody([&] { read_slots(*board, store.layout(), hash_parts, lifetime); }));
   }
-  write_slots(*board, store);
+  write_slots(*board, store, !daemon.empty());
   for (Child& reader : readers)
     CHECK(reader.wait() == 0);
   CHECK_MESSAGE(!board->failed, board->failure);
