@@ -86,7 +86,9 @@ void add_targets(std::string& out, const Build& build) {
       out += ": " + printable(target.result);
     }
     out += '\n';
+    // Of a target that failed, the paths are those that it would have had.
     for (const protocol::Output& output : target.outputs) {
+      if (target.result != "success") break;
       out += fmt::format("      {} ({})\n", printable(output.path), format_bytes(output.nar_size));
     }
     for (const std::string& line : target.log_tail)

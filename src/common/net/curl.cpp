@@ -81,10 +81,10 @@ double seconds(std::chrono::milliseconds time) {
           options,
           error != 0 && error != ECONNREFUSED ? std::strerror(error) : "connection refused",
           fmt::format(
-              "the machine answers, but nothing listens on port {}: check that serve-api runs "
-              "there (systemctl status nixbuild-api) and listens on that address{}",
-              server.port,
-              server.port == 80 ? fmt::format("; its usual port is {}", api_port) : ""));
+              "the machine answers, but nothing listens on port {}: check that {} runs "
+              "there (systemctl status {}) and listens on that address{}",
+              server.port, options.service, options.unit,
+              server.port == 80 ? fmt::format("; its usual port is {}", options.usual_port) : ""));
   }
 }
 
@@ -112,7 +112,7 @@ double seconds(std::chrono::milliseconds time) {
   unreachable(options,
               fmt::format("it took the connection but did not answer {} within {} s", request,
                           seconds(options.total_timeout)),
-              "check the server's load and log (journalctl -u nixbuild-api)");
+              fmt::format("check the server's load and log (journalctl -u {})", options.unit));
 }
 
 }  // namespace
@@ -166,9 +166,8 @@ void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& option
     case CURLE_SEND_ERROR:
       throw RefusedError(
           fmt::format("{}: the connection was closed before {} was answered; check that port {} is "
-                      "serve-api's, "
-                      "and its log (journalctl -u nixbuild-api)",
-                      where, request, options.server.port));
+                      "{}'s, and its log (journalctl -u {})",
+                      where, request, options.server.port, options.service, options.unit));
     case CURLE_PARTIAL_FILE:
       throw RefusedError(fmt::format("{}: the answer to {} was cut off", where, request));
     case CURLE_WRITE_ERROR:
@@ -177,14 +176,14 @@ void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& option
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
       throw RefusedError(
-          fmt::format("{}: TLS failed: {}; serve-api itself speaks http://, not https://", where,
-                      curl_easy_strerror(code)));
+          fmt::format("{}: TLS failed: {}; {} itself speaks http://, not https://", where,
+                      curl_easy_strerror(code), options.service));
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
       throw RefusedError(
           fmt::format("{}: what answers {} does not speak HTTP; check that port {} is "
-                      "serve-api's",
-                      where, request, options.server.port));
+                      "{}'s",
+                      where, request, options.server.port, options.service));
     default:
       throw RefusedError(fmt::format("{}: {}: {}", where, request, curl_easy_strerror(code)));
   }

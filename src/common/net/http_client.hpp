@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,6 +49,10 @@ struct HttpResponse {
 
 struct HttpOptions {
   ServerAddress server;
+  // Who is expected there, for the advice in errors: the command, its systemd unit, its port.
+  std::string service = "serve-api";
+  std::string unit = "nixbuild-api";
+  std::uint16_t usual_port = api_port;
   std::string token;  // sent as bearer token; empty: none
   // The reason that an answer gives for itself in the server's own form; nothing where it is not of
   // that form.

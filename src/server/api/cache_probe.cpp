@@ -16,6 +16,9 @@ constexpr std::chrono::seconds validity{5};
 net::HttpOptions options_for(const net::ServerAddress& address) {
   net::HttpOptions options;
   options.server = address;
+  options.service = "serve-cache";
+  options.unit = "nixbuild-cache";
+  options.usual_port = net::cache_port;
   options.connect_timeout = patience;
   options.total_timeout = patience;
   options.body_limit = 64 * 1024;
