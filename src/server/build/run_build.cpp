@@ -387,7 +387,8 @@ class Run {
         report_.log(fmt::format("{}: {}: {}", target.name, target.result, target.error));
       }
       report_.log(error ? fmt::format("build {} failed: {}", id_, *error)
-                        : fmt::format("build {} succeeded, {} outputs", id_, outputs_.size()));
+                        : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
+                                      outputs_.size() == 1 ? "" : "s"));
     } catch (const Error&) {
       // The disk is full; the history says the same.
     }
