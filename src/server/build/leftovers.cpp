@@ -226,6 +226,7 @@ int kill_leftovers(const StateLayout& layout, const std::string& repository) {
   const std::string mark = name + "=" + value;
   const std::set<ProcessId> known = recorded(layout, repository);
   const std::set<pid_t> spared = self_and_ancestors();
+  std::set<ProcessId> stopped;
   std::set<ProcessId> killed;
   for (int round = 0; round < most_rounds; ++round) {
     const auto processes = all_processes();
@@ -237,8 +238,17 @@ int kill_leftovers(const StateLayout& layout, const std::string& repository) {
       }
     }
     if (roots.empty()) break;
+    // All are stopped before one is killed: the child that a process starts between the look and
+    // its end would be nobody's, and without a mark.
+    const auto tree = trees(processes, roots);
+    bool is_new = false;
+    for (const Process& process : tree) {
+      if (process.is_zombie || !stopped.insert(process.id).second) continue;
+      is_new = ::kill(process.id.pid, SIGSTOP) == 0 || is_new;
+    }
+    if (is_new) continue;
     bool any = false;
-    for (const Process& process : trees(processes, roots)) {
+    for (const Process& process : tree) {
       if (process.is_zombie || ::kill(process.id.pid, SIGKILL) != 0) continue;
       killed.insert(process.id);
       any = true;
