@@ -32,7 +32,7 @@ struct BusError {
   ~BusError() { sd_bus_error_free(&error); }
   BusError(const BusError&) = delete;
   BusError& operator=(const BusError&) = delete;
-  sd_bus_error error = SD_BUS_ERROR_NULL;
+  sd_bus_error error{};  // SD_BUS_ERROR_NULL, which is written in C
 };
 
 // Not sd_booted(), which is asked first: a bus may be there where systemd is not.

@@ -61,7 +61,7 @@ TEST_CASE("the log's end is read from the end") {
   CHECK(all.lines.size() == 50'000);
   CHECK(all.lines.front() == "line 0");
   CHECK(read_log_tail(file, 0).lines.empty());
-  for (std::size_t wanted : {1, 100, 5000, 10'000}) {
+  for (const std::size_t wanted : {1U, 100U, 5000U, 10'000U}) {
     const auto some = read_log_tail(file, wanted);
     REQUIRE(some.lines.size() == wanted);
     CHECK(some.lines.front() == fmt::format("line {}", 50'000 - wanted));
