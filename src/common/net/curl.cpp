@@ -175,9 +175,8 @@ void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& option
                                      options.body_limit));
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
-      throw RefusedError(
-          fmt::format("{}: TLS failed: {}; {} itself speaks http://, not https://", where,
-                      curl_easy_strerror(code), options.service));
+      throw RefusedError(fmt::format("{}: TLS failed: {}; {} itself speaks http://, not https://",
+                                     where, curl_easy_strerror(code), options.service));
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
       throw RefusedError(

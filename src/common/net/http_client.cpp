@@ -141,7 +141,8 @@ void throw_refused(const HttpOptions& options, std::string_view request,
                                    response.status),
                        response.status);
   }
-  const std::string check = fmt::format("check that port {} is {}'s", options.server.port, options.service);
+  const std::string check =
+      fmt::format("check that port {} is {}'s", options.server.port, options.service);
   if (response.status >= 300 && response.status < 400) {
     throw RefusedError(
         fmt::format("{}: {} is redirected ({}) to {}; name the server itself, {}", where, request,

@@ -6,12 +6,13 @@
 #include "common/protocol/types.hpp"
 
 // Calls X(Type) for each type; one comes behind those that it contains.
-#define NIXBUILD_PROTOCOL_TYPES(X)                                                              \
-  X(RunningDerivation)                                                                          \
-  X(Progress)                                                                                   \
-  X(Output) X(BuildStatus) X(TriggerReply) X(CancelReply) X(LogLines) X(Phase) X(Target)        \
-      X(DerivationTime) X(Build) X(BuildList) X(Repository) X(RepositoryList) X(Info) X(Health) \
-          X(ErrorReply)
+#define NIXBUILD_PROTOCOL_TYPES(X)                                                         \
+  X(RunningDerivation)                                                                     \
+  X(Progress)                                                                              \
+  X(Output)                                                                                \
+  X(BuildStatus)                                                                           \
+  X(TriggerReply) X(CancelReply) X(LogLines) X(Phase) X(Target) X(DerivationTime) X(Build) \
+      X(BuildList) X(Repository) X(RepositoryList) X(Info) X(Health) X(ErrorReply)
 
 namespace nixbuild::protocol {
 
