@@ -6,13 +6,27 @@
 #include "common/protocol/types.hpp"
 
 // Calls X(Type) for each type; one comes behind those that it contains.
-#define NIXBUILD_PROTOCOL_TYPES(X)                                                         \
-  X(RunningDerivation)                                                                     \
-  X(Progress)                                                                              \
-  X(Output)                                                                                \
-  X(BuildStatus)                                                                           \
-  X(TriggerReply) X(CancelReply) X(LogLines) X(Phase) X(Target) X(DerivationTime) X(Build) \
-      X(BuildList) X(Repository) X(RepositoryList) X(Info) X(Health) X(ErrorReply)
+// clang-format never comes to rest over this list.
+// clang-format off
+#define NIXBUILD_PROTOCOL_TYPES(X) \
+  X(RunningDerivation) \
+  X(Progress) \
+  X(Output) \
+  X(BuildStatus) \
+  X(TriggerReply) \
+  X(CancelReply) \
+  X(LogLines) \
+  X(Phase) \
+  X(Target) \
+  X(DerivationTime) \
+  X(Build) \
+  X(BuildList) \
+  X(Repository) \
+  X(RepositoryList) \
+  X(Info) \
+  X(Health) \
+  X(ErrorReply)
+// clang-format on
 
 namespace nixbuild::protocol {
 
