@@ -68,11 +68,11 @@ TEST_CASE("a key file that others can get at is refused, a group's is not") {
   const TemporaryDirectory directory;
   const fs::path file = directory.path / "key";
   keys::generate_key_file(file, "cache-1");
-  for (const mode_t mode : {0604, 0602, 0601, 0644, 0666}) {
+  for (const mode_t mode : {0604U, 0602U, 0601U, 0644U, 0666U}) {
     REQUIRE(::chmod(file.c_str(), mode) == 0);
     CHECK(refusal(file).find("chmod 600") != std::string::npos);
   }
-  for (const mode_t mode : {0400, 0440, 0640, 0600}) {
+  for (const mode_t mode : {0400U, 0440U, 0640U, 0600U}) {
     REQUIRE(::chmod(file.c_str(), mode) == 0);
     CHECK(refusal(file).empty());
   }
