@@ -146,7 +146,7 @@ TEST_CASE("descendants are found and ended without namespaces too") {
   Command command;
   command.arguments = {
       "/bin/sh", "-c",
-      "setsid sh -c 'trap \"\" TERM; echo; while true; do sleep 1; done' & read x"};
+      "setsid sh -c 'trap \"\" TERM; echo; while true; do sleep 1; done' & wait"};
   bool is_up = false;
   command.on_output_line = [&](std::string_view) { is_up = true; };
   {
@@ -155,6 +155,8 @@ TEST_CASE("descendants are found and ended without namespaces too") {
     while (!is_up && !child.ended()) {
       wait_for_any(children, -1, std::chrono::steady_clock::now() + std::chrono::milliseconds(10));
     }
+    // Had it ended first, the closed pipe would have ended the other one at its echo.
+    CHECK_FALSE(child.ended());
   }
   const auto left = descendants_of(::getpid());
   CHECK_FALSE(left.empty());
