@@ -1,0 +1,41 @@
+# Home Manager: the build server as a substituter, and the commands that talk to it.
+{ config, lib, pkgs, ... }:
+let
+  cfg = config.programs.bootstrap;
+  inherit (import ./caches.nix { inherit lib; }) caches clientSettings;
+  chosen = caches cfg;
+  toml = pkgs.formats.toml { };
+in
+{
+  imports = [ ./cache-options.nix ];
+
+  options.programs.bootstrap.settings = lib.mkOption {
+    inherit (toml) type;
+    default = { };
+    example = { client.token_file = "/home/me/.config/nixbuild/token"; };
+    description = "What stands in ~/.config/nixbuild/config.toml; see {manpage}`nixbuild-config(1)`.";
+  };
+
+  config = lib.mkIf cfg.enable (lib.mkMerge [
+    {
+      home.packages = [ cfg.package ];
+      inherit (chosen) warnings;
+    }
+    (lib.mkIf cfg.buildServer.enable {
+      programs.bootstrap.settings.client.server = lib.mkDefault cfg.buildServer.address;
+    })
+    (lib.mkIf (cfg.settings != { }) {
+      xdg.configFile."nixbuild/config.toml".source = toml.generate "nixbuild-config.toml" cfg.settings;
+    })
+    # Added to the system's own caches; Nix asks first whichever says the lower priority, and that is
+    # the build server.
+    (lib.mkIf (chosen.substituters != [ ]) {
+      # Weaker than what Home Manager itself says on NixOS.
+      nix.package = lib.mkOverride 1400 pkgs.nix;
+      nix.settings = clientSettings // {
+        extra-substituters = chosen.substituters;
+        extra-trusted-public-keys = chosen.publicKeys;
+      };
+    })
+  ]);
+}

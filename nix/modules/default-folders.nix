@@ -1,0 +1,38 @@
+# The folders that machines may share by Syncthing, each with the machines that have it.
+homeDirectory:
+let
+  personal = [ "laptop" "desktop" ];
+  everywhere = [ "laptop" "desktop" "server" ];
+in
+{
+  documents = {
+    path = "${homeDirectory}/Documents";
+    devices = personal;
+  };
+  code = {
+    path = "${homeDirectory}/Code";
+    devices = personal;
+  };
+  dotfiles = {
+    path = "${homeDirectory}/.config";
+    devices = everywhere;
+    # What is one machine's own: its Syncthing identity, and secrets.
+    ignorePatterns = [ "/syncthing" "secrets" "secrets.nix" "*auth-key" "token" ];
+  };
+  photos = {
+    path = "${homeDirectory}/Pictures";
+    devices = personal;
+  };
+  music = {
+    path = "${homeDirectory}/Music";
+    devices = personal;
+  };
+  videos = {
+    path = "${homeDirectory}/Videos";
+    devices = personal;
+  };
+  backups = {
+    path = "${homeDirectory}/Backups";
+    devices = everywhere;
+  };
+}

@@ -1,0 +1,4 @@
+# Home Manager: programs.bootstrap and services.bootstrap-services.
+{
+  imports = [ ./home.nix ./services.nix ];
+}

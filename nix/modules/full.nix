@@ -1,0 +1,4 @@
+# Home Manager: everything together.
+{
+  imports = [ ./default.nix ./terminal.nix ];
+}

@@ -1,0 +1,130 @@
+# NixOS: the build server, with the units, users and directories that `meson install` puts in place
+# elsewhere. They are read from the package and from systemd/, so that they are written down once.
+{ config, lib, options, pkgs, ... }:
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.nixbuild;
+  defaultKeyFile = "/etc/nixbuild/cache-key";
+  hasOwnKeyFile = cfg.secretKeyFile != defaultKeyFile;
+
+  # sysusers.d(5), as far as this file uses it: g NAME, u NAME - "DESCRIPTION" HOME, m USER GROUP.
+  sysusers = builtins.filter builtins.isString
+    (builtins.split "\n" (builtins.readFile ../../../systemd/nixbuild.sysusers.conf));
+  linesOf = expression:
+    builtins.filter (fields: fields != null) (map (builtins.match expression) sysusers);
+  groups = map builtins.head (linesOf "g ([^ ]+) .*");
+  users = linesOf "u ([^ ]+) - \"([^\"]*)\" ([^ ]+)";
+  memberships = linesOf "m ([^ ]+) ([^ ]+)";
+  groupsOf = user: map (fields: builtins.elemAt fields 1)
+    (builtins.filter (fields: builtins.head fields == user) memberships);
+
+  configuration = lib.optional (cfg.settings != { }) config.environment.etc."nixbuild/config.toml".source;
+in
+{
+  imports = [ ./settings.nix ./tailscale.nix ];
+
+  options.services.nixbuild = {
+    enable = lib.mkEnableOption "the Nix build server: its binary cache, its API and its builds";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.callPackage ../../package.nix { };
+      defaultText = lib.literalExpression "pkgs.nixbuild";
+      description = "The nixbuild to run.";
+    };
+
+    secretKeyFile = mkOption {
+      type = types.str;
+      default = defaultKeyFile;
+      description = ''
+        The key that the cache signs with. The default one is made at the first start; any other file
+        must be there.
+      '';
+    };
+
+    remoteBuilders = mkOption {
+      type = types.listOf (types.attrsOf types.anything);
+      default = [ ];
+      example = [{ hostName = "mac"; sshUser = "builder"; systems = [ "aarch64-darwin" ]; }];
+      description = "Machines that build for this one: elements of `nix.buildMachines`.";
+    };
+
+    emulatedSystems = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "aarch64-linux" ];
+      description = "Systems that this machine builds for by emulation.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable (lib.mkMerge [
+    {
+      environment.systemPackages = [ cfg.package ];
+      systemd.packages = [ cfg.package ];
+      systemd.tmpfiles.packages = [ cfg.package ];
+      # Its rule is among the package's files, which polkit finds through systemPackages.
+      security.polkit.enable = true;
+
+      users.groups = lib.genAttrs (groups ++ map builtins.head users) (_: { });
+      users.users = builtins.listToAttrs (map
+        (fields: {
+          name = builtins.head fields;
+          value = {
+            isSystemUser = true;
+            group = builtins.head fields;
+            extraGroups = groupsOf (builtins.head fields);
+            description = builtins.elemAt fields 1;
+            home = builtins.elemAt fields 2;
+          };
+        })
+        users);
+
+      # NixOS does not follow the [Install] sections of packaged units.
+      systemd.sockets.nixbuild-cache.wantedBy = [ "sockets.target" ];
+      systemd.sockets.nixbuild-api.wantedBy = [ "sockets.target" ];
+      systemd.services.nixbuild-cache = {
+        wantedBy = [ "multi-user.target" ];
+        restartTriggers = configuration;
+      };
+      systemd.services.nixbuild-api = {
+        wantedBy = [ "multi-user.target" ];
+        restartTriggers = configuration;
+      };
+      systemd.services."nixbuild-build@" = {
+        path = [ config.nix.package pkgs.git pkgs.openssh ];
+        # A switch to a new configuration lets a build go on.
+        restartIfChanged = false;
+      };
+
+      networking.firewall.interfaces.${config.services.tailscale.interfaceName}.allowedTCPPorts = [ 5000 8000 ];
+
+      nix.settings.experimental-features = [ "nix-command" "flakes" ];
+      nix.gc = {
+        automatic = lib.mkDefault true;
+        dates = lib.mkDefault "weekly";
+      };
+      nix.optimise.automatic = lib.mkDefault true;
+    }
+
+    (lib.mkIf hasOwnKeyFile {
+      systemd.services.nixbuild-key.enable = false;
+      systemd.services.nixbuild-cache.serviceConfig.LoadCredential = [ "" "cache-key:${cfg.secretKeyFile}" ];
+      # Whatever a repository evaluates must not reach it.
+      systemd.services."nixbuild-build@".serviceConfig.InaccessiblePaths = [ "-${cfg.secretKeyFile}" ];
+      systemd.services.nixbuild-api.serviceConfig.InaccessiblePaths = [ "-${cfg.secretKeyFile}" ];
+    })
+
+    (lib.mkIf (cfg.remoteBuilders != [ ]) {
+      nix.distributedBuilds = true;
+      nix.buildMachines = cfg.remoteBuilders;
+      nix.settings.builders-use-substitutes = lib.mkDefault true;
+    })
+
+    (lib.mkIf (cfg.emulatedSystems != [ ]) ({
+      boot.binfmt.emulatedSystems = cfg.emulatedSystems;
+    } // lib.optionalAttrs (options ? wsl) {
+      # Registering emulators would otherwise displace the one for Windows programs.
+      wsl.interop.register = lib.mkDefault true;
+    }))
+  ]);
+}

@@ -1,0 +1,4 @@
+final: _: {
+  nixbuild = final.callPackage ./package.nix { };
+  bootstrap-scripts = import ./packages { pkgs = final; inherit (final) nixbuild; };
+}

@@ -1,0 +1,5 @@
+{
+  syncthingFolders = [ "documents" "photos" "music" "videos" ];
+  services = [ "tailscale" "syncthing" ];
+  performanceMode = true;
+}

@@ -1,0 +1,5 @@
+{
+  syncthingFolders = [ "documents" "code" "dotfiles" ];
+  services = [ "tailscale" "syncthing" ];
+  lowPowerMode = true;
+}

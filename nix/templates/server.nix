@@ -1,0 +1,5 @@
+{
+  syncthingFolders = [ "dotfiles" "backups" ];
+  services = [ "tailscale" ];
+  headless = true;
+}
