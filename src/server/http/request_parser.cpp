@@ -12,6 +12,8 @@ namespace beast_http = boost::beast::http;
 
 // More headers than any client sends; bounds what a request costs to look through.
 constexpr std::size_t max_fields = 128;
+// Longer than any method's name that is in use (characters).
+constexpr std::size_t longest_method = 32;
 // Of a body's memory, what a connection keeps for its next request.
 constexpr std::size_t kept_capacity = 4096;
 
@@ -80,6 +82,7 @@ void RequestParser::Beast::on_request_impl(beast_http::verb verb, string_view me
   owner_.target_ = view(target);
   owner_.version_ = version;
   if (owner_.target_.size() > owner_.target_limit_) error = beast_http::error::bad_target;
+  if (method.size() > longest_method) error = beast_http::error::bad_method;
 }
 
 void RequestParser::Beast::on_field_impl(beast_http::field field, string_view name,
@@ -156,9 +159,10 @@ RequestParser::State RequestParser::parse_header(std::string_view bytes) {
   const std::string_view rest = bytes.substr(consumed_);
   consumed_ += beast_->put(boost::asio::const_buffer(rest.data(), rest.size()), error);
   if (error == beast_http::error::need_more) {
-    // A target is refused before its end has come.
-    constexpr std::size_t longest_method = 32;
-    if (version_ == 0 && bytes.size() > target_limit_ + longest_method) {
+    // A target is refused before its end has come. Beast may not have looked at the line so far.
+    const std::size_t longest_line =
+        longest_method + target_limit_ + std::string_view("  HTTP/1.1\r\n").size();
+    if (bytes.size() > longest_line && bytes.substr(0, longest_line).find('\n') == bytes.npos) {
       return fail(414, "the request's target is too long");
     }
     return State::need_more;
@@ -187,6 +191,10 @@ void RequestParser::limit_body(std::size_t limit) {
 RequestParser::State RequestParser::parse_body(std::string_view bytes, std::size_t& consumed) {
   consumed = 0;
   if (beast_->is_done()) return State::done;
+  // Beast takes for granted that the last chunk has come whole once its first line has, and aborts
+  // the process otherwise. Every chunked body has this much to come until it is done: "0\r\n\r\n".
+  constexpr std::size_t shortest_last_chunk = 5;
+  if (chunked_ && bytes.size() < shortest_last_chunk) return State::need_more;
   boost::beast::error_code error;
   consumed = beast_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
   if (error && error != beast_http::error::need_more) return fail(error);
