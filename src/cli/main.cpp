@@ -40,6 +40,7 @@ constexpr Command commands[] = {
     {"builds", cli::add_builds_command},
     {"info", cli::add_info_command},
     {"health", cli::add_health_command},
+    {"aliases", cli::add_aliases_command},
 #ifdef NIXBUILD_SERVER
     {"run-build", cli::add_run_build_command},
     {"serve-api", cli::add_serve_api_command},

@@ -33,6 +33,7 @@ Configuration::Configuration() {
       .add("tailscale_interface", tailscale_interface, "NAME",
            "The interface that tailscale:PORT stands for");
   add_client_settings(settings, client);
+  add_alias_settings(settings, aliases);
   add_cache_settings(settings, cache);
   add_api_settings(settings, api);
   add_build_settings(settings, build);

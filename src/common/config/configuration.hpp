@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "common/config/alias_options.hpp"
 #include "common/config/build_options.hpp"
 #include "common/config/cache_options.hpp"
 #include "common/config/load.hpp"
@@ -27,6 +28,7 @@ class Configuration {
   std::filesystem::path state_dir;  // as told; see resolve_state_dir
   std::string tailscale_interface = "tailscale0";
   ClientOptions client;
+  AliasOptions aliases;
   CacheOptions cache;
   ApiOptions api;
   BuildOptions build;
