@@ -50,6 +50,12 @@
         '';
       });
 
-      checks = forEachSystem (pkgs: self.packages.${pkgs.stdenv.hostPlatform.system});
+      checks = forEachSystem (pkgs: self.packages.${pkgs.stdenv.hostPlatform.system}
+        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+        modules =
+          let failures = import ./tests/nix/failures.nix { inherit lib pkgs; }; in
+          if failures == { } then pkgs.writeText "modules" "as they are to be\n"
+          else throw "modules: ${builtins.toJSON failures}";
+      });
     };
 }

@@ -7,7 +7,7 @@ let
   toml = pkgs.formats.toml { };
 in
 {
-  imports = [ ./cache-options.nix ];
+  imports = [ ./cache-options.nix ./nix-package.nix ];
 
   options.programs.bootstrap.settings = lib.mkOption {
     inherit (toml) type;
@@ -30,8 +30,6 @@ in
     # Added to the system's own caches; Nix asks first whichever says the lower priority, and that is
     # the build server.
     (lib.mkIf (chosen.substituters != [ ]) {
-      # Weaker than what Home Manager itself says on NixOS.
-      nix.package = lib.mkOverride 1400 pkgs.nix;
       nix.settings = clientSettings // {
         extra-substituters = chosen.substituters;
         extra-trusted-public-keys = chosen.publicKeys;

@@ -1,11 +1,13 @@
 # Home Manager: what kind of machine this is. templates/*.nix set these options, each by one plain
 # attribute set, and as-profile.nix makes modules of them.
-{ config, lib, pkgs, ... }:
+{ config, lib, ... }:
 let
   inherit (lib) mkOption types;
   cfg = config.programs.bootstrap.profile;
 in
 {
+  imports = [ ./nix-package.nix ];
+
   options.programs.bootstrap.profile = {
     name = mkOption {
       type = types.nullOr types.str;
@@ -52,7 +54,6 @@ in
       }];
     }
     (lib.mkIf (cfg.lowPowerMode || cfg.performanceMode) {
-      nix.package = lib.mkOverride 1400 pkgs.nix;
       nix.settings.max-jobs = lib.mkDefault (if cfg.lowPowerMode then 1 else "auto");
     })
     (lib.mkIf cfg.headless {

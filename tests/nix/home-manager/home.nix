@@ -72,7 +72,10 @@ let
       };
     };
   };
-  evaluated = lib.evalModules { modules = [ base configuration ] ++ modules; specialArgs = extraSpecialArgs; };
+  evaluated = lib.evalModules {
+    modules = [ base configuration ] ++ modules;
+    specialArgs = { lib = lib // { hm.dag.entryAfter = after: data: { inherit after data; }; }; } // extraSpecialArgs;
+  };
   failed = builtins.filter (one: !one.assertion) evaluated.config.assertions;
   config = if failed == [ ] then evaluated.config else throw (builtins.head failed).message;
 in

@@ -71,17 +71,21 @@ let
   equal = path: values:
     if lists.all (value: value == head values) values then head values
     else throw "The option ${show path} has conflicting definition values";
+  once = path: values:
+    if builtins.length values == 1 then head values
+    else throw "The option ${show path} is defined multiple times while it's expected to be unique";
   simple = name: check: { inherit name check; merge = equal; };
 
   types = rec {
     bool = simple "boolean" builtins.isBool;
     int = simple "integer" builtins.isInt;
     str = simple "string" isString;
-    package = simple "package" (value: isAttrs value && value.type or "" == "derivation");
+    package = simple "package" (value: isAttrs value && value.type or "" == "derivation")
+      // { merge = once; };
     path = simple "path" (value: builtins.isPath value
       || (isString value && builtins.substring 0 1 value == "/"));
     lines = simple "lines" isString // { merge = _: builtins.concatStringsSep "\n"; };
-    raw = simple "raw" (_: true) // { merge = _: head; };
+    raw = simple "raw" (_: true) // { merge = once; };
     enum = allowed: simple "one of ${builtins.toJSON allowed}" (value: elem value allowed);
     nullOr = type: {
       name = "null or ${type.name}";
@@ -233,7 +237,6 @@ let
 
   lib = lists // attributes // strings // properties // {
     inherit types evalModules;
-    hm.dag.entryAfter = after: data: { inherit after data; };
     nixosSystem = import ./nixos.nix { inherit lib; };
     licenses.mit = "MIT";
     platforms.unix = [ ];

@@ -21,7 +21,16 @@ let
       networking.firewall.interfaces = set;
       nix = {
         package = mkOption { type = types.package; default = pkgs.nix; };
-        settings = mkOption { type = types.attrsOf types.anything // { merge = mergeSettings; }; default = { }; };
+        settings = {
+          substituters = list;
+          trusted-substituters = list;
+          trusted-public-keys = list;
+          experimental-features = list;
+          connect-timeout = any;
+          fallback = any;
+          narinfo-cache-negative-ttl = any;
+          builders-use-substitutes = any;
+        };
         gc.automatic = flag;
         gc.dates = mkOption { type = types.str; default = "03:15"; };
         optimise.automatic = flag;
@@ -47,19 +56,9 @@ let
     };
     config = {
       _module.args = { inherit pkgs; };
-      nix.settings.substituters = lib.mkOverride 100 [ "https://cache.nixos.org/" ];
+      nix.settings.substituters = [ "https://cache.nixos.org/" ];
     };
   };
-  # Lists of several modules are joined, as NixOS does for substituters and keys.
-  mergeSettings = path: sets:
-    let
-      definitions = name: builtins.concatMap (one: lib.optional (one ? ${name}) one.${name}) sets;
-      names = lib.unique (builtins.concatMap builtins.attrNames sets);
-      isList = name: builtins.any builtins.isList (definitions name);
-      type = name: if isList name then types.listOf types.anything else types.anything;
-    in
-    builtins.mapAttrs (name: values: ((types.attrsOf (type name)).merge path values).${name})
-      (lib.genAttrs names (name: map (value: { ${name} = value; }) (definitions name)));
   evaluated = lib.evalModules { modules = [ base ] ++ modules; inherit specialArgs; };
   failed = builtins.filter (one: !one.assertion) evaluated.config.assertions;
 in
