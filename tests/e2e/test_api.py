@@ -158,6 +158,33 @@ def test_a_stream_tells_all_of_a_build(builder, serve):
     assert [data for name, _, data in seen if name == "log"] == lines and json.loads(seen[-1][2])["build_id"] == 1
 
 
+def test_a_follower_hears_of_the_build_it_asked_for(builder, serve):
+    repository(builder)
+    api = serve()
+    for number in (1, 2, 3):
+        api.post("/build/trigger")
+        # The server has last looked at the build before this one.
+        with api.stream(f"/build/logs/demo/stream?build={number}") as events:
+            statuses = [json.loads(data) for name, _, data in events if name in ("status", "end")]
+        assert {status["build_id"] for status in statuses} == {number}
+        assert statuses[-1]["last_status"] == "success", statuses
+
+
+def test_a_slow_follower_hears_the_end_of_its_own_build(builder, serve):
+    # More than the sockets between them hold, so that the server waits for its client.
+    repository(builder, "head -c 24000000 /dev/zero | tr '\\0' x | fold -w 12000; echo; sleep 1; echo done > $out")
+    api = serve()
+    api.post("/build/trigger")
+    with api.stream("/build/logs/demo/stream?build=1") as events:
+        next(events)
+        api.wait_until_done()
+        api.post("/build/trigger")
+        seen = list(events)
+    assert [data for name, _, data in seen if name == "log"] == builder.log(number=1).splitlines()
+    end = json.loads(seen[-1][2])
+    assert seen[-1][0] == "end" and end["build_id"] == 1 and end["last_status"] == "success"
+
+
 def test_lines_reach_a_follower_while_the_build_runs(builder, serve):
     repository(builder, SLOW)
     api = serve()

@@ -355,6 +355,12 @@ http::Reply ApiService::stream(const Parameters& parameters, const std::string& 
       lines.reset();
     }
   }
+  stream.read_ended_status = [this](std::int64_t id) {
+    build::History& history = status_readers_.get().history;
+    const auto build = history.get(id);
+    if (!build) throw Error(fmt::format("build #{} is no longer in the history", id));
+    return protocol::to_json(build::ended_status(history, *build));
+  };
   return with_history([this, stream, lines](build::History& history) mutable {
     const auto newest = history.newest(stream.repository);
     if (stream.build && (!newest || *stream.build != newest->id)) {

@@ -46,11 +46,18 @@ asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamReque
   Clock::time_point last_sent = Clock::now();
   for (;;) {
     // The status first, then the log: once it says that the build has ended, the log is whole.
-    const std::shared_ptr<const Snapshot> snapshot = follower.snapshot();
+    std::shared_ptr<const Snapshot> snapshot = follower.snapshot();
+    // Nobody followed since it was read, and a younger build is asked for: the next one knows it.
+    if (snapshot && snapshot->status.build_id < request.build) snapshot = nullptr;
     if (snapshot) {
       if (!request.build) request.build = snapshot->status.build_id;
-      const bool has_ended =
-          !snapshot->status.is_running || snapshot->status.build_id != request.build;
+      if (snapshot->status.build_id != request.build) {
+        // The next build has begun before this one's end was seen.
+        request.ended_status = request.read_ended_status(*request.build);
+        co_await send_ended(feed, out, std::move(request));
+        co_return;
+      }
+      const bool has_ended = !snapshot->status.is_running;
       if (snapshot != shown && (Clock::now() >= status_due || has_ended)) {
         co_await out.write(event("status", snapshot->json));
         shown = snapshot;

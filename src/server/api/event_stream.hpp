@@ -4,6 +4,7 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,9 @@ struct StreamRequest {
   bool with_log = true;
   // Of a build that is not the repository's newest: how it ended.
   std::optional<std::string> ended_status;
+  // The same of one that stops being the newest while it is followed. Called on the thread that
+  // serves the stream.
+  std::function<std::string(std::int64_t build)> read_ended_status;
 };
 
 http::Response event_stream_response(BuildFeed& feed, StreamRequest request);

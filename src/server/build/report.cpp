@@ -9,6 +9,7 @@ namespace nixbuild::build {
 namespace {
 
 constexpr std::chrono::milliseconds least_write_interval{250};
+constexpr std::chrono::milliseconds draw_interval{100};
 
 }  // namespace
 
@@ -48,9 +49,17 @@ void Report::update(const std::function<void(protocol::BuildStatus&)>& change) {
 
 void Report::tick() {
   if (log_) log_->flush();
-  if (observer_.tick) observer_.tick();
+  const auto time = std::chrono::steady_clock::now();
+  if (observer_.tick && time >= draw_due_) {
+    draw_due_ = time + draw_interval;
+    observer_.tick();
+  }
   const std::lock_guard guard(mutex_);
   if (failure_) throw Error(*failure_);
+}
+
+void Report::end_log() {
+  if (log_) log_->close();
 }
 
 void Report::close(protocol::BuildStatus last) {
@@ -58,7 +67,7 @@ void Report::close(protocol::BuildStatus last) {
   status_ = std::move(last);
   if (observer_.status) observer_.status(status_);
   try {
-    if (log_) log_->close();
+    end_log();
   } catch (const SystemError&) {
     // The status says more than the log's last lines.
   }

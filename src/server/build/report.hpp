@@ -43,7 +43,10 @@ class Report {
   // Throws what the writing thread ran into.
   void tick();
 
-  // Ends the log and writes the last status before it returns. Throws SystemError.
+  // Writes what there is of the log before it returns; no more lines are kept. Throws SystemError.
+  void end_log();
+
+  // Ends the log, too, and writes the last status before it returns. Throws SystemError.
   void close(protocol::BuildStatus last);
 
  private:
@@ -54,6 +57,7 @@ class Report {
   const Observer& observer_;
   protocol::BuildStatus status_;
   std::optional<BuildLog> log_;
+  std::chrono::steady_clock::time_point draw_due_;
 
   std::mutex mutex_;  // for what follows
   std::condition_variable wake_;

@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
@@ -39,6 +41,8 @@ namespace fs = std::filesystem;
 // Given back when the disk is full, so that the build's end can still be written down.
 constexpr off_t reserve_size = off_t{1} << 20;
 constexpr std::size_t most_targets_in_error = 5;
+constexpr std::chrono::seconds lock_patience{5};
+constexpr std::chrono::milliseconds lock_interval{10};
 
 bool is_local(const std::string& url) {
   return url.starts_with('/') || url.starts_with("file:");
@@ -389,6 +393,8 @@ class Run {
       report_.log(error ? fmt::format("build {} failed: {}", id_, *error)
                         : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
                                       outputs_.size() == 1 ? "" : "s"));
+      // Before the history says that the build has ended: who reads that may then read the log.
+      report_.end_log();
     } catch (const Error&) {
       // The disk is full; the history says the same.
     }
@@ -424,6 +430,25 @@ class Run {
   std::optional<std::string> updated_commit_;
 };
 
+bool is_queued(History& history, const std::string& repository) {
+  const auto newest = history.newest(repository);
+  return newest && newest->state == "queued";
+}
+
+// Nothing where the repository is being built. A build that is queued while another process has the
+// lock was triggered when that one had all but ended: it will build this one too, or be gone soon.
+std::optional<FileLock> take_lock(const StateLayout& layout, History& history,
+                                  const std::string& repository) {
+  const auto deadline = std::chrono::steady_clock::now() + lock_patience;
+  for (;;) {
+    auto lock = FileLock::try_take(layout.lock(repository));
+    if (lock || !is_queued(history, repository) || std::chrono::steady_clock::now() >= deadline) {
+      return lock;
+    }
+    std::this_thread::sleep_for(lock_interval);
+  }
+}
+
 }  // namespace
 
 ExitCode run_build(const RunOptions& options, const Observer& observer) {
@@ -431,19 +456,24 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
   const StateLayout layout(options.state_dir);
   layout.create();
   const std::string& name = options.repository.name;
-  const auto lock = FileLock::try_take(layout.lock(name));
+  History history(layout.history());
+  const auto lock = take_lock(layout, history, name);
   if (!lock) {
     log::error("{} is being built already; `nixbuild status` shows how far it is", name);
     return ExitCode::lock_held;
   }
   Interruption interruption;
-  History history(layout.history());
   if (const int killed = kill_leftovers(layout, name); killed > 0) {
     log::warn("killed {} processes that an interrupted build of {} left", killed, name);
   }
-  hold_reserve(layout.reserve(name));
-  const std::int64_t id = history.take_queued({name, invoking_user(), "command line"});
-  return Run(options, layout, history, interruption, observer, id).run();
+  for (;;) {
+    hold_reserve(layout.reserve(name));
+    const std::int64_t id = history.take_queued({name, invoking_user(), "command line"});
+    const ExitCode code = Run(options, layout, history, interruption, observer, id).run();
+    // One that was triggered since the history says that this one has ended: systemd starts no
+    // unit that has not ended itself.
+    if (interruption.has_come() || !is_queued(history, name)) return code;
+  }
 }
 
 }  // namespace nixbuild::build

@@ -14,7 +14,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds tick_interval{100};
+// The longest that a program's output waits before it is in the log, where others read it.
+constexpr std::chrono::milliseconds tick_interval{20};
 constexpr std::chrono::seconds record_interval{1};
 // What a program that is asked to end gets to do so: Nix ends its builders and releases its locks.
 constexpr std::chrono::seconds end_patience{5};
