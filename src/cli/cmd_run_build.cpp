@@ -99,6 +99,7 @@ Examples:
                    "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
       ->type_name("NAME=URL")
       ->expected(1)
+      ->allow_extra_args(false)  // what follows its value is something else
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->callback([state, &action] { action = [state] { return run(*state); }; });
 }
