@@ -48,17 +48,21 @@ std::optional<std::string> detail_of(const net::HttpResponse& response) {
   }
 }
 
-net::HttpOptions options_of(const config::ClientOptions& client) {
+net::HttpOptions options_of(const config::ClientOptions& client,
+                            std::optional<std::chrono::milliseconds> patience) {
   net::HttpOptions options;
   options.server = net::parse_server_address(client.server);
   options.token = read_token(client.token_file);
   options.error_detail = detail_of;
+  if (patience) options.connect_timeout = options.total_timeout = *patience;
   return options;
 }
 
 }  // namespace
 
-ApiClient::ApiClient(const config::ClientOptions& options) : http_(options_of(options)) {}
+ApiClient::ApiClient(const config::ClientOptions& options,
+                     std::optional<std::chrono::milliseconds> patience)
+    : http_(options_of(options, patience)) {}
 
 void ApiClient::print(const std::string& path) {
   const auto response = http_.download(path, [](std::string_view piece) { cli::print(piece); });

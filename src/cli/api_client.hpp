@@ -1,7 +1,9 @@
 // The build API as the client commands use it: typed answers, errors with the right exit code.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,8 +17,10 @@ namespace nixbuild::cli {
 
 class ApiClient {
  public:
-  // Reads the token's file. Throws UsageError when the server's address or the token is of no use.
-  explicit ApiClient(const config::ClientOptions& options);
+  // Reads the token's file. `patience` bounds how long a request may take, where the usual is too
+  // long. Throws UsageError when the server's address or the token is of no use.
+  explicit ApiClient(const config::ClientOptions& options,
+                     std::optional<std::chrono::milliseconds> patience = std::nullopt);
 
   // Each throws UnreachableError when there is no answer, RefusedError when it is another than a T.
   template <typename T>

@@ -10,9 +10,9 @@ void ClientCommand::add_repository(CLI::App& command) {
       ->type_name("");
 }
 
-ApiClient ClientCommand::connect() {
+ApiClient ClientCommand::connect(std::optional<std::chrono::milliseconds> patience) {
   flags_.load();
-  return ApiClient(configuration_.client);
+  return ApiClient(configuration_.client, patience);
 }
 
 }  // namespace nixbuild::cli

@@ -1,6 +1,8 @@
 // What the commands that talk to a build server share.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 #include "cli/api_client.hpp"
@@ -24,8 +26,9 @@ class ClientCommand {
   // The positional argument REPO.
   void add_repository(CLI::App& command);
 
-  // Reads the settings; no connection is made yet. Throws UsageError.
-  ApiClient connect();
+  // Reads the settings; no connection is made yet. `patience` bounds how long a request may take,
+  // by default longer than a server needs. Throws UsageError.
+  ApiClient connect(std::optional<std::chrono::milliseconds> patience = std::nullopt);
 
   std::string repository;  // empty: the server's first
 

@@ -109,7 +109,7 @@ Examples:
       ->add_option("REPO|ID", state->what, "A repository, or the number of a build (default: all)")
       ->type_name("");
   command->add_option("--repository", state->repository, "A repository, also one named by digits")
-      ->type_name("NAME");
+      ->type_name("REPO");
   state->limit_option =
       command->add_option("--limit", state->limit, "How many, up to 1000 (default: 20)")
           ->type_name("N")

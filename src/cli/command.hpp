@@ -18,6 +18,7 @@ using Action = std::function<ExitCode()>;
 void add_aliases_command(CLI::App& app, Action& action);
 void add_builds_command(CLI::App& app, Action& action);
 void add_cancel_command(CLI::App& app, Action& action);
+void add_complete_command(CLI::App& app, Action& action);
 void add_config_command(CLI::App& app, Action& action);
 void add_health_command(CLI::App& app, Action& action);
 void add_info_command(CLI::App& app, Action& action);

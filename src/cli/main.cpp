@@ -48,6 +48,7 @@ constexpr Command commands[] = {
 #endif
     {"keys", cli::add_keys_command},
     {"config", cli::add_config_command},
+    {"complete", cli::add_complete_command},
 };
 
 // The names by which the program is called as one of its commands.

@@ -1,12 +1,12 @@
 """What is written down of the command line is what the program says of itself."""
 
-import os
+import json
 import pathlib
+import re
 import shutil
 import subprocess
 
 import pytest
-
 from support.server import BINARY
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -18,35 +18,86 @@ def test_man_pages_say_what_help_says():
     assert result.returncode == 0, result.stdout + "run tools/man-pages to bring them up to date"
 
 
-def complete(shell_script, shell):
-    if not shutil.which(shell):
-        pytest.skip(f"{shell} is not installed")
-    directory = os.path.dirname(BINARY)
-    return subprocess.run([shell, "-c", shell_script], check=True, text=True, cwd=SOURCE,
-                          env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
-                          stdout=subprocess.PIPE).stdout.split("\n")
+def help_of(*words):
+    return subprocess.run([*words, "--help"], check=True, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE).stdout  # fmt: skip
 
 
-@pytest.mark.parametrize("line, wanted", [
-    (["nixbuild", "ke"], ["keys"]),
-    (["nixbuild", "keys", "g"], ["generate"]),
-    (["nixbuild", "keys", "generate", "--na"], ["--name"]),
-    (["nixbuild", "serve-cache", "--compression", ""], ["zstd", "xz", "none"]),
-    (["nixbuild", "serve-cache", "--threads", "2", "--pri"], ["--priority"]),
-])
-def test_bash_completes(line, wanted):
-    words = " ".join(f"'{word}'" for word in line)
-    script = (f"source completions/nixbuild.bash; COMP_WORDS=({words}); "
-              f"COMP_CWORD={len(line) - 1}; _nixbuild; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
-    assert complete(script, "bash")[:-1] == wanted
+def commands():
+    listed = help_of(BINARY).partition("Subcommands:\n")[2].partition("\n\n")[0]
+    return re.findall(r"^  ([a-z][a-z-]*) ", listed, re.MULTILINE)
 
 
-@pytest.mark.parametrize("line, wanted", [
-    ("nixbuild ke", {"keys"}),
-    ("nixbuild keys generate --na", {"--name"}),
-    ("nixbuild serve-cache --compression ", {"zstd", "xz", "none"}),
-])
-def test_fish_completes(line, wanted):
-    script = f"source completions/nixbuild.fish; complete -C '{line}'"
-    shown = complete(script, "fish")
-    assert {entry.split("\t")[0] for entry in shown if entry} == wanted
+def other_names():
+    """By what other names each command is called, as its help says: name → command."""
+    names = {}
+    for command in commands():
+        if also := re.search(r"^Also called ([a-z, -]+)\.$", help_of(BINARY, command), re.MULTILINE):
+            names |= {name: command for name in re.split(r", | and ", also[1])}
+    return names
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What `meson install` makes of this build: (the directory, files that are to be in it)."""
+    build = BINARY.resolve().parents[2]
+    if not (build / "meson-private").is_dir() or shutil.which("meson") is None:
+        pytest.skip(f"{BINARY} does not lie in a build directory of Meson's, or there is no meson")
+    destination = tmp_path_factory.mktemp("installed")
+    subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "-C", build, "--destdir", destination],
+                   check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    listed = subprocess.run(["meson", "introspect", "--installed", build], check=True, stdout=subprocess.PIPE).stdout
+    return destination, [destination / file.lstrip("/") for file in json.loads(listed).values()]
+
+
+def only(files, suffix):
+    found = [file for file in files if str(file).endswith(suffix)]
+    assert len(found) == 1, f"{suffix}: {found}"
+    return found[0]
+
+
+def test_everything_is_installed(installed):
+    destination, files = installed
+    assert files and not [str(file) for file in files if not file.exists()]
+    assert only(files, "bin/nixbuild").stat().st_mode & 0o111
+    sources = [file.name for folder in ("man", "completions", "systemd") for file in (SOURCE / folder).iterdir()]
+    names = {file.name for file in files} | {"nixbuild.bash"}  # installed as `nixbuild`
+    if not any(name.endswith(".service") for name in names):
+        sources = [name for name in sources if not (SOURCE / "systemd" / name).exists()]
+    expected = {name.removesuffix(".in") for name in sources if name != "meson.build"}
+    assert expected <= names | {"nixbuild.conf", "nixbuild.sysusers.conf", "nixbuild.tmpfiles.conf"}
+    only(files, "bash-completion/completions/nixbuild")
+
+
+def test_every_command_has_its_page(installed):
+    pages = only(installed[1], "man1/nixbuild.1").parent
+    assert {file.name for file in pages.glob("nixbuild-*.1")} == {f"nixbuild-{name}.1" for name in commands()}
+
+
+def test_every_other_name_is_installed(installed):
+    files = installed[1]
+    program = only(files, "bin/nixbuild")
+    names = other_names()
+    assert names
+    links = {file.name for file in program.parent.iterdir() if file.is_symlink()}
+    assert links == set(names)
+    pages = only(files, "man1/nixbuild.1").parent
+    assert {file.stem for file in pages.iterdir() if file.is_symlink()} == set(names)
+    bash = only(files, "bash-completion/completions/nixbuild")
+    fish = only(files, "vendor_completions.d/nixbuild.fish")
+    for name, command in names.items():
+        assert (program.parent / name).resolve() == program
+        assert f"\nUsage: nixbuild {command} " in help_of(program.parent / name)
+        assert (pages / f"{name}.1").resolve() == pages / f"nixbuild-{command}.1"
+        assert (bash.parent / name).resolve() == bash
+        assert (fish.parent / f"{name}.fish").resolve() == fish
+
+
+@pytest.mark.parametrize("file, line", [
+    ("nixbuild.bash", r"^complete -F _nixbuild (.*)$"),
+    ("_nixbuild", r"^#compdef (.*)$"),
+    ("nixbuild.fish", r"^for name in (.*)$"),
+])  # fmt: skip
+def test_every_name_is_completed(file, line):
+    found = re.search(line, (SOURCE / "completions" / file).read_text(), re.MULTILINE)
+    assert set(found[1].split()) == {"nixbuild", *other_names()}
