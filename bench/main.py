@@ -13,7 +13,10 @@ import time
 from lib import lab, measure, report
 
 # In the order of the table. Each is a module here with ABOUT and run(lab) → Results.
-BENCHMARKS = ("narinfo", "absent", "nar", "tree", "warm", "cold", "client", "memory", "growth")
+BENCHMARKS = (
+    "narinfo", "absent", "nar", "tree", "warm", "cold", "client", "memory", "growth",
+    "api", "follow", "status", "overhead",
+)  # fmt: skip
 
 DISK_NEEDED = 12 << 30
 
@@ -28,15 +31,15 @@ def parse_arguments():
 Measures nixbuild against its peers, on this machine, in this run.
 
 Every figure is a ratio (or a time or a size) that holds on any machine: both sides run here, take
-turns, and the medians of their rounds are compared. The peers (nginx, wrk, zstd, Nix) come from
-the distribution: as root they are installed where they are missing, else the command is printed.
+turns, and the medians of their rounds are compared. The peers (nginx, zstd, Nix, FastAPI, jq) and wrk
+come from the distribution: as root they are installed where they are missing, else the command is printed.
 All of it happens in a temporary directory and on loopback; nothing of this machine's Nix store is
 read or written. Afterwards all is gone, also on Ctrl-C.""",
         epilog="benchmarks:\n"
         + "".join(f"  {name:{width}}{module.ABOUT}\n" for name, module in modules.items())
         + """
 examples:
-  tools/bench                       all of them, some 25 minutes on two cores
+  tools/bench                       all of them, some 30 minutes on two cores
   tools/bench narinfo absent        only these
   tools/bench --quick               a tenth of the data, short rounds: does everything run?
   tools/bench --json figures.json   the figures for a program to read, with all notes

@@ -151,6 +151,12 @@ class Lab:
     def start_nixbuild(self, store, state=None, arguments=()):
         return servers.start_nixbuild(self, store, state, arguments)
 
+    def start_api(self, state, repository, environment):
+        return servers.start_api(self, state, repository, environment)
+
+    def start_fastapi(self, status_file):
+        return servers.start_fastapi(self, status_file)
+
     def start_nginx(self, root, **options):
         return servers.start_nginx(self, root, **options)
 

@@ -45,10 +45,10 @@ def wrk(port, seconds, what, argument):
     return Load(numbers)
 
 
-def _request(port, path):
+def _request(port, path, method="GET"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read()
     finally:
@@ -60,12 +60,17 @@ def status(port, path):
     return _request(port, path)[0]
 
 
-def get(port, path):
+def get(port, path, method="GET"):
     """The body of an answer. Throws WrongAnswer unless it is 200."""
-    code, body = _request(port, path)
+    code, body = _request(port, path, method)
     if code != 200:
-        raise WrongAnswer(f"GET {path}: {code} {body[:200]!r}")
+        raise WrongAnswer(f"{method} {path}: {code} {body[:200]!r}")
     return body
+
+
+def post(port, path):
+    """The same of a POST without a body."""
+    return get(port, path, "POST")
 
 
 def sha256_of(port, path, through=()):

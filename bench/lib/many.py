@@ -30,6 +30,10 @@ class Comparison:
         """The median, in requests a second."""
         return self._series[name].median
 
+    def p99(self, name):
+        """The median of the rounds' 99th percentiles, in seconds."""
+        return self._latencies[name].median
+
     def notes(self):
         return [
             f"{name}: {self.rate(name):,.0f}/s, spread {self._series[name].spread:.0%}, "

@@ -28,7 +28,10 @@ class Result:
         return self.value >= self.required if self.at_least else self.value <= self.required
 
     def _with_unit(self, number):
-        return f"{number:.2f} ×" if self.unit == "×" else f"{number:.0f} {self.unit}"
+        if self.unit == "×":
+            return f"{number:.2f} ×"
+        digits = 1 if number < 10 and number != int(number) else 0
+        return f"{number:.{digits}f} {self.unit}"
 
     def cells(self):
         sign = "≥" if self.at_least else "≤"

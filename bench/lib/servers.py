@@ -1,4 +1,5 @@
-"""The servers that are measured: nixbuild's and, as its peer, nginx. All on loopback."""
+"""The servers that are measured: nixbuild's and, as their peers, nginx and FastAPI's. All on
+loopback."""
 
 import ctypes
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 
@@ -57,6 +59,27 @@ class Server:
     def _log_text(self):
         return self.log.read_text("utf-8", errors="replace")[-4000:]
 
+    def wait_until_listening(self):
+        """Waits for the line that tells nixbuild's port, and takes it."""
+
+        def ready():
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", self._log_text())
+            if found:
+                self.port = int(found[1])
+            return bool(found)
+
+        self.wait_for(ready)
+
+    def wait_until_connecting(self, port):
+        """Waits until `port` takes connections, and takes it for the server's."""
+
+        def ready():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        self.port = port
+        self.wait_for(ready)
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
@@ -92,14 +115,38 @@ def start_nixbuild(lab, store, state=None, arguments=()):
         *arguments,
     ]  # fmt: skip
     server = Server("nixbuild serve-cache", command, lab.new_file("nixbuild.log"), environment)
+    server.wait_until_listening()
+    return server
 
-    def ready():
-        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", server._log_text())
-        if found:
-            server.port = int(found[1])
-        return bool(found)
 
-    server.wait_for(ready)
+def start_api(lab, state, repository, environment):
+    """serve-api over the state directory `state`, building `repository`, NAME=URL."""
+    command = [
+        lab.binary, "serve-api",
+        "--listen", "127.0.0.1:0",
+        "--state-dir", state,
+        "--runner", "local",
+        "--repository", repository,
+    ]  # fmt: skip
+    server = Server("nixbuild serve-api", command, lab.new_file("nixbuild-api.log"), environment)
+    server.wait_until_listening()
+    return server
+
+
+def start_fastapi(lab, status_file):
+    """The server of seed_api.py under Uvicorn, with one worker, telling what is in `status_file`."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "uvicorn", "seed_api:app",
+        "--app-dir", pathlib.Path(__file__).resolve().parent,
+        "--host", "127.0.0.1",
+        "--port", str(port),
+        "--no-access-log",
+        "--log-level", "warning",
+    ]  # fmt: skip
+    environment = {**os.environ, "STATUS_FILE": str(status_file)}
+    server = Server("uvicorn", command, lab.new_file("uvicorn.log"), environment)
+    server.wait_until_connecting(port)
     return server
 
 
@@ -164,13 +211,7 @@ def start_nginx(lab, root, file_cache=False, nopush=False):
     )
     command = ["nginx", "-p", work, "-c", config, "-e", "stderr"]
     server = Server("nginx", command, work / "log", dict(os.environ))
-    server.port = port
-
-    def ready():
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    server.wait_for(ready)
+    server.wait_until_connecting(port)
     return server
 
 
