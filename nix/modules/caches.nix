@@ -2,8 +2,8 @@
 # write it into settings of different names, so this only makes the lists.
 { lib }:
 let
-  # NAME:BASE64, 32 bytes: what `nixbuild keys show` and /nix-cache-info print. One malformed key in
-  # nix.conf makes every nix command fail, so none gets there.
+  # NAME:BASE64, 32 bytes: what `nixbuild keys show` and /nix-cache-info print. With a malformed key in
+  # nix.conf Nix can verify nothing, not even by the other keys, so none gets there.
   isPublicKey = key: builtins.match "[^:[:space:]]+:[A-Za-z0-9+/]{43}=" key != null;
 
   # The cache on the host that HOST, HOST:PORT or a URL names, on the port that caches have.

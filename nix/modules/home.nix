@@ -2,6 +2,15 @@
 { config, lib, ... }:
 let
   cfg = config.programs.bootstrap;
+  # Those that `nixbuild aliases` knows by itself.
+  builtinAliases = {
+    bt = "nixbuild trigger";
+    bs = "nixbuild status";
+    bl = "nixbuild logs";
+    rebuild = "nixbuild system-update --no-update --no-gc";
+    system-update = "nixbuild system-update";
+  };
+  ownAliases = lib.filterAttrs (name: command: builtinAliases.${name} or null != command) cfg.aliases;
 in
 {
   imports = [ ./build-client.nix ./atuin.nix ./profile.nix ];
@@ -11,17 +20,15 @@ in
     default = { };
     example = { gs = "git status"; };
     description = ''
-      Aliases for every shell. These are there without being named: `bt`, `bs`, `bl` (the build
-      server) and `rebuild`. `nixbuild aliases --sync` brings them to machines without Home Manager.
+      Aliases for every shell. These are there without being named: `bt`, `bs`, `bl`, `rebuild`,
+      `system-update`. `nixbuild aliases --sync` brings all of them to machines without Home Manager.
     '';
   };
 
   config = lib.mkIf cfg.enable {
-    programs.bootstrap.aliases = lib.mapAttrs (_: lib.mkDefault) {
-      bt = "build-trigger";
-      bs = "build-status";
-      bl = "build-logs";
-      rebuild = "system-update --no-update --no-gc";
+    programs.bootstrap.aliases = lib.mapAttrs (_: lib.mkDefault) builtinAliases;
+    programs.bootstrap.settings = lib.mkIf (ownAliases != { }) {
+      aliases.extra = lib.mapAttrsToList (name: command: "${name}=${command}") ownAliases;
     };
     home.shellAliases = lib.mapAttrs (_: lib.mkDefault) cfg.aliases;
   };

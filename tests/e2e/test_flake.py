@@ -159,6 +159,21 @@ def test_scripts_are_the_commands(tmp_path):
     assert "Usage: nixbuild status" in result.stdout
 
 
+def test_home_manager_has_the_aliases_of_the_program(flakes):
+    printed = subprocess.run([BINARY, "aliases", "--shell", "bash"], capture_output=True, text=True, check=True,
+                             env={"PATH": os.environ["PATH"], "HOME": str(flakes.root)}).stdout
+    lines = re.findall(r"^alias (\S+?)='?([^'\n]*)'?$", printed, re.M)
+    aliases = flakes.expression(f"""
+      let
+        source = {flakes.source};
+        lib = import (source + "/tests/nix/nixpkgs/lib.nix");
+      in (import (source + "/tests/nix/home-manager/home.nix") {{
+        pkgs = import (source + "/tests/nix/nixpkgs/packages.nix") {{ inherit lib; system = "x86_64-linux"; }};
+        modules = [ (source + "/nix/modules/home.nix") {{ programs.bootstrap.enable = true; }} ];
+      }}).config.home.shellAliases""")
+    assert len(aliases) == 5 and aliases == dict(lines)
+
+
 def test_the_nixos_module_names_units_that_exist(flakes):
     units = flakes.expression(f"""
       let

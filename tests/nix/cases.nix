@@ -216,13 +216,15 @@ in
     };
   };
   "client: aliases" = {
-    got = client'.home.shellAliases;
+    got = client'.home.shellAliases // { inherit (client'.programs.bootstrap.settings.aliases) extra; };
     want = {
-      bt = "build-trigger";
-      bs = "build-status";
-      bl = "build-logs";
-      rebuild = "system-update --no-update --no-gc";
+      bt = "nixbuild trigger";
+      bs = "nixbuild status";
+      bl = "nixbuild logs";
+      rebuild = "nixbuild system-update --no-update --no-gc";
+      system-update = "nixbuild system-update";
       gs = "git status";
+      extra = [ "gs=git status" ];
     };
   };
   "client: Atuin" = {
