@@ -8,6 +8,8 @@ import tempfile
 
 import pytest
 
+from support.build import make_builder, without_pid_namespaces
+from support.fake_api import FakeApi
 from support.nix import Client, Nix, Store, newer_nix_missing
 from support.sample import Sample
 from support.server import BINARY, Server
@@ -110,6 +112,14 @@ def make_client(root):
 
 
 @pytest.fixture
+def api():
+    """A build API that answers what the test tells it to."""
+    fake = FakeApi()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
 def nobody():
     """The name of an unprivileged user that servers can be started as."""
     if os.geteuid() != 0:
@@ -124,3 +134,30 @@ def writable_store(root, system_nix):
     file = root / "file"
     file.write_text("a first path\n")
     return store, store.add(file)
+
+
+@pytest.fixture
+def builder():
+    """A build server without its API."""
+    yield from make_builder()
+
+
+@pytest.fixture(params=["system", "newer"])
+def any_builder(request):
+    """A builder of each Nix that is here."""
+    if request.param == "newer" and (missing := newer_nix_missing()):
+        pytest.skip(missing)
+    yield from make_builder(nix=request.param)
+
+
+@pytest.fixture
+def as_nobody():
+    if os.geteuid() != 0:
+        pytest.skip("only root can run a build as another user")
+    yield from make_builder(user="nobody")
+
+
+@pytest.fixture(params=["isolated", "not isolated"])
+def prefix(request):
+    """With and without the namespaces that a build's programs are put in."""
+    return [] if request.param == "isolated" else without_pid_namespaces()

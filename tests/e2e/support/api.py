@@ -2,46 +2,24 @@
 
 import contextlib
 import json
-import re
-import signal
 import subprocess
-import threading
 import time
 
 from support.http import fetch
-from support.server import SANITIZER_REPORT
+from support.server import ServerProcess
 
 
-class ApiServer:
-    def __init__(self, builder, *options):
+class ApiServer(ServerProcess):
+    def __init__(self, builder, *options, runner="local", **more):
+        super().__init__()
         self.builder = builder
-        self.options = options
-        self.port = 0
-        self.process = None
-        self.log = []
+        self.options = ["--runner", runner, "--cache-url", "http://127.0.0.1:1", *options]
+        self.environment = more
+        self.prefix = []
 
     def start(self):
-        self.process = subprocess.Popen(
-            self.builder.command("serve-api", "--listen", f"127.0.0.1:{self.port}", "--runner", "local",
-                                 "--cache-url", "http://127.0.0.1:1", *self.options),
-            env=self.builder.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        listening = threading.Event()
-        threading.Thread(target=self._read_log, args=(self.process, listening), daemon=True).start()
-        assert listening.wait(30) and self.port, "\n".join(self.log)
-        return self
-
-    def _read_log(self, process, listening):
-        for raw in process.stderr:
-            self.log.append(raw.decode(errors="replace").rstrip("\n"))
-            if match := re.search(r"listening on http://127\.0\.0\.1:(\d+)", self.log[-1]):
-                self.port = int(match[1])
-                listening.set()
-        listening.set()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        command = self.builder.command("serve-api", "--listen", f"127.0.0.1:{self.port or 0}", *self.options)
+        return self.start_process([*self.prefix, *command], {**self.builder.environment(), **self.environment})
 
     def get(self, path, status=200, **headers):
         answer = fetch(self, path, headers=headers)
@@ -59,21 +37,6 @@ class ApiServer:
             assert time.monotonic() < deadline, status
             time.sleep(0.05)
         return status
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-
-    def stop(self, seconds=30):
-        """Ends it in good order; returns how long that took."""
-        if self.process is None or self.process.poll() is not None:
-            return 0
-        begin = time.monotonic()
-        self.process.terminate()
-        code = self.process.wait(seconds)
-        assert code == 0, f"{code}\n" + "\n".join(self.log)
-        assert not SANITIZER_REPORT.search("\n".join(self.log)), "\n".join(self.log)
-        return time.monotonic() - begin
 
     def client(self, *arguments, code=0, timeout=60):
         result = subprocess.run(

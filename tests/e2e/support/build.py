@@ -264,10 +264,10 @@ class Builder:
         return found
 
 
-def newer_nix_missing():
-    """Why the newer Nix cannot be used here, or None."""
-    result = subprocess.run([NEWER_NIX, "--run", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    return None if result.returncode == 0 else f"no newer Nix: {result.stderr.strip()}"
+def repository(builder, files, name="demo", **settings):
+    repository = Repository(builder.root / f"src-{name}", files)
+    builder.add(name, repository.path, **settings)
+    return repository
 
 
 def without_pid_namespaces():

@@ -10,6 +10,10 @@ import urllib.parse
 START = "2025-01-15T14:30:00Z"
 FINISH = "2025-01-15T14:32:13Z"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+STREAM = "/build/logs/nix-terminal/stream"
+TRIGGERED = {
+    "status": "triggered", "message": "Build triggered", "repository": "nix-terminal", "build_id": 12,
+}  # fmt: skip
 
 
 def progress(**fields):

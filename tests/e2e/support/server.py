@@ -1,9 +1,8 @@
-"""A running `nixbuild serve-cache`."""
+"""A running server of nixbuild's; `nixbuild serve-cache` as one."""
 
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -38,8 +37,88 @@ def program_environment():
     }
 
 
-class Server:
+class ServerProcess:
+    """A server command that runs: its log, its port, its end."""
+
+    def __init__(self):
+        self.process = None
+        self.port = None
+        self.log = []
+        self._reader = None
+
+    def start_process(self, command, environment):
+        self.log = []
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        listening = threading.Event()
+        self._reader = threading.Thread(target=self._read_log, args=(self.process, listening), daemon=True)
+        self._reader.start()
+        if not listening.wait(30) or not self.port or self.process.poll() is not None:
+            self.kill()
+            raise AssertionError(f"it does not serve:\n{self.log_text()}")
+        return self
+
+    def _read_log(self, process, listening):
+        for raw in process.stderr:
+            line = raw.decode(errors="replace").rstrip("\n")
+            self.log.append(line)
+            if match := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(match[1])
+                listening.set()
+        listening.set()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def log_text(self):
+        return "\n".join(self.log)
+
+    def wait_for_log(self, pattern, timeout=10):
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for line in list(self.log):
+                if re.search(pattern, line):
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no line like {pattern!r} in the log:\n{self.log_text()}")
+
+    def stop(self, seconds=30):
+        """SIGTERM: it ends by itself, in order. Returns how long that took."""
+        if self.process is None:
+            return 0
+        begin = time.monotonic()
+        self.process.terminate()
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it does not end on SIGTERM:\n{self.log_text()}") from None
+        took = time.monotonic() - begin
+        self._reader.join(5)
+        self.process = None
+        assert code == 0, f"exit code {code}:\n{self.log_text()}"
+        self.check_log()
+        return took
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self._reader.join(5)
+            self.process = None
+
+    def check_log(self):
+        assert not SANITIZER_REPORT.search(self.log_text()), self.log_text()
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+
+class Server(ServerProcess):
     def __init__(self, store, state_dir, *options, user=None, listen="127.0.0.1:0", binary=BINARY):
+        super().__init__()
         self.store = store
         self.state_dir = pathlib.Path(state_dir)
         self.options = [str(option) for option in options]
@@ -47,10 +126,6 @@ class Server:
         self.listen = listen
         self.binary = binary
         self.command_prefix = []
-        self.process = None
-        self.port = None
-        self.log = []
-        self._reader = None
 
     def command(self):
         drop = self.command_prefix
@@ -67,36 +142,10 @@ class Server:
         ]  # fmt: skip
 
     def start(self):
-        self.log = []
-        self.process = subprocess.Popen(
-            self.command(),
-            env=program_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        listening = threading.Event()
-        self._reader = threading.Thread(target=self._read_log, args=(listening,), daemon=True)
-        self._reader.start()
-        if not listening.wait(30) or self.port is None or self.process.poll() is not None:
-            self.kill()
-            raise AssertionError(f"serve-cache does not serve:\n{self.log_text()}")
+        self.start_process(self.command(), program_environment())
         # From now on the same port: a restart must be found by those who know the address.
         self.listen = f"127.0.0.1:{self.port}"
         return self
-
-    def _read_log(self, listening):
-        for raw in self.process.stderr:
-            line = raw.decode(errors="replace").rstrip("\n")
-            self.log.append(line)
-            if match := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                self.port = int(match[1])
-                listening.set()
-        listening.set()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def nar_cache(self):
@@ -105,46 +154,6 @@ class Server:
     @property
     def public_key(self):
         return (self.state_dir / "cache-key.pub").read_text().strip()
-
-    def log_text(self):
-        return "\n".join(self.log)
-
-    def wait_for_log(self, pattern, timeout=10):
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            for line in list(self.log):
-                if re.search(pattern, line):
-                    return line
-            time.sleep(0.02)
-        raise AssertionError(f"no line like {pattern!r} in the log:\n{self.log_text()}")
-
-    def stop(self):
-        """SIGTERM: it ends by itself, in order."""
-        if self.process is None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"serve-cache does not end on SIGTERM:\n{self.log_text()}") from None
-        self._reader.join(5)
-        self.process = None
-        assert code == 0, f"serve-cache exited {code}:\n{self.log_text()}"
-        self.check_log()
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self._reader.join(5)
-            self.process = None
-
-    def check_log(self):
-        assert not SANITIZER_REPORT.search(self.log_text()), self.log_text()
-
-    def alive(self):
-        return self.process is not None and self.process.poll() is None
 
     def __enter__(self):
         return self.start()
