@@ -1,6 +1,7 @@
 // What the commands that talk to a build server share.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -9,12 +10,10 @@
 #include "cli/setting_flags.hpp"
 #include "common/config/configuration.hpp"
 
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
-
 namespace nixbuild::cli {
+
+// Refuses what no repository can be named, before a server is asked.
+CLI::Validator repository_name();
 
 class ClientCommand {
  public:

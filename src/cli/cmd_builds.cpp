@@ -107,9 +107,11 @@ Examples:
   auto state = std::make_shared<Builds>(*command);
   command
       ->add_option("REPO|ID", state->what, "A repository, or the number of a build (default: all)")
-      ->type_name("");
+      ->type_name("")
+      ->check(repository_name());
   command->add_option("--repository", state->repository, "A repository, also one named by digits")
-      ->type_name("REPO");
+      ->type_name("REPO")
+      ->check(repository_name());
   state->limit_option =
       command->add_option("--limit", state->limit, "How many, up to 1000 (default: 20)")
           ->type_name("N")

@@ -22,7 +22,6 @@ struct RunBuild {
   config::Configuration configuration;
   SettingFlags flags;
   std::string name;
-  std::vector<std::string> repositories;
 };
 
 config::Repository find_repository(const config::Configuration& configuration,
@@ -40,9 +39,6 @@ config::Repository find_repository(const config::Configuration& configuration,
 
 build::RunOptions options_of(RunBuild& command) {
   command.flags.load();
-  for (const std::string& repository : command.repositories) {
-    command.configuration.repositories.add_flag(repository);
-  }
   const config::Configuration& configuration = command.configuration;
   build::RunOptions options;
   options.state_dir =
@@ -94,13 +90,7 @@ Examples:
   auto state = std::make_shared<RunBuild>(*command);
   command->add_option("REPOSITORY", state->name,
                       "Its name (default: the first that is configured)");
-  command
-      ->add_option("--repository", state->repositories,
-                   "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
-      ->type_name("NAME=URL")
-      ->expected(1)
-      ->allow_extra_args(false)  // what follows its value is something else
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  state->flags.add_repository_flag(*command);
   command->callback([state, &action] { action = [state] { return run(*state); }; });
 }
 

@@ -1,7 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "cli/command.hpp"
 #include "cli/setting_flags.hpp"
@@ -17,15 +16,11 @@ struct ServeApi {
 
   config::Configuration configuration;  // what --help shows as defaults
   SettingFlags flags;
-  std::vector<std::string> repositories;
 };
 
 api::ServeOptions options_of(const ServeApi& command) {
   config::Configuration configuration;
   command.flags.load_into(configuration);
-  for (const std::string& repository : command.repositories) {
-    configuration.repositories.add_flag(repository);
-  }
   api::ServeOptions options;
   options.state_dir =
       config::resolve_state_dir(configuration.state_dir, config::process_environment);
@@ -36,7 +31,7 @@ api::ServeOptions options_of(const ServeApi& command) {
   if (const auto file = command.flags.config_file()) {
     options.run_arguments.insert(options.run_arguments.end(), {"--config", file->string()});
   }
-  for (const std::string& repository : command.repositories) {
+  for (const std::string& repository : command.flags.repositories()) {
     options.run_arguments.insert(options.run_arguments.end(), {"--repository", repository});
   }
   return options;
@@ -60,13 +55,7 @@ Examples:
   nixbuild serve-api
   nixbuild serve-api --listen 127.0.0.1:8000 --repository demo=/home/ann/demo#main)");
   auto state = std::make_shared<ServeApi>(*command);
-  command
-      ->add_option("--repository", state->repositories,
-                   "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
-      ->type_name("NAME=URL")
-      ->expected(1)
-      ->allow_extra_args(false)  // what follows its value is something else
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  state->flags.add_repository_flag(*command);
   command->callback([state, &action] {
     action = [state] {
       api::ServeOptions options = options_of(*state);

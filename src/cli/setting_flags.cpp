@@ -57,6 +57,15 @@ SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
   }
 }
 
+void SettingFlags::add_repository_flag(CLI::App& app) {
+  app.add_option("--repository", repositories_,
+                 "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
+      ->type_name("NAME=URL")
+      ->expected(1)
+      ->allow_extra_args(false)  // what follows its value is something else
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 std::optional<std::filesystem::path> SettingFlags::config_file() const {
   if (config_->count() == 0) return std::nullopt;
   return config_->results().front();
@@ -74,6 +83,8 @@ void SettingFlags::load_into(config::Configuration& configuration) const {
     }
     setting.origin = setting.flag();
   }
+  for (const std::string& repository : repositories_)
+    configuration.repositories.add_flag(repository);
 }
 
 }  // namespace nixbuild::cli

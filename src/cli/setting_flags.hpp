@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,6 +25,9 @@ class SettingFlags {
   SettingFlags(CLI::App& app, config::Configuration& configuration,
                const std::vector<std::string_view>& chosen);
 
+  // Adds --repository, which configures a repository like [[repository]] of a file.
+  void add_repository_flag(CLI::App& app);
+
   // To be called once the command line has been read: configuration files, then environment, then
   // flags. Throws UsageError.
   void load() { load_into(configuration_); }
@@ -31,10 +35,13 @@ class SettingFlags {
   void load_into(config::Configuration& configuration) const;
   // --config, where it was given.
   std::optional<std::filesystem::path> config_file() const;
+  // The values of --repository.
+  const std::vector<std::string>& repositories() const noexcept { return repositories_; }
 
  private:
   config::Configuration& configuration_;
   CLI::Option* config_ = nullptr;
+  std::vector<std::string> repositories_;
   // Indices of settings, as references would not survive their list's growth.
   std::vector<std::pair<std::size_t, CLI::Option*>> options_;
 };
