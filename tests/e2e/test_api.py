@@ -4,17 +4,11 @@ import concurrent.futures
 import json
 import os
 import signal
-import time
 
 import pytest
 from support.api import ApiServer
-from support.build import Repository, flake, make_builder, packages
+from support.build import Repository, flake, packages
 from support.http import exchange, fetch, status_of
-
-
-@pytest.fixture
-def builder():
-    yield from make_builder()
 
 
 @pytest.fixture
@@ -61,6 +55,16 @@ def test_trigger_status_logs(builder, serve):
     assert [row["id"] for row in api.get("/builds")["builds"]] == [1]
     assert fetch(api, "/builds/1/log").text == builder.log()
     assert api.get("/repositories")["repositories"][0]["url"] == str(source.path)
+
+
+def test_builds_one_right_after_the_other(builder, serve):
+    repository(builder)
+    api = serve()
+    for number in range(1, 9):
+        # The build before may still hold its lock.
+        reply = api.post("/build/trigger")
+        assert (reply["status"], reply["build_id"]) == ("triggered", number)
+        assert api.wait_until_done()["last_status"] == "success"
 
 
 def test_a_build_that_runs_shows_nothing_of_the_last_one(builder, serve):

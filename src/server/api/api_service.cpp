@@ -1,11 +1,8 @@
 #include "server/api/api_service.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -16,10 +13,9 @@
 #include "common/config/service_settings.hpp"
 #include "common/protocol/json.hpp"
 #include "common/protocol/schema.hpp"
+#include "server/api/answers.hpp"
 #include "server/api/event_stream.hpp"
-#include "server/build/build_lock.hpp"
-#include "server/build/build_log.hpp"
-#include "server/build/status_file.hpp"
+#include "server/api/history_answers.hpp"
 #include "server/http/offload.hpp"
 #include "server/http/prometheus.hpp"
 
@@ -31,52 +27,6 @@ using protocol::Operation;
 
 constexpr unsigned worker_threads = 4;
 constexpr std::size_t trigger_body_limit = 64 * 1024;  // bytes; nothing in it is used
-constexpr std::size_t name_limit = 128;                // bytes, of who triggers
-constexpr const char* retry_after = "5";               // seconds
-
-http::Response error_response(unsigned status, std::string_view detail) {
-  http::Response response =
-      http::json_response(status, protocol::to_json(protocol::ErrorReply{std::string(detail)}));
-  if (status == 503) response.headers.emplace_back("Retry-After", retry_after);
-  if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-  return response;
-}
-
-// What a handler threw, as a response. What is not the client's, systemd's or the disk's fault goes
-// on, and is answered 500.
-http::Response response_to(const std::exception_ptr& exception) {
-  try {
-    std::rethrow_exception(exception);
-  } catch (const ParameterError& error) {
-    return error_response(422, error.what());
-  } catch (const RunnerError& error) {
-    log::warn("{}", error.what());
-    return error_response(503, error.what());
-  } catch (const build::HistoryError& error) {
-    log::warn("{}", error.what());
-    return error_response(503, error.what());
-  } catch (const SystemError& error) {
-    log::warn("{}", error.what());
-    return error_response(503, error.what());
-  }
-}
-
-http::Response not_found(std::string_view what) {
-  return error_response(404, what);
-}
-
-// Text of a client, for the history: printable, and not too long.
-std::string cleaned(std::string_view text) {
-  std::string out = build::clean_line(text.substr(0, name_limit));
-  std::erase(out, '\t');
-  return out;
-}
-
-std::string_view host_without_port(std::string_view authority) {
-  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
-  return authority.substr(0, authority.rfind(':'));
-}
-
 std::string nix_system() {
 #if defined(__x86_64__)
   return "x86_64-linux";
@@ -109,51 +59,7 @@ build::StateLayout created(const std::filesystem::path& state_dir) {
   return layout;
 }
 
-asio::awaitable<http::Response> await_response(asio::thread_pool& workers,
-                                               std::function<http::Response()> work) {
-  std::exception_ptr error;
-  try {
-    asio::awaitable<http::Response> reply = http::offload<http::Response>(workers, std::move(work));
-    co_return co_await std::move(reply);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  co_return response_to(error);
-}
-
 }  // namespace
-
-// The status of each repository as one serving thread has last read it.
-struct ApiService::StatusReaders {
-  explicit StatusReaders(const build::StateLayout& layout_)
-      : layout(layout_), history(layout_.history()) {}
-
-  http::SharedText json(const std::string& repository) {
-    auto found = entries.find(repository);
-    if (found == entries.end()) {
-      found = entries
-                  .emplace(repository,
-                           Entry{build::StatusReader(layout, history, repository), 0, nullptr})
-                  .first;
-    }
-    Entry& entry = found->second;
-    const std::uint64_t generation = entry.reader.generation();
-    if (!entry.json || entry.generation != generation) {
-      entry.json = std::make_shared<const std::string>(protocol::to_json(entry.reader.read()));
-      entry.generation = generation;
-    }
-    return entry.json;
-  }
-
-  struct Entry {
-    build::StatusReader reader;
-    std::uint64_t generation = 0;
-    http::SharedText json;
-  };
-  const build::StateLayout& layout;
-  build::History history;
-  std::map<std::string, Entry> entries;
-};
 
 ApiService::ApiService(ServeOptions options)
     : options_(std::move(options)),
@@ -162,8 +68,9 @@ ApiService::ApiService(ServeOptions options)
       runner_(make_runner(options_.api.runner, layout_, options_.run_arguments)),
       cache_probe_(options_.api.cache_url),
       feed_(layout_),
+      build_requests_(layout_, *runner_, feed_),
       histories_([this] { return std::make_unique<build::History>(layout_.history()); }),
-      status_readers_([this] { return std::make_unique<StatusReaders>(layout_); }),
+      live_status_([this] { return std::make_unique<LiveStatus>(layout_); }),
       workers_(worker_threads),
       router_(make_router()) {
   build::History{layout_.history()};  // a history that cannot be used is told now
@@ -241,26 +148,42 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
                                http::PathParameters path) {
   const Parameters parameters(route, request, path);
   const auto repository = repository_of(route, path);
-  if (!repository) return not_found(fmt::format("no repository '{}' is configured", path.front()));
+  if (!repository)
+    return error_response(404, fmt::format("no repository '{}' is configured", path.front()));
   switch (route.operation) {
     case Operation::trigger:
       return trigger(request, *repository);
     case Operation::status:
       return status(*repository);
     case Operation::logs:
-      return logs(*repository, static_cast<std::size_t>(*parameters.number("lines")));
+      return with_history(
+          [this, name = *repository, lines = *parameters.number("lines")](build::History& history) {
+            return build_requests_.logs(history, name, static_cast<std::size_t>(lines));
+          });
     case Operation::stream:
       return stream(parameters, *repository);
     case Operation::cancel:
-      return cancel(*repository);
+      return with_history([this, name = *repository](build::History& history) {
+        return build_requests_.cancel(history, name);
+      });
     case Operation::builds:
-      return builds(parameters);
+      return with_history([of = parameters.text("repository").value_or(""),
+                           limit = static_cast<int>(*parameters.number("limit")),
+                           before = parameters.number("before")](build::History& history) {
+        return list_builds(history, of, limit, before);
+      });
     case Operation::build:
-      return build(*parameters.number("id"));
+      return with_history([id = *parameters.number("id")](build::History& history) {
+        return one_build(history, id);
+      });
     case Operation::build_log:
-      return build_log(*parameters.number("id"));
+      return with_history([this, id = *parameters.number("id")](build::History& history) {
+        return log_of_build(history, layout_, id);
+      });
     case Operation::build_lock:
-      return build_lock(*parameters.number("id"));
+      return with_history([id = *parameters.number("id")](build::History& history) {
+        return lock_of_build(history, id);
+      });
     case Operation::repositories:
       return repositories();
     case Operation::info:
@@ -272,62 +195,28 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     case Operation::openapi:
       return http::json_response(200, protocol::openapi_document(NIXBUILD_VERSION));
   }
-  return not_found("no such route");
+  return error_response(404, "no such route");
 }
 
 http::Reply ApiService::with_history(std::function<http::Response(build::History&)> work) {
-  return await_response(workers_,
-                        [this, work = std::move(work)] { return work(histories_.get()); });
+  return answer_from(workers_, [this, work = std::move(work)] { return work(histories_.get()); });
 }
 
 http::Reply ApiService::trigger(const http::Request& request, const std::string& repository) {
   build::Trigger trigger;
   trigger.repository = repository;
-  trigger.by = cleaned(request.header(protocol::user_header));
+  trigger.by = cleaned_user(request.header(protocol::user_header));
   trigger.from = host_without_port(request.peer);
   return with_history([this, trigger](build::History& history) {
-    // What is dead must not stand in the way of a new build.
-    build::StatusReader(layout_, history, trigger.repository).read();
-    const build::History::Queued queued = history.insert_queued(trigger);
-    protocol::TriggerReply reply;
-    reply.repository = trigger.repository;
-    reply.build_id = queued.id;
-    if (!queued.inserted) {
-      reply.status = "already_running";
-      reply.message =
-          fmt::format("Build #{} of {} is running already", queued.id, trigger.repository);
-      return http::json_response(200, protocol::to_json(reply));
-    }
-    try {
-      runner_->start(trigger.repository);
-    } catch (const RunnerError& error) {
-      history.finish(queued.id, fmt::format("could not be started: {}", error.what()), now());
-      throw;
-    }
-    feed_.poke();
-    log::info("build #{} of {}, triggered from {}{}{}", queued.id, trigger.repository, trigger.from,
-              trigger.by.empty() ? "" : " by ", trigger.by);
-    reply.status = "triggered";
-    reply.message = fmt::format("Build #{} of {} was triggered", queued.id, trigger.repository);
-    return http::json_response(200, protocol::to_json(reply));
+    return build_requests_.trigger(history, trigger);
   });
 }
 
 http::Reply ApiService::status(const std::string& repository) {
   http::Response response = http::json_response(200, {});
-  response.body = status_readers_.get().json(repository);
+  response.body = live_status_.get().json(repository);
   response.cache_control = "no-cache";
   return response;
-}
-
-http::Reply ApiService::logs(const std::string& repository, std::size_t lines) {
-  return with_history([this, repository, lines](build::History& history) {
-    protocol::LogLines reply;
-    if (const auto newest = history.newest(repository)) {
-      reply.logs = build::read_log_tail(layout_.log(repository, newest->id), lines).lines;
-    }
-    return http::json_response(200, protocol::to_json(reply));
-  });
 }
 
 http::Reply ApiService::stream(const Parameters& parameters, const std::string& repository) {
@@ -335,117 +224,25 @@ http::Reply ApiService::stream(const Parameters& parameters, const std::string& 
   stream.repository = repository;
   stream.build = parameters.number("build");
   stream.with_log = parameters.text("events").value_or("") != "status";
+  stream.ended_status = [this](std::int64_t build) {
+    return http::offload<std::optional<std::string>>(
+        workers_, [this, build] { return ended_status_json(histories_.get(), build); });
+  };
   auto lines = parameters.number("lines");
   if (const auto last_event = parameters.text("Last-Event-ID")) {
-    const std::size_t colon = last_event->find(':');
-    std::int64_t build = 0;
-    std::uint64_t offset = 0;
-    const char* text = last_event->data();
-    const bool is_good = colon != std::string::npos &&
-                         std::from_chars(text, text + colon, build).ptr == text + colon &&
-                         std::from_chars(text + colon + 1, text + last_event->size(), offset).ptr ==
-                             text + last_event->size();
-    if (!is_good || build < 1) {
+    const auto position = parse_event_id(*last_event);
+    if (!position) {
       throw ParameterError(
           fmt::format("Last-Event-ID: '{}': BUILD:OFFSET was expected", last_event->substr(0, 64)));
     }
-    if (!stream.build || *stream.build == build) {
-      stream.build = build;
-      stream.offset = offset;
+    if (!stream.build || *stream.build == position->build) {
+      stream.build = position->build;
+      stream.offset = position->offset;
       lines.reset();
     }
   }
-  stream.read_ended_status = [this](std::int64_t id) {
-    build::History& history = status_readers_.get().history;
-    const auto build = history.get(id);
-    if (!build) throw Error(fmt::format("build #{} is no longer in the history", id));
-    return protocol::to_json(build::ended_status(history, *build));
-  };
-  return with_history([this, stream, lines](build::History& history) mutable {
-    const auto newest = history.newest(stream.repository);
-    if (stream.build && (!newest || *stream.build != newest->id)) {
-      const auto wanted = history.get(*stream.build);
-      if (!wanted || wanted->repository != stream.repository) {
-        return not_found(
-            fmt::format("no build #{} of {} in the history", *stream.build, stream.repository));
-      }
-      stream.ended_status = protocol::to_json(build::ended_status(history, *wanted));
-    }
-    if (!stream.build && newest) stream.build = newest->id;
-    if (lines && stream.build) {
-      const auto log = layout_.log(stream.repository, *stream.build);
-      const build::LogTail tail = build::read_log_tail(log, static_cast<std::size_t>(*lines));
-      stream.offset = tail.end;
-      for (const std::string& line : tail.lines)
-        stream.offset -= line.size() + 1;
-    }
-    return event_stream_response(feed_, std::move(stream));
-  });
-}
-
-http::Reply ApiService::cancel(const std::string& repository) {
-  return with_history([this, repository](build::History& history) {
-    const auto current = build::StatusReader(layout_, history, repository).read();
-    protocol::CancelReply reply;
-    reply.repository = repository;
-    reply.build_id = current.build_id;
-    reply.status = current.is_running ? "cancelled" : "not_running";
-    reply.message = current.is_running ? fmt::format("Build #{} of {} is being ended",
-                                                     *current.build_id, repository)
-                                       : fmt::format("No build of {} is running", repository);
-    if (current.is_running) {
-      runner_->stop(repository);
-      // Nobody else would: its runner may have ended before it took the build.
-      if (current.phase == "queued" && !build::is_locked(layout_.lock(repository))) {
-        history.finish(*current.build_id, "cancelled", now());
-      }
-      feed_.poke();
-    }
-    return http::json_response(200, protocol::to_json(reply));
-  });
-}
-
-http::Reply ApiService::builds(const Parameters& parameters) {
-  const std::string repository = parameters.text("repository").value_or("");
-  const int limit = static_cast<int>(*parameters.number("limit"));
-  const auto before = parameters.number("before");
-  return with_history([repository, limit, before](build::History& history) {
-    return http::json_response(200, protocol::to_json(history.list(repository, limit, before)));
-  });
-}
-
-http::Reply ApiService::build(std::int64_t id) {
-  return with_history([id](build::History& history) {
-    const auto build = history.get(id);
-    if (!build) return not_found(fmt::format("no build #{} in the history", id));
-    return http::json_response(200, protocol::to_json(*build));
-  });
-}
-
-http::Reply ApiService::build_log(std::int64_t id) {
-  return with_history([this, id](build::History& history) {
-    const auto build = history.get(id);
-    if (!build) return not_found(fmt::format("no build #{} in the history", id));
-    const auto file = layout_.log(build->repository, id);
-    UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    struct stat status {};
-    if (!fd || ::fstat(fd.get(), &status) != 0) {
-      return not_found(fmt::format("build #{} has no log", id));
-    }
-    // As long as it is now: more may be added while it is sent.
-    http::Response response;
-    response.body = http::FileBody{std::make_shared<const UniqueFd>(std::move(fd)),
-                                   static_cast<std::uint64_t>(status.st_size)};
-    response.accept_ranges = true;
-    return response;
-  });
-}
-
-http::Reply ApiService::build_lock(std::int64_t id) {
-  return with_history([id](build::History& history) {
-    auto lock = history.lock_text(id);
-    if (!lock) return not_found(fmt::format("no build #{} with a flake.lock in the history", id));
-    return http::json_response(200, std::move(*lock));
+  return with_history([this, stream, lines](build::History& history) {
+    return build_requests_.stream(history, stream, lines);
   });
 }
 
@@ -482,7 +279,7 @@ http::Reply ApiService::info(const http::Request& request) {
 }
 
 http::Reply ApiService::health() {
-  return await_response(workers_, [this] {
+  return answer_from(workers_, [this] {
     protocol::Health health;
     const CacheProbe::Result cache = cache_probe_.ask();
     health.cache_running = cache.running;

@@ -14,7 +14,9 @@
 #include "common/protocol/types.hpp"
 #include "server/api/access.hpp"
 #include "server/api/build_feed.hpp"
+#include "server/api/build_requests.hpp"
 #include "server/api/cache_probe.hpp"
+#include "server/api/live_status.hpp"
 #include "server/api/parameters.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/serve_api.hpp"
@@ -52,7 +54,6 @@ class ApiService {
     std::vector<config::Repository> repositories;
     Access access;
   };
-  struct StatusReaders;
 
   static std::shared_ptr<const Settings> make_settings(const ServeOptions& options);
   std::shared_ptr<const Settings> settings() const;
@@ -63,13 +64,7 @@ class ApiService {
 
   http::Reply trigger(const http::Request& request, const std::string& repository);
   http::Reply status(const std::string& repository);
-  http::Reply logs(const std::string& repository, std::size_t lines);
   http::Reply stream(const Parameters& parameters, const std::string& repository);
-  http::Reply cancel(const std::string& repository);
-  http::Reply builds(const Parameters& parameters);
-  http::Reply build(std::int64_t id);
-  http::Reply build_log(std::int64_t id);
-  http::Reply build_lock(std::int64_t id);
   http::Reply repositories();
   http::Reply info(const http::Request& request);
   http::Reply health();
@@ -89,8 +84,9 @@ class ApiService {
   const std::unique_ptr<Runner> runner_;
   CacheProbe cache_probe_;
   BuildFeed feed_;
+  BuildRequests build_requests_;
   http::PerThread<build::History> histories_;
-  http::PerThread<StatusReaders> status_readers_;
+  http::PerThread<LiveStatus> live_status_;
   std::atomic<const http::Server*> server_{nullptr};
   boost::asio::thread_pool workers_;
   std::shared_ptr<const http::Router> router_;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <memory>
 #include <utility>
 
 namespace nixbuild::api {
@@ -31,12 +33,13 @@ asio::awaitable<std::uint64_t> send_log(BuildFeed& feed, http::BodyWriter& out,
   }
 }
 
-asio::awaitable<void> send_ended(BuildFeed& feed, http::BodyWriter& out, StreamRequest request) {
-  co_await out.write(event("status", *request.ended_status));
+asio::awaitable<void> send_ended(BuildFeed& feed, http::BodyWriter& out, StreamRequest request,
+                                 std::string status) {
+  co_await out.write(event("status", status));
   if (request.with_log) {
     co_await send_log(feed, out, request.repository, *request.build, request.offset);
   }
-  co_await out.write(event("end", *request.ended_status));
+  co_await out.write(event("end", status));
 }
 
 asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamRequest request) {
@@ -46,19 +49,19 @@ asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamReque
   Clock::time_point last_sent = Clock::now();
   for (;;) {
     // The status first, then the log: once it says that the build has ended, the log is whole.
-    std::shared_ptr<const Snapshot> snapshot = follower.snapshot();
-    // Nobody followed since it was read, and a younger build is asked for: the next one knows it.
-    if (snapshot && snapshot->status.build_id < request.build) snapshot = nullptr;
+    const std::shared_ptr<const Snapshot> snapshot = follower.snapshot();
     if (snapshot) {
       if (!request.build) request.build = snapshot->status.build_id;
-      if (snapshot->status.build_id != request.build) {
-        // The next build has begun before this one's end was seen.
-        request.ended_status = request.read_ended_status(*request.build);
-        co_await send_ended(feed, out, std::move(request));
-        co_return;
+      const bool is_of_this_build = snapshot->status.build_id == request.build;
+      if (!is_of_this_build) {
+        // Another one has begun since; or what was read last is older than this one.
+        if (auto status = co_await request.ended_status(*request.build)) {
+          co_await send_ended(feed, out, std::move(request), std::move(*status));
+          co_return;
+        }
       }
-      const bool has_ended = !snapshot->status.is_running;
-      if (snapshot != shown && (Clock::now() >= status_due || has_ended)) {
+      const bool has_ended = is_of_this_build && !snapshot->status.is_running;
+      if (is_of_this_build && snapshot != shown && (Clock::now() >= status_due || has_ended)) {
         co_await out.write(event("status", snapshot->json));
         shown = snapshot;
         status_due = Clock::now() + status_interval;
@@ -77,7 +80,8 @@ asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamReque
     }
     if (feed.stopped()) co_return;
     Clock::time_point until = last_sent + keep_alive_interval;
-    if (snapshot != shown) until = std::min(until, status_due);
+    if (snapshot && snapshot != shown && snapshot->status.build_id == request.build)
+      until = std::min(until, status_due);
     co_await follower.wait(until);
     if (Clock::now() >= last_sent + keep_alive_interval) {
       co_await out.write(": keep-alive\n\n");
@@ -88,6 +92,16 @@ asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamReque
 
 }  // namespace
 
+std::optional<LogPosition> parse_event_id(std::string_view text) {
+  LogPosition position;
+  const char* const end = text.data() + text.size();
+  const auto build = std::from_chars(text.data(), end, position.build);
+  if (build.ec != std::errc() || build.ptr == end || *build.ptr != ':') return std::nullopt;
+  const auto offset = std::from_chars(build.ptr + 1, end, position.offset);
+  if (offset.ec != std::errc() || offset.ptr != end || position.build < 1) return std::nullopt;
+  return position;
+}
+
 http::Response event_stream_response(BuildFeed& feed, StreamRequest request) {
   http::Response response;
   response.content_type = "text/event-stream";
@@ -95,7 +109,7 @@ http::Response event_stream_response(BuildFeed& feed, StreamRequest request) {
   http::StreamBody body;
   body.produce = [&feed, request = std::move(request)](http::BodyWriter& out, std::uint64_t,
                                                        std::uint64_t) -> asio::awaitable<void> {
-    return request.ended_status ? send_ended(feed, out, request) : follow(feed, out, request);
+    return follow(feed, out, request);
   };
   response.body = std::move(body);
   return response;

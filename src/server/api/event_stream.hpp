@@ -2,12 +2,12 @@
 // is described in common/protocol/routes.hpp.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "server/api/build_feed.hpp"
 #include "server/build/state_layout.hpp"
@@ -20,12 +20,17 @@ struct StreamRequest {
   std::optional<std::int64_t> build;  // nothing: the newest
   std::uint64_t offset = 0;           // of the log
   bool with_log = true;
-  // Of a build that is not the repository's newest: how it ended.
-  std::optional<std::string> ended_status;
-  // The same of one that stops being the newest while it is followed. Called on the thread that
-  // serves the stream.
-  std::function<std::string(std::int64_t build)> read_ended_status;
+  // How a build ended, as JSON; nothing while it has not. Throws when it is no longer known.
+  std::function<boost::asio::awaitable<std::optional<std::string>>(std::int64_t build)>
+      ended_status;
 };
+
+// Where in a log an event's id stands: BUILD:OFFSET. Nothing for what is no such id.
+struct LogPosition {
+  std::int64_t build = 0;
+  std::uint64_t offset = 0;
+};
+std::optional<LogPosition> parse_event_id(std::string_view text);
 
 http::Response event_stream_response(BuildFeed& feed, StreamRequest request);
 

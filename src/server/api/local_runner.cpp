@@ -15,14 +15,13 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "common/base/files.hpp"
 #include "common/base/log.hpp"
-#include "common/base/time.hpp"
 #include "server/api/runner.hpp"
 #include "server/build/build_lock.hpp"
-#include "server/build/history.hpp"
 
 extern char** environ;
 
@@ -39,11 +38,11 @@ class LocalRunner : public Runner {
   ~LocalRunner() override { end_all(); }
 
   const char* name() const noexcept override { return "local"; }
-  void start(const std::string& repository) override;
+  void start(const std::string& repository, std::int64_t build) override;
   void stop(const std::string& repository) override;
 
  private:
-  void supervise(pid_t pid, const std::string& repository);
+  void supervise(pid_t pid, const std::string& repository, std::int64_t build);
   void end_all();
 
   const build::StateLayout layout_;
@@ -110,7 +109,7 @@ std::string last_line(const std::filesystem::path& file) {
   return text.substr(text.rfind('\n') + 1);
 }
 
-void LocalRunner::start(const std::string& repository) {
+void LocalRunner::start(const std::string& repository, std::int64_t build) {
   std::vector<std::string> words = {"nixbuild", "run-build", repository};
   words.insert(words.end(), arguments_.begin(), arguments_.end());
   std::vector<char*> argv;
@@ -129,25 +128,21 @@ void LocalRunner::start(const std::string& repository) {
       error != 0) {
     throw RunnerError(SystemError(error, "starting run-build").what());
   }
-  children_.emplace(
-      pid, Child{repository, std::thread([this, pid, repository] { supervise(pid, repository); })});
+  children_.emplace(pid, Child{repository, std::thread([this, pid, repository, build] {
+                                 supervise(pid, repository, build);
+                               })});
 }
 
 // Waits for a child. One that never took its build from the queue has said why on its output.
-void LocalRunner::supervise(pid_t pid, const std::string& repository) {
+void LocalRunner::supervise(pid_t pid, const std::string& repository, std::int64_t build) {
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   try {
-    build::History history(layout_.history());
-    const auto newest = history.newest(repository);
-    const bool never_began =
-        newest && newest->state == "queued" && !build::is_locked(layout_.lock(repository));
-    if (never_began && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+    fail_unstarted(layout_, repository, build, [&] {
       const std::string said = last_line(layout_.runner_output(repository));
-      history.finish(newest->id,
-                     said.empty() ? "run-build could not be started" : "run-build: " + said, now());
-    }
+      return said.empty() ? "run-build could not be started" : "run-build: " + said;
+    });
   } catch (const Error& error) {
     log::error("after a build of {}: {}", repository, error.what());
   }
@@ -160,17 +155,20 @@ void LocalRunner::supervise(pid_t pid, const std::string& repository) {
 }
 
 void LocalRunner::stop(const std::string& repository) {
-  auto pid = build::lock_holder(layout_.lock(repository));
-  if (!pid) {
-    // It may not have come to take the lock yet.
+  std::set<pid_t> to_end;
+  if (const auto holder = build::lock_holder(layout_.lock(repository))) to_end.insert(*holder);
+  {
+    // One may not have come to take the lock yet.
     const std::lock_guard lock(mutex_);
     for (const auto& [child, what] : children_) {
-      if (what.repository == repository) pid = child;
+      if (what.repository == repository) to_end.insert(child);
     }
   }
-  if (!pid) return;
-  if (::kill(*pid, SIGTERM) != 0 && errno != ESRCH) {
-    throw RunnerError(SystemError(errno, fmt::format("ending run-build, process {}", *pid)).what());
+  for (const pid_t pid : to_end) {
+    if (::kill(pid, SIGTERM) != 0 && errno != ESRCH) {
+      throw RunnerError(
+          SystemError(errno, fmt::format("ending run-build, process {}", pid)).what());
+    }
   }
 }
 

@@ -4,6 +4,8 @@
 // It need not wait for that: whether a build runs is told by its lock.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,7 +27,9 @@ class Runner {
   virtual ~Runner() = default;
   virtual const char* name() const noexcept = 0;
   // Both may block for some seconds and are called from any thread. Throw RunnerError.
-  virtual void start(const std::string& repository) = 0;
+  // Starts what builds `repository`, whose queued build is number `build`. One that is not begun is
+  // failed, with the reason.
+  virtual void start(const std::string& repository, std::int64_t build) = 0;
   // Ends the build and every process of it. Returns once that was asked for.
   virtual void stop(const std::string& repository) = 0;
 };
@@ -36,10 +40,18 @@ using RunArguments = std::vector<std::string>;
 std::unique_ptr<Runner> make_local_runner(const build::StateLayout& layout, RunArguments arguments);
 #ifdef NIXBUILD_SYSTEMD
 // `nixbuild-build@REPOSITORY.service`, over D-Bus.
-std::unique_ptr<Runner> make_systemd_runner();
+std::unique_ptr<Runner> make_systemd_runner(const build::StateLayout& layout);
 // Whether systemd runs this machine and knows that unit.
 bool systemd_has_build_unit();
 #endif
+
+// Whether build number `build` is still queued, and nobody is there who could have taken it. Throws
+// HistoryError, SystemError.
+bool awaits_start(const build::StateLayout& layout, const std::string& repository,
+                  std::int64_t build);
+// Fails such a build with the reason that is then asked for. Throws HistoryError, SystemError.
+void fail_unstarted(const build::StateLayout& layout, const std::string& repository,
+                    std::int64_t build, const std::function<std::string()>& reason);
 
 // The runner that the configuration asks for. Throws UsageError where there is none of that kind.
 std::unique_ptr<Runner> make_runner(config::Runner kind, const build::StateLayout& layout,

@@ -456,13 +456,14 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
   const StateLayout layout(options.state_dir);
   layout.create();
   const std::string& name = options.repository.name;
+  // First, so that a build which waits for the lock can be cancelled like one that has it.
+  Interruption interruption;
   History history(layout.history());
   const auto lock = take_lock(layout, history, name);
   if (!lock) {
     log::error("{} is being built already; `nixbuild status` shows how far it is", name);
     return ExitCode::lock_held;
   }
-  Interruption interruption;
   if (const int killed = kill_leftovers(layout, name); killed > 0) {
     log::warn("killed {} processes that an interrupted build of {} left", killed, name);
   }

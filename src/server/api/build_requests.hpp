@@ -1,0 +1,46 @@
+// What clients ask of the build that runs, or is to run: to start and to end it, its log, to be
+// told of it as it happens. Blocking, so not for the serving threads.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "server/api/build_feed.hpp"
+#include "server/api/event_stream.hpp"
+#include "server/api/runner.hpp"
+#include "server/build/history.hpp"
+#include "server/build/state_layout.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::api {
+
+// Thread-safe, with a history for each thread. Every function throws HistoryError and SystemError.
+class BuildRequests {
+ public:
+  // All must outlive this object.
+  BuildRequests(const build::StateLayout& layout, Runner& runner, BuildFeed& feed)
+      : layout_(layout), runner_(runner), feed_(feed) {}
+
+  // Queues a build and has it started; throws RunnerError where that cannot be done, and the build
+  // has then failed.
+  http::Response trigger(build::History& history, const build::Trigger& trigger);
+  // Throws RunnerError.
+  http::Response cancel(build::History& history, const std::string& repository);
+  // The last lines of the newest build's log.
+  http::Response logs(build::History& history, const std::string& repository, std::size_t lines);
+  // `lines`: begin with the log's last ones.
+  http::Response stream(build::History& history, StreamRequest request,
+                        std::optional<std::int64_t> lines);
+
+ private:
+  const build::StateLayout& layout_;
+  Runner& runner_;
+  BuildFeed& feed_;
+};
+
+// Who triggers, as a client says it: printable, and not too long.
+std::string cleaned_user(std::string_view text);
+
+}  // namespace nixbuild::api

@@ -1,0 +1,37 @@
+// GET /build/status, the route that is polled most: a status is read and rendered once for each
+// change of it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "server/build/history.hpp"
+#include "server/build/state_layout.hpp"
+#include "server/build/status_file.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::api {
+
+// The status of each repository as one serving thread has last read it. Throws as build::History
+// and build::StatusReader do.
+class LiveStatus {
+ public:
+  explicit LiveStatus(const build::StateLayout& layout)
+      : layout_(layout), history_(layout.history()) {}
+
+  http::SharedText json(const std::string& repository);
+
+ private:
+  struct Entry {
+    build::StatusReader reader;
+    std::uint64_t generation = 0;
+    http::SharedText json;
+  };
+
+  const build::StateLayout layout_;
+  build::History history_;
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace nixbuild::api
