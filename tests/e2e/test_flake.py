@@ -122,11 +122,13 @@ def test_outputs(flakes):
 
 def test_package(flakes):
     def flags(system):
-        return flakes.output(f"packages.{system}.nixbuild", "p: { flags = p.mesonFlags; inherit (p) name; }")
+        return flakes.output(f"packages.{system}.nixbuild",
+                             "p: { flags = p.mesonFlags; inherit (p) name; files = builtins.attrNames (builtins.readDir p.src); }")
 
     version = re.search(r"version: '([^']*)'", (SOURCE / "meson.build").read_text())[1]
     linux, darwin = flags("x86_64-linux"), flags("aarch64-darwin")
     assert linux["name"] == f"nixbuild-{version}"
+    assert linux["files"] == ["meson.build", "meson_options.txt", "systemd"]  # of what the copy has
     assert "-Dserver=enabled" in linux["flags"] and "-Dsystemd=enabled" in linux["flags"]
     assert "-Dserver=disabled" in darwin["flags"] and "-Dsystemd=disabled" in darwin["flags"]
 

@@ -1,7 +1,8 @@
 # What the modules make of configurations: { NAME = { got, want }; }, with any lib and any evaluators
 # of Home Manager and NixOS configurations. The stand-ins beside this file will do.
-{ lib, pkgs, home, nixos }:
+{ lib, pkgs, homeWith, nixos }:
 let
+  home = homeWith { };
   modules = ../../nix/modules;
   profile = name: import (modules + "/as-profile.nix") name;
   default = modules + "/default.nix";
@@ -314,6 +315,49 @@ in
     got = let config = home [ full { programs.terminal.enable = false; } ]; in
       { zsh = config.programs.zsh.enable; atuin = config.programs.atuin.enable; };
     want = { zsh = false; atuin = false; };
+  };
+
+  "terminal: nixvim and devman, where they are among the inputs" = {
+    got = let
+      program = name: { lib, ... }: {
+        options.programs.${name} = {
+          enable = lib.mkOption { type = lib.types.bool; default = false; };
+          defaultEditor = lib.mkOption { type = lib.types.bool; default = false; };
+          viAlias = lib.mkOption { type = lib.types.bool; default = false; };
+          vimAlias = lib.mkOption { type = lib.types.bool; default = false; };
+        };
+      };
+      with' = inputs: homeWith { inherit inputs; } [ full ];
+      modules = with' {
+        nixvim.homeManagerModules.nixvim = program "nixvim";
+        devman.homeModules.default = program "devman";
+      };
+      packages = with' { devman.packages.${pkgs.stdenv.hostPlatform.system}.default = pkgs.git // { pname = "devman"; }; };
+    in {
+      nixvim = modules.programs.nixvim.enable;
+      neovim = [ modules.programs.neovim.enable packages.programs.neovim.enable ];
+      devman = [ (modules.programs ? devman) (builtins.elem "devman" (namesOf packages.home.packages)) ];
+    };
+    want = { nixvim = true; neovim = [ false true ]; devman = [ true true ]; };
+  };
+  "each module stands by itself" = {
+    got = {
+      services = foldersOf (home [ (modules + "/services.nix") (syncthing { self = "laptop"; devices = { inherit (ids) desktop; }; folders = { }; }) ]);
+      build-client = (home [ (modules + "/build-client.nix") (bootstrap { buildServer = { enable = true; publicKey = key; }; }) ]).nix.settings.extra-substituters;
+      atuin-bootstrap = (home [ (modules + "/home.nix") (bootstrap { atuin.enable = true; }) ]).programs.atuin.enable;
+      terminal = (home [ (modules + "/terminal.nix") ]).programs.zsh.enable;
+      twice = (home [ default full (modules + "/services.nix") (profile "laptop") ]).home.username;
+    };
+    want = {
+      services = {
+        documents = { path = "/home/me/Documents"; devices = [ "desktop" ]; };
+        dotfiles = { path = "/home/me/.config"; devices = [ "desktop" ]; };
+      };
+      build-client = [ "http://build-server:5000" ];
+      atuin-bootstrap = true;
+      terminal = true;
+      twice = "me";
+    };
   };
 
   # NixOS.

@@ -61,8 +61,8 @@ let
 in
 import ./failures.nix {
   inherit lib pkgs;
-  home = modules: (import (homeManager + "/modules") {
-    inherit lib pkgs;
+  home = extraSpecialArgs: modules: (import (homeManager + "/modules") {
+    inherit lib pkgs extraSpecialArgs;
     configuration.imports = modules ++ [{ _module.args.pkgs = lib.mkForce pkgs; }];
   }).config;
 }
