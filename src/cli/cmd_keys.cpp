@@ -58,7 +58,9 @@ ExitCode generate(KeysCommand& command) {
 
 ExitCode show(KeysCommand& command) {
   for (const auto& file : command.files()) {
-    fmt::print("{}\n", keys::load_key_file(file).public_key().to_string());
+    const nix::PublicKey key = keys::load_key_file(file).public_key();
+    fmt::print("{}\n", key.to_string());
+    fmt::print(stderr, "{}  {}\n", key.fingerprint(), key.name());
   }
   return ExitCode::done;
 }

@@ -16,6 +16,7 @@ using Action = std::function<ExitCode()>;
 
 // Each adds its command to `app` and, when the command line names it, sets `action`.
 void add_aliases_command(CLI::App& app, Action& action);
+void add_bootstrap_command(CLI::App& app, Action& action);
 void add_builds_command(CLI::App& app, Action& action);
 void add_cancel_command(CLI::App& app, Action& action);
 void add_complete_command(CLI::App& app, Action& action);

@@ -46,6 +46,7 @@ constexpr Command commands[] = {
     {"serve-api", cli::add_serve_api_command},
     {"serve-cache", cli::add_serve_cache_command},
 #endif
+    {"bootstrap", cli::add_bootstrap_command},
     {"keys", cli::add_keys_command},
     {"config", cli::add_config_command},
     {"complete", cli::add_complete_command},
@@ -60,6 +61,7 @@ constexpr Link links[] = {
     {"build-trigger", "trigger"},
     {"build-status", "status"},
     {"build-logs", "logs"},
+    {"bootstrap-new-machine", "bootstrap"},
     {"bt", "trigger"},
     {"bs", "status"},
     {"bl", "logs"},

@@ -41,6 +41,27 @@ std::size_t take_body(char* data, std::size_t, std::size_t size, void* context) 
   }
 }
 
+// Called with each line of the head, its end included.
+std::size_t take_header(char* data, std::size_t, std::size_t size, void* context) {
+  constexpr std::string_view name = "date:";
+  std::string_view line(data, size);
+  const bool is_date = line.size() > name.size() &&
+                       std::equal(name.begin(), name.end(), line.begin(), [](char wanted, char c) {
+                         return wanted == (c >= 'A' && c <= 'Z' ? c + 32 : c);
+                       });
+  if (is_date) {
+    line.remove_prefix(name.size());
+    line = line.substr(0, line.find_last_not_of(" \r\n") + 1);
+    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+    try {
+      static_cast<Transfer*>(context)->response.date = line;
+    } catch (...) {
+      return 0;
+    }
+  }
+  return size;
+}
+
 // The title of a web page, or the beginning of a text; for a person to recognise who answers.
 std::string excerpt(const HttpResponse& response) {
   constexpr std::size_t most_columns = 80;
@@ -77,6 +98,8 @@ struct HttpClient::Handle {
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
     const bool is_download = sink != nullptr;
     const auto total = static_cast<long>(options.total_timeout.count());
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, is_download ? 0L : total);

@@ -44,6 +44,7 @@ struct HttpResponse {
   unsigned status = 0;
   std::string content_type;  // as sent
   std::string location;      // of a redirect
+  std::string date;          // when it was made by the server's clock, as sent
   std::string body;
 };
 

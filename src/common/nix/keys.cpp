@@ -10,6 +10,7 @@
 
 #include "common/base/error.hpp"
 #include "common/nix/base64.hpp"
+#include "common/nix/hash.hpp"
 
 namespace nixbuild::nix {
 
@@ -67,6 +68,16 @@ PublicKey PublicKey::parse(std::string_view text) {
 
 std::string PublicKey::to_string() const {
   return render_named(name_, bytes_);
+}
+
+std::string PublicKey::fingerprint() const {
+  std::string text = "SHA256:";
+  const Sha256 hash =
+      sha256(std::string_view(reinterpret_cast<const char*>(bytes_.data()), bytes_.size()));
+  append_base64(text, hash.bytes);
+  while (text.ends_with('='))
+    text.pop_back();
+  return text;
 }
 
 bool PublicKey::verify(std::string_view message, std::string_view signature) const {

@@ -16,6 +16,8 @@ class PublicKey {
 
   const std::string& name() const noexcept { return name_; }
   std::string to_string() const;
+  // For people to compare: "SHA256:" and the base-64 of the hash of the key's 32 bytes.
+  std::string fingerprint() const;
   // Whether `signature` ("NAME:BASE64") is this key's, over `message`.
   bool verify(std::string_view message, std::string_view signature) const;
 

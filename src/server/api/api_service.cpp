@@ -11,6 +11,7 @@
 #include "common/base/log.hpp"
 #include "common/base/time.hpp"
 #include "common/config/service_settings.hpp"
+#include "common/nix/expression.hpp"
 #include "common/protocol/json.hpp"
 #include "common/protocol/schema.hpp"
 #include "server/api/answers.hpp"
@@ -27,17 +28,6 @@ using protocol::Operation;
 
 constexpr unsigned worker_threads = 4;
 constexpr std::size_t trigger_body_limit = 64 * 1024;  // bytes; nothing in it is used
-std::string nix_system() {
-#if defined(__x86_64__)
-  return "x86_64-linux";
-#elif defined(__aarch64__)
-  return "aarch64-linux";
-#elif defined(__riscv)
-  return "riscv64-linux";
-#else
-  return "i686-linux";
-#endif
-}
 
 // The port of the first TCP address; 0 while there is none.
 std::uint16_t port_of(const std::vector<std::string>& addresses) {
@@ -264,7 +254,7 @@ http::Reply ApiService::info(const http::Request& request) {
     const auto names = own_host_names();
     info.hostname = names.empty() ? "" : names.front();
     info.version = NIXBUILD_VERSION;
-    info.system = nix_system();
+    info.system = nix::this_system();
     if (const http::Server* server = server_) info.api_port = port_of(server->addresses());
     const net::ServerAddress& cache = cache_probe_.address();
     // A cache on loopback is reached by its clients as this server is.

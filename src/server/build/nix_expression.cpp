@@ -6,9 +6,12 @@
 #include <cctype>
 
 #include "common/base/error.hpp"
+#include "common/nix/expression.hpp"
 
 namespace nixbuild::build {
 namespace {
+
+using nix::nix_string;
 
 bool is_identifier(std::string_view text) {
   const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
@@ -147,29 +150,6 @@ std::string default_nix_binding(std::string_view file) {
 }
 
 }  // namespace
-
-std::string nix_string(std::string_view text) {
-  std::string literal = "\"";
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-      case '\\':
-      case '$':
-        literal += '\\';
-        literal += c;
-        break;
-      case '\n':
-        literal += "\\n";
-        break;
-      case '\r':
-        literal += "\\r";
-        break;  // a bare one would be read as a line end
-      default:
-        literal += c;
-    }
-  }
-  return literal + '"';
-}
 
 std::string attribute_name(const AttributePath& path) {
   std::string name;

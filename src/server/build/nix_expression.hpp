@@ -13,9 +13,6 @@ namespace nixbuild::build {
 
 using AttributePath = std::vector<std::string>;
 
-// As a string literal of the Nix language.
-std::string nix_string(std::string_view text);
-
 // "packages.x86_64-linux.hello"; a part that is no identifier is quoted.
 std::string attribute_name(const AttributePath& path);
 

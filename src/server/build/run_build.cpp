@@ -17,6 +17,7 @@
 #include "common/base/files.hpp"
 #include "common/base/log.hpp"
 #include "common/base/time.hpp"
+#include "common/nix/expression.hpp"
 #include "server/build/build_lock.hpp"
 #include "server/build/flake_inputs.hpp"
 #include "server/build/git_checkout.hpp"
@@ -236,7 +237,7 @@ class Run {
   std::vector<TargetSource> prepare_sources(const Checkout& checkout) {
     TargetSource source;
     source.systems = repository_.systems;
-    if (source.systems.empty()) source.systems = {this_system()};
+    if (source.systems.empty()) source.systems = {nix::this_system()};
     for (const std::string& target : repository_.targets) {
       source.wanted.push_back(parse_attribute_path(target));
     }
@@ -284,7 +285,7 @@ class Run {
 
   // What the flake's nixConfig says, as options of Nix.
   Toolbox::Options flake_config() {
-    const std::string file = nix_string((tools_->clone() / "flake.nix").string());
+    const std::string file = nix::nix_string((tools_->clone() / "flake.nix").string());
     const Exit exit =
         tools_->run(tools_->nix({"nix-instantiate", "--eval", "--strict", "--json", "--expr",
                                  fmt::format("(import {}).nixConfig or {{ }}", file)}));

@@ -1,7 +1,6 @@
 #include "server/build/targets.hpp"
 
 #include <fmt/format.h>
-#include <sys/utsname.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -264,14 +263,6 @@ class Evaluation {
 };
 
 }  // namespace
-
-std::string this_system() {
-  utsname name{};
-  if (::uname(&name) != 0) throw SystemError(errno, "asking for this machine's name");
-  std::string machine = name.machine;
-  if (machine.size() == 4 && machine.starts_with('i') && machine.ends_with("86")) machine = "i686";
-  return machine + "-linux";
-}
 
 std::vector<protocol::Target> evaluate_targets(Toolbox& tools, Report& report,
                                                const TargetSource& source) {

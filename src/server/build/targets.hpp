@@ -25,9 +25,6 @@ struct TargetSource {
   Toolbox::Options options;  // of Nix
 };
 
-// The system of this machine in Nix's words, such as "x86_64-linux".
-std::string this_system();
-
 // All targets: "pending" with derivation and outputs, or "evaluation failed" with the reason.
 // Throws Error when not even their names can be found out.
 std::vector<protocol::Target> evaluate_targets(Toolbox& tools, Report& report,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "common/nix/expression.hpp"
+
 namespace nixbuild::cache {
 namespace {
 
@@ -16,17 +18,6 @@ code { font: 14px/1.5 ui-monospace, monospace; }
 
 void add_block(std::string& page, std::string_view title, std::string_view text) {
   page += fmt::format("<h2>{}</h2>\n<pre><code>{}</code></pre>\n", title, escape_html(text));
-}
-
-// In a string of the Nix language.
-std::string nix_string(std::string_view text) {
-  std::string quoted = "\"";
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"' || c == '\\' || (c == '$' && text.substr(i + 1, 1) == "{")) quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
 }
 
 }  // namespace
@@ -75,7 +66,7 @@ std::string render_front_page(std::string_view host, const nix::StoreDir& store_
   for (const nix::PublicKey& key : keys) {
     const std::string text = key.to_string();
     names += (names.empty() ? "" : " ") + text;
-    quoted += (quoted.empty() ? "" : " ") + nix_string(text);
+    quoted += (quoted.empty() ? "" : " ") + nix::nix_string(text);
   }
   std::string page = fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -89,7 +80,7 @@ std::string render_front_page(std::string_view host, const nix::StoreDir& store_
   add_block(page, "NixOS",
             fmt::format("nix.settings = {{\n  substituters = [ {} ];\n"
                         "  trusted-public-keys = [ {} ];\n}};\n",
-                        nix_string(url), quoted));
+                        nix::nix_string(url), quoted));
   add_block(page, "Once, by hand",
             fmt::format("nix copy --from '{}' STORE-PATH --option extra-trusted-public-keys '{}'\n",
                         url, names));

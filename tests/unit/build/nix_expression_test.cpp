@@ -7,13 +7,6 @@
 using namespace nixbuild;
 using namespace nixbuild::build;
 
-TEST_CASE("text becomes a literal that means the same") {
-  CHECK(nix_string("plain") == R"("plain")");
-  CHECK(nix_string(R"(q"b\d${x})") == R"("q\"b\\d\${x}")");
-  CHECK(nix_string("a\nb\rc\td") == "\"a\\nb\\rc\td\"");
-  CHECK(nix_string("''${x}") == R"("''\${x}")");
-}
-
 TEST_CASE("attribute paths as they are shown") {
   CHECK(attribute_name({"packages", "x86_64-linux", "hello"}) == "packages.x86_64-linux.hello");
   CHECK(attribute_name({"a.b", "", "1x", "x'"}) == R"("a.b"."".)"

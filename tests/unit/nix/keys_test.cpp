@@ -26,6 +26,12 @@ TEST_CASE("Nix's key files are read and written back unchanged") {
         "cache.nixos.org-1");
 }
 
+TEST_CASE("a fingerprint is the hash of the key alone") {
+  const std::string fingerprint = "SHA256:vnU5CGOlLn2yk2vJ0+i03/QScHH2pKLXt/bVwnQ2dMw";
+  CHECK(PublicKey::parse(public_text).fingerprint() == fingerprint);
+  CHECK(PublicKey::parse("other" + public_text.substr(4)).fingerprint() == fingerprint);
+}
+
 TEST_CASE("a signature verifies with its own key, message and name only") {
   const SecretKey secret = SecretKey::parse(secret_text);
   const PublicKey key = secret.public_key();

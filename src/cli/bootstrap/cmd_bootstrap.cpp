@@ -1,0 +1,366 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/bootstrap/generated_files.hpp"
+#include "cli/bootstrap/git_repository.hpp"
+#include "cli/bootstrap/next_steps.hpp"
+#include "cli/bootstrap/placement.hpp"
+#include "cli/bootstrap/server_key.hpp"
+#include "cli/command.hpp"
+#include "cli/machine/nix_settings.hpp"
+#include "cli/machine/short_command.hpp"
+#include "cli/machine/tailscale.hpp"
+#include "cli/output.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/net/http_client.hpp"
+#include "common/net/server_address.hpp"
+#include "common/nix/expression.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* default_bootstrap_url = "github:Bullish-Design/atuin-bootstrap";
+constexpr const char* default_terminal_url = "github:Bullish-Design/nix-terminal";
+
+struct Bootstrap {
+  explicit Bootstrap(CLI::App& command) : flags(command, configuration, {"client"}) {}
+
+  config::Configuration configuration;
+  SettingFlags flags;
+  HomePlan plan;
+  std::string directory = ".";
+  bool dry_run = false;
+  bool force = false;
+  bool run_switch = false;
+};
+
+// --- what this machine says of itself ---
+
+std::string host_name() {
+  std::array<char, 256> buffer{};  // POSIX: at most 255
+  if (::gethostname(buffer.data(), buffer.size() - 1) != 0 || buffer.front() == '\0') {
+    throw UsageError("this machine has no name; give --host");
+  }
+  return buffer.data();
+}
+
+std::string user_name() {
+  if (const passwd* entry = ::getpwuid(::geteuid())) return entry->pw_name;
+  throw UsageError(fmt::format("the user {} has no name; give --user", ::geteuid()));
+}
+
+std::string home_directory(const std::string& user) {
+  const passwd* own = ::getpwuid(::geteuid());
+  const char* home = std::getenv("HOME");
+  if (own != nullptr && user == own->pw_name && home != nullptr && *home == '/') return home;
+  if (const passwd* entry = ::getpwnam(user.c_str())) return entry->pw_dir;
+  // Of another machine, then.
+  if (user == "root") return "/root";
+  return "/home/" + user;
+}
+
+// --- what was asked for ---
+
+void check_word(std::string_view flag, const std::string& value) {
+  const bool has_control = std::any_of(value.begin(), value.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+  if (value.empty() || has_control) {
+    throw UsageError(fmt::format("{}: a name was expected, without control characters", flag));
+  }
+}
+
+void check_system(const std::string& system) {
+  const auto is_part = [](std::string_view part) {
+    return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+    });
+  };
+  const std::size_t dash = system.find('-');
+  if (dash == std::string::npos || !is_part(std::string_view(system).substr(0, dash)) ||
+      !is_part(std::string_view(system).substr(dash + 1))) {
+    throw UsageError(fmt::format(
+        "--system: '{}': a system such as x86_64-linux or aarch64-linux was expected", system));
+  }
+}
+
+// A path that is relative to where the person is would mean another place inside the flake.
+void complete_flake_reference(std::string_view flag, std::string& reference) {
+  check_word(flag, reference);
+  if (reference == "." || reference == ".." || reference.starts_with("./") ||
+      reference.starts_with("../")) {
+    reference = fs::absolute(reference).lexically_normal().string();
+    while (reference.size() > 1 && reference.ends_with('/'))
+      reference.pop_back();
+  }
+}
+
+void complete_plan(Bootstrap& command) {
+  HomePlan& plan = command.plan;
+  if (plan.host.empty()) plan.host = host_name();
+  if (plan.user.empty()) plan.user = user_name();
+  if (plan.system.empty()) plan.system = nix::this_system();
+  check_word("--host", plan.host);
+  check_word("--user", plan.user);
+  check_system(plan.system);
+  complete_flake_reference("--bootstrap-url", plan.bootstrap_url);
+  complete_flake_reference("--terminal-url", plan.terminal_url);
+  plan.home_directory = home_directory(plan.user);
+  plan.auth_key_file = default_auth_key_file(plan.home_directory).string();
+  plan.server = command.configuration.client.server;
+  fs::path directory = fs::absolute(command.directory).lexically_normal();
+  if (!directory.has_filename() && directory.has_relative_path())
+    directory = directory.parent_path();
+  // As Nix and git see it, past symbolic links.
+  std::error_code error;
+  const fs::path real = fs::weakly_canonical(directory, error);
+  plan.directory = error ? directory : real;
+}
+
+// --- the steps ---
+
+PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url) {
+  PublicKeys known = known_keys_of_user().of(cache_url);
+  // The record may have been lost; what an earlier run wrote here counts, if it is of this server.
+  const std::string written = read_file(plan.directory / secrets_path(plan)).value_or("");
+  if (written.find(nix::nix_string(plan.server)) != std::string::npos) {
+    for (nix::PublicKey& key : keys_in_nix_file(written)) {
+      if (std::find(known.begin(), known.end(), key) == known.end()) {
+        known.push_back(std::move(key));
+      }
+    }
+  }
+  return known;
+}
+
+ServerKey key_as_told(const HomePlan& plan) {
+  try {
+    nix::PublicKey key = nix::PublicKey::parse(plan.public_key);
+    const std::string url = net::default_cache_url(net::parse_server_address(plan.server));
+    say(fmt::format("✓ Its key is taken as told: {}  {}", key.fingerprint(), key.name()));
+    return ServerKey{key, {key}, url, {}};
+  } catch (const FormatError& error) {
+    throw UsageError(fmt::format("--public-key: {}", error.what()));
+  }
+}
+
+ServerKey find_key(Bootstrap& command) {
+  const HomePlan& plan = command.plan;
+  const net::ServerAddress server = net::parse_server_address(plan.server);
+  Check tailscale{"Tailscale", CheckState::ok, {}, {}};
+  if (!server.is_local()) {
+    tailscale = check_tailscale(ask_tailscale(), server.host, plan.auth_key_file);
+    say(render(tailscale));
+  }
+  if (!plan.public_key.empty()) return key_as_told(plan);
+  try {
+    return fetch_server_key(command.configuration.client, [&](const std::string& cache_url) {
+      return keys_known_before(plan, cache_url);
+    });
+  } catch (const net::UnreachableError& error) {
+    std::string message = error.what();
+    if (tailscale.state != CheckState::ok) {
+      message += fmt::format("\n  Tailscale, as told above: {}", tailscale.message);
+    }
+    message += "\n  without the server, --public-key takes its key";
+    throw net::UnreachableError(message);
+  }
+}
+
+void refuse_conflicts(const HomePlan& plan, const std::vector<PlannedFile>& files) {
+  std::vector<std::string> names;
+  for (const PlannedFile& file : files) {
+    if (file.placement == Placement::conflict) names.push_back(file.file.path.string());
+  }
+  if (names.empty()) return;
+  throw Error(fmt::format(
+      "{}: there already, and not what would be written: {}. Nothing was changed; --force replaces "
+      "them and keeps a backup of each, --dir names another directory",
+      plan.directory.string(), fmt::join(names, ", ")));
+}
+
+void announce(const std::vector<PlannedFile>& files) {
+  for (const PlannedFile& file : files) {
+    const std::string name = file.file.path.string();
+    switch (file.placement) {
+      case Placement::create:
+        say(fmt::format("==> Creating {}...", name));
+        break;
+      case Placement::keep:
+        say(fmt::format("==> Keeping {}, which says the same already", name));
+        break;
+      case Placement::extend:
+        say(fmt::format("==> Adding to {}...", name));
+        break;
+      case Placement::conflict:
+        say(fmt::format("==> Replacing {}...", name));
+        break;
+    }
+  }
+}
+
+void remember_key(const ServerKey& key) {
+  try {
+    known_keys_of_user().remember(key.cache_url, key.all);
+  } catch (const Error& error) {
+    say(fmt::format("! The key could not be remembered: {}", error.what()));
+  }
+}
+
+// What this machine lacks is said; what is left to do is returned.
+NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
+                      const std::vector<PlannedFile>& files, const std::optional<LocalNix>& nix) {
+  const HomePlan& plan = command.plan;
+  SwitchConditions conditions;
+  conditions.in_git = repository_of(plan.directory).has_value();
+  for (const PlannedFile& file : files) {
+    if (file.file.path != secrets_path(plan)) {
+      conditions.to_add.push_back(file.file.path.string());
+    }
+  }
+  conditions.has_home_manager = program_in_path("home-manager").has_value();
+  conditions.cache_url = key.cache_url;
+  conditions.public_key = plan.public_key;
+  if (!nix) {
+    say("! There is no nix command: install Nix first, https://nixos.org/download");
+  } else {
+    conditions.has_flakes = nix->has_flakes();
+    conditions.may_substitute = nix->is_trusted;
+    const std::vector<std::string> substituters = nix->substituters();
+    const bool in_force =
+        std::any_of(substituters.begin(), substituters.end(),
+                    [&](const std::string& url) { return same_cache(url, key.cache_url); });
+    if (!nix->is_trusted && !in_force) {
+      say(fmt::format(
+          "! Nix takes no substituters from this user. To download what the server has built, add "
+          "as root to /etc/nix/nix.conf, and restart nix-daemon:\n"
+          "    extra-substituters = {}\n    extra-trusted-public-keys = {}",
+          key.cache_url, plan.public_key));
+    }
+  }
+  std::error_code error;
+  const bool is_elsewhere = !fs::equivalent(plan.directory, fs::current_path(), error) || error;
+  return next_steps(plan.directory, is_elsewhere, conditions);
+}
+
+ExitCode run_bootstrap(Bootstrap& command) {
+  command.flags.load();
+  complete_plan(command);
+  const HomePlan& plan = command.plan;
+  // Before anything is asked for or written: what cannot work.
+  static_cast<void>(generated_files(plan));
+  const std::optional<LocalNix> nix = ask_nix();
+  if (command.run_switch && !nix) {
+    throw Error("--switch needs Nix, and there is no nix command: https://nixos.org/download");
+  }
+  if (is_tracked(plan.directory, secrets_path(plan))) {
+    throw Error(fmt::format(
+        "{}: git tracks it, and would publish what it holds; take it out with `git rm --cached {}`",
+        (plan.directory / secrets_path(plan)).string(), secrets_path(plan).string()));
+  }
+
+  say("==> Bootstrapping new machine");
+  const ServerKey key = find_key(command);
+  command.plan.public_key = key.key.to_string();
+  if (key.cache_url != net::default_cache_url(net::parse_server_address(plan.server))) {
+    command.plan.cache_url = key.cache_url;
+  }
+  std::vector<PlannedFile> files = plan_placement(plan.directory, generated_files(plan));
+  if (!command.force) refuse_conflicts(plan, files);
+  if (command.dry_run) {
+    for (const PlannedFile& file : files) {
+      if (file.placement == Placement::keep) continue;
+      print(
+          fmt::format("--- {}\n{}", (plan.directory / file.file.path).string(), file.file.content));
+    }
+    say("✓ Nothing was written (--dry-run)");
+    return ExitCode::done;
+  }
+  const TargetDirectory target(plan.directory);
+  announce(files);
+  for (const fs::path& backup : target.place(files))
+    say(fmt::format("    what was there is kept as {}", backup.string()));
+  remember_key(key);
+  const NextSteps steps = steps_after(command, key, files, nix);
+  say("✓ Bootstrap complete");
+  if (command.run_switch) {
+    run_steps(steps);
+    say("✓ Switched");
+  } else {
+    say("Next:");
+    print(render(steps));
+  }
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_bootstrap_command(CLI::App& app, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("bootstrap", "Set up a fresh machine as a client of the build server");
+  command->footer(
+      R"(Asks the build server for its cache's public key, tries it on what the server serves, shows its
+fingerprint, and writes a home-manager flake for this machine: secrets.nix (which git ignores),
+flake.nix, home.nix, .gitignore. Files that are there are never overwritten unasked. In the end the
+commands that come next are printed on standard output.
+
+Also called bootstrap-new-machine.
+
+Examples:
+  nixbuild bootstrap --template laptop
+  nixbuild bootstrap --dir ~/.config/home-manager --switch
+  nixbuild bootstrap --multi-host --host desktop --template desktop
+  nixbuild bootstrap --public-key build-server-1:…       # without asking the server)");
+  auto state = std::make_shared<Bootstrap>(*command);
+  HomePlan& plan = state->plan;
+  plan.bootstrap_url = default_bootstrap_url;
+  plan.terminal_url = default_terminal_url;
+  command->add_option("--template", plan.profile, "What kind of machine it is (default: laptop)")
+      ->check(CLI::IsMember({"laptop", "desktop", "server"}).description(""))
+      ->type_name("laptop|desktop|server");
+  command->add_option("--dir", state->directory, "Where the files go (default: here)")
+      ->type_name("DIR");
+  command->add_option("--host", plan.host, "The machine's name (default: its own)")
+      ->type_name("NAME");
+  command->add_option("--user", plan.user, "Whose home it is (default: yours)")->type_name("NAME");
+  command->add_option("--system", plan.system, "What the machine is (default: as this one)")
+      ->type_name("SYSTEM");
+  command
+      ->add_option("--public-key", plan.public_key,
+                   "Trust this key, NAME:BASE64, and do not ask the server")
+      ->type_name("KEY");
+  command
+      ->add_option("--bootstrap-url", plan.bootstrap_url,
+                   fmt::format("The flake with the modules (default: {})", default_bootstrap_url))
+      ->type_name("FLAKE");
+  command
+      ->add_option(
+          "--terminal-url", plan.terminal_url,
+          fmt::format("The flake with the terminal's modules (default: {})", default_terminal_url))
+      ->type_name("FLAKE");
+  command->add_flag("--multi-host", plan.multi_host,
+                    "Lay out one flake for several machines: hosts/NAME/ and secrets/NAME.nix");
+  command->add_flag("--dry-run", state->dry_run, "Print the files, write nothing");
+  command->add_flag("--force", state->force,
+                    "Replace files that say something else, keeping a backup of each");
+  command->add_flag("--switch", state->run_switch, "Run the commands that come next, too");
+  command->callback([state, &action] { action = [state] { return run_bootstrap(*state); }; });
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,55 @@
+// Nix on this machine: its version, the settings in force, and who may change them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nixbuild::cli {
+
+// As `nix config show` prints them; lists are separated by spaces.
+using NixSettings = std::map<std::string, std::string, std::less<>>;
+
+NixSettings parse_nix_settings(std::string_view text);
+
+// The elements of a list; empty where there is no such setting.
+std::vector<std::string> list_of(const NixSettings& settings, std::string_view name);
+
+// "2.26.3" from "nix (Nix) 2.26.3"; parts that are missing are 0. Nothing when there is none.
+struct NixVersion {
+  unsigned major = 0;
+  unsigned minor = 0;
+  friend auto operator<=>(const NixVersion&, const NixVersion&) = default;
+};
+std::optional<NixVersion> parse_nix_version(std::string_view text);
+
+// Whether `trusted` (trusted-users, with @GROUP and *) names this user.
+bool names_user(const std::vector<std::string>& trusted, std::string_view user,
+                const std::vector<std::string>& groups);
+
+// Whether two URLs name the same binary cache: a slash at the end and parameters do not matter.
+bool same_cache(std::string_view a, std::string_view b);
+
+struct LocalNix {
+  std::string version_text;  // "nix (Nix) 2.26.3"
+  NixVersion version;
+  NixSettings settings;         // with the user's own nix.conf and NIX_CONFIG
+  NixSettings system_settings;  // without: what the daemon goes by
+  bool owns_store = false;      // writes to the store without a daemon
+  bool is_trusted = false;      // by the daemon, or because it owns the store
+
+  bool has_flakes() const;  // nix-command and flakes are turned on
+
+  // What decides about a substituter of this user: the user's settings where the daemon trusts
+  // them, else the system's, and of the user's only those that trusted-substituters allow.
+  std::vector<std::string> substituters() const;
+  std::vector<std::string> trusted_public_keys() const;
+};
+
+// Nothing where there is no nix command. Throws Error where it does not tell its settings.
+std::optional<LocalNix> ask_nix();
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,21 @@
+# This machine's own values, which git ignores. Outside git they get into the Nix store with the
+# flake, where every user of this machine can read them: write no secret here, but the path of a
+# file that holds it.
+{
+  buildServer = {
+    address = "build-server";
+    cacheUrl = "http://[fd7a::1]:5001/\${cache}";
+    publicKey = "build-server-1:Ppfs4u4Zi77ZguR6GbdFlHqFfYm99VHew4xO33MVXrM=";
+  };
+
+  syncthing = {
+    # What `syncthing --device-id` prints here, and on the other machines.
+    deviceId = null;
+    devices = {
+      # desktop = "AAAAAAA-…";
+    };
+  };
+
+  # A key for joining the tailnet, where this machine has one.
+  tailscale.authKeyFile = "/home/ann/.config/nixbuild/tailscale-auth-key";
+}

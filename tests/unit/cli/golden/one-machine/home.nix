@@ -1,0 +1,35 @@
+{ inputs, secrets, ... }:
+{
+  imports = [
+    inputs.atuin-bootstrap.homeManagerModules.default
+    inputs.atuin-bootstrap.homeManagerModules.laptop
+    inputs.nix-terminal.homeManagerModules.terminal
+  ];
+
+  home = {
+    username = "ann";
+    homeDirectory = "/home/ann";
+    stateVersion = "25.05";
+  };
+
+  programs.home-manager.enable = true;
+
+  programs.bootstrap = {
+    enable = true;
+    buildServer = secrets.buildServer // {
+      enable = true;
+    };
+    atuin = {
+      enable = true;
+      syncServer = "https://api.atuin.sh";
+    };
+  };
+
+  # The profile turns these on and chooses folders; what is said here goes on top.
+  services.bootstrap-services = {
+    syncthing = secrets.syncthing // {
+      folders = { };
+    };
+    tailscale = secrets.tailscale;
+  };
+}
