@@ -20,6 +20,7 @@ PARTS = ("flake.nix", "nix", "systemd", "tests/nix", "meson.build", "meson_optio
 NIXPKGS = "github:NixOS/nixpkgs/nixos-unstable"
 HOME_MANAGER = "github:nix-community/home-manager"
 BOOTSTRAP = "github:Bullish-Design/atuin-bootstrap"
+PUBLIC_KEY = "build-server-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 PROFILES = ("laptop", "desktop", "server")
 COMMANDS = {"build-trigger", "build-status", "build-logs", "system-update", "bootstrap-new-machine"}
 
@@ -237,6 +238,33 @@ def test_template(flakes, profile):
         ["nix", "eval", "--raw", "--impure", ".#homeConfigurations.default.activationPackage.drvPath"],
         environment, check=False, cwd=home)
     assert impure.stdout.endswith(".drv"), impure.stderr
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("layout", [[], ["--multi-host"]], ids=["one", "several"])
+def test_what_bootstrap_writes(flakes, profile, layout):
+    """With these modules, not with ones that take anything."""
+    home = flakes.root / "home"
+    home.mkdir()
+    subprocess.run(
+        [BINARY, "bootstrap", "--public-key", PUBLIC_KEY, "--template", profile, "--user", "alice", "--host", "work",
+         "--system", "x86_64-linux", "--dir", home, "--bootstrap-url", flakes.flake, "--terminal-url", flakes.flake, *layout],
+        check=True, capture_output=True, env={"PATH": os.environ["PATH"], "HOME": str(flakes.root)})
+    flakes.take_inputs_from_here(home)
+    result = flakes.evaluate(
+        f"path:{home}#homeConfigurations", "--no-write-lock-file", "--apply", """homes: {
+          names = builtins.attrNames homes;
+          drv = homes.default.activationPackage.drvPath;
+          inherit (homes.default.config.home) username;
+          nix = homes.default.config.nix.settings;
+          syncthing = homes.default.config.services.syncthing.enable;
+          zsh = homes.default.config.programs.zsh.enable;
+        }""")
+    assert {"default", "alice", "alice@work", ""} <= set(result["names"])
+    assert result["username"] == "alice" and result["drv"].endswith(".drv")
+    assert result["nix"]["extra-substituters"] == ["http://build-server:5000"]
+    assert result["nix"]["extra-trusted-public-keys"] == [PUBLIC_KEY]
+    assert result["syncthing"] is (profile != "server") and result["zsh"] is True
 
 
 def test_the_files_of_one_machine(flakes):
