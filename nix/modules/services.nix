@@ -29,7 +29,7 @@ let
   devicesOf = folder: folder.devices or [ ];
   isSelf = name: name == cfg.syncthing.self
     || (cfg.syncthing.deviceId != null && cfg.syncthing.devices.${name} or null == cfg.syncthing.deviceId);
-  peers = lib.filterAttrs (name: _: !isSelf name) cfg.syncthing.devices;
+  peers = lib.filterAttrs (name: id: !isSelf name && id != null && id != "") cfg.syncthing.devices;
 
   lowPower = lib.optionalAttrs profile.lowPowerMode {
     rescanIntervalS = 3600;
@@ -80,10 +80,10 @@ in
     };
 
     devices = mkOption {
-      type = types.attrsOf types.str;
+      type = types.attrsOf (types.nullOr types.str);
       default = { };
       example = { desktop = "7CFNTQM-IMTJBHJ-3UWRDIU-ZGQJFR6-VCXZ3NB-XUH3KZO-N52ITXR-LAIYUAU"; };
-      description = "The Syncthing ID of each device that folders name.";
+      description = "The Syncthing ID of each device that folders name; null where it is not known yet.";
     };
 
     deviceId = mkOption {

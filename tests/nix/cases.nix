@@ -184,7 +184,7 @@ in
     want = { path = "/a"; devices = [ "server" ]; };
   };
   "a device without an ID is left out, with a warning" = {
-    got = let config = home [ (profile "laptop") (syncthing { devices = { inherit (ids) desktop; }; }) ]; in {
+    got = let config = home [ (profile "laptop") (syncthing { devices = { inherit (ids) desktop; server = null; }; }) ]; in {
       inherit (foldersOf config) dotfiles;
       warns = mentions "'server'.*dotfiles" config.warnings;
       others = mentions "'desktop'" config.warnings || mentions "'laptop'" config.warnings;
