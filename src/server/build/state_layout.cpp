@@ -10,10 +10,16 @@
 namespace nixbuild::build {
 namespace {
 
+constexpr mode_t shared_mode = 02770;
+
 // Where this process makes the directory, the group may write there whatever the umask says.
 void make_directory(const std::filesystem::path& path) {
   if (::mkdir(path.c_str(), 0770) == 0) {
-    if (::chmod(path.c_str(), 02770) != 0) {
+    // In a directory that keeps its group the mode is as it should be from the start. That has to
+    // do in a service with RestrictSUIDSGID=, which no chmod with that bit is allowed.
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 07777) == shared_mode) return;
+    if (::chmod(path.c_str(), shared_mode) != 0) {
       throw SystemError(errno, fmt::format("setting the mode of {}", path.string()));
     }
     return;
