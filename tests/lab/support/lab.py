@@ -1,0 +1,51 @@
+"""The lab: machines and the two networks between them."""
+
+import os
+import pathlib
+
+from support.machine import Machine, ip
+
+CACHE = pathlib.Path("/var/cache/nixbuild/lab")
+
+
+class Network:
+    def __init__(self, name, interface):
+        self.name = name
+        self.interface = interface
+        ip("link", "add", name, "type", "bridge")
+        ip("link", "set", name, "up")
+
+
+class Lab:
+    """Builds machines by name. The tailnet's names are in each machine's /etc/hosts, as MagicDNS's would be."""
+
+    def __init__(self):
+        self.directory = pathlib.Path(os.environ["NIXBUILD_LAB_DIRECTORY"])
+        self.tailnet = Network("tailnet", "tailscale0")
+        self.lan = Network("lan", "lan0")
+        self.machines = {}
+
+    def add(self, name, number):
+        networks = {
+            self.tailnet: [f"100.64.0.{number}/10", f"fd7a:115c:a1e0::{number}/48"],
+            self.lan: [f"192.168.77.{number}/24"],
+        }
+        machine = Machine(name, self.directory / name, [CACHE / "installed", CACHE / "debian"], networks)
+        self.machines[name] = machine
+        return machine
+
+    def name_machines(self):
+        lines = ["127.0.0.1 localhost", "::1 localhost"]
+        lines += [f"{machine.address(self.tailnet)} {name}" for name, machine in self.machines.items()]
+        for machine in self.machines.values():
+            machine.write("/etc/hosts", "\n".join(lines) + "\n")
+
+    def close(self):
+        for machine in self.machines.values():
+            machine.switch_off()
+            # The kernel lets go of the last processes a moment after.
+            for directory, _, _ in os.walk(machine.cgroup, topdown=False):
+                try:
+                    os.rmdir(directory)
+                except OSError:
+                    pass

@@ -1,0 +1,64 @@
+"""Aliases and history travel between machines by a real Atuin server."""
+
+import pytest
+from support.machine import wait_for
+from support.repository import Clone
+
+CONFIGURATION = """
+auto_sync = false
+update_check = false
+sync_address = "http://build-server:8888"
+[sync]
+records = true
+[dotfiles]
+enabled = true
+"""
+
+
+@pytest.fixture(scope="module")
+def account(lab, server, laptop, desktop):
+    """Alice's account on the server's Atuin, logged in to from both of her machines."""
+    server.join_tailnet()
+    server.run("systemctl", "start", "postgresql")
+    wait_for(lambda: server.run("pg_isready", code=None).code == 0, "PostgreSQL is ready")
+    server.run("psql", "--quiet", "--command=CREATE USER atuin PASSWORD 'atuin'",
+               "--command=CREATE DATABASE atuin OWNER atuin", user="postgres", directory="/")  # fmt: skip
+    server.run(
+        "systemd-run", "--unit=atuin-server", "--setenv=HOME=/root", "--setenv=ATUIN_HOST=100.64.0.1", "--setenv=ATUIN_PORT=8888",
+        "--setenv=ATUIN_OPEN_REGISTRATION=true", "--setenv=ATUIN_DB_URI=postgres://atuin:atuin@localhost/atuin",
+        "atuin", "server", "start",
+    )  # fmt: skip
+    for machine in (laptop, desktop):
+        machine.write("/home/alice/.config/atuin/config.toml", CONFIGURATION)
+        machine.run("chown", "--recursive", "alice:", "/home/alice/.config")
+    wait_for(lambda: laptop.run("curl", "--silent", "--fail", "http://build-server:8888/", code=None).code == 0,
+             "Atuin's server answers")  # fmt: skip
+    words = ("-u", "alice", "-p", "correct horse")
+    laptop.run("atuin", "register", *words, "-e", "alice@example.org", user="alice")
+    key = laptop.run("atuin", "key", user="alice").stdout.strip()
+    desktop.run("atuin", "login", *words, "-k", key, user="alice")
+
+
+def test_aliases_set_on_the_laptop_work_on_the_desktop(account, tailnet, server, laptop, desktop):
+    Clone(laptop).push(terminal="echo good > $out")
+    laptop.run("nixbuild", "aliases", "--sync", user="alice", SHELL="/usr/bin/zsh")
+    laptop.run("atuin", "sync", user="alice")
+    desktop.run("atuin", "sync", user="alice")
+    listed = desktop.run("atuin", "dotfiles", "alias", "list", user="alice").stdout.splitlines()
+    assert "bt=nixbuild trigger" in listed and "rebuild=nixbuild system-update --no-update --no-gc" in listed
+    for shell, start in (("bash", "--rcfile /dev/null"), ("zsh", "--no-rcs"), ("fish", "--no-config")):
+        init = 'eval "$(atuin init bash)"' if shell == "bash" else f"atuin init {shell} | source /dev/stdin"
+        said = desktop.run(shell, *start.split(), "-i", user="alice", input=f"{init}\nbs --json\n").stdout
+        assert '"is_running"' in said, f"{shell}: {said}"
+
+
+def test_the_history_of_bt_is_on_the_desktop(account, tailnet, laptop, desktop):
+    laptop.write("/home/alice/.zshrc", 'eval "$(atuin init zsh)"\n', owner="alice")
+    # Atuin writes an end down behind the shell's back; who types waits that long before the next thing.
+    written = "atuin history list --format '{command}|{exit}' | grep --quiet --line-regexp 'bt --wait|0'"
+    laptop.run("zsh", "-i", user="alice", input=f"bt --wait\nuntil {written}; do sleep 0.1; done\n")
+    for machine in (laptop, desktop):
+        machine.run("atuin", "sync", user="alice")
+    history = desktop.run("atuin", "history", "list", "--format", "{command}|{exit}|{host}", user="alice",
+                          ATUIN_SESSION="0").stdout  # fmt: skip
+    assert "bt --wait|0|laptop" in history
