@@ -103,10 +103,19 @@ void Worker::run() {
 }
 
 void Worker::schedule_pump() {
+  waiting_ = true;
   epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                     [this](const boost::system::error_code& error) {
-                      if (!error) pump();
+                      waiting_ = false;
+                      if (!error || error == boost::asio::error::operation_aborted) pump();
                     });
+}
+
+void Worker::run_again(Connection& connection) {
+  again_.push_back(&connection);
+  // A reply that came later is sent outside of the pump, which may wait for an event that never
+  // comes: a socket that has room all along gives none.
+  if (waiting_) epoll_.cancel();
 }
 
 void Worker::pump() {

@@ -111,7 +111,7 @@ class Worker {
   bool draining() const noexcept { return draining_; }
   std::string_view date_line();
   // Calls the connection's resume() after the others have had their turn.
-  void run_again(Connection& connection) { again_.push_back(&connection); }
+  void run_again(Connection& connection);
   // Unlinks a closed connection; it is destroyed when no event can reach it any more.
   void retire(Connection& connection);
   std::unique_ptr<char[]> take_buffer();
@@ -148,6 +148,7 @@ class Worker {
   bool drained_ = false;
   bool sweeping_ = false;
   bool delivering_ = false;
+  bool waiting_ = false;  // for events, with nothing else to do
   std::chrono::milliseconds sweep_interval_;
 
   // Last, so that it goes first: coroutines that it still holds refer to connections.

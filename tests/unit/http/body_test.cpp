@@ -376,6 +376,29 @@ TEST_CASE("a body that fails is cut, never passed for a whole one") {
   }
 }
 
+TEST_CASE("a large file that is answered later comes whole") {
+  constexpr std::size_t large = 40'000'000;
+  const auto file = file_with(std::string(large, 'x'));
+  TestServer server([file](Router& router) {
+    router.get("/file", [file](const Request&, PathParameters) {
+      return [](std::shared_ptr<const UniqueFd> body) -> asio::awaitable<Response> {
+        asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
+        co_await timer.async_wait(asio::use_awaitable);
+        Response response;
+        response.body = FileBody{std::move(body), large};
+        co_return response;
+      }(file);
+    });
+  });
+  // A client that keeps pace leaves room in the socket all the time, so that no event comes.
+  for (int i = 0; i < 10; ++i) {
+    Client client(server.port());
+    const Received received = client.get("/file");
+    CHECK(received.whole);
+    CHECK(received.body.size() == large);
+  }
+}
+
 TEST_CASE("a file that shrinks while it is sent cuts the connection") {
   const auto file = file_with(std::string(50'000'000, 'x'));
   TestServer server([file](Router& router) {
