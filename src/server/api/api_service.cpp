@@ -204,7 +204,7 @@ http::Reply ApiService::trigger(const http::Request& request, const std::string&
 
 http::Reply ApiService::status(const std::string& repository) {
   http::Response response = http::json_response(200, {});
-  response.body = live_status_.get().json(repository);
+  response.body = live_status_.get().json(repository, build_requests_.changes());
   response.cache_control = "no-cache";
   return response;
 }

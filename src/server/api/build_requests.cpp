@@ -17,6 +17,18 @@ namespace {
 
 constexpr std::size_t name_limit = 128;  // bytes, of who triggers
 
+// Counts a change once it is done, whether it went well or not.
+class ChangeCount {
+ public:
+  explicit ChangeCount(std::atomic<std::uint64_t>& changes) : changes_(changes) {}
+  ~ChangeCount() { ++changes_; }
+  ChangeCount(const ChangeCount&) = delete;
+  ChangeCount& operator=(const ChangeCount&) = delete;
+
+ private:
+  std::atomic<std::uint64_t>& changes_;
+};
+
 }  // namespace
 
 std::string cleaned_user(std::string_view text) {
@@ -26,6 +38,7 @@ std::string cleaned_user(std::string_view text) {
 }
 
 http::Response BuildRequests::trigger(build::History& history, const build::Trigger& trigger) {
+  const ChangeCount count(changes_);
   // What is dead must not stand in the way of a new build.
   build::StatusReader(layout_, history, trigger.repository).read();
   const build::History::Queued queued = history.insert_queued(trigger);
@@ -53,6 +66,7 @@ http::Response BuildRequests::trigger(build::History& history, const build::Trig
 }
 
 http::Response BuildRequests::cancel(build::History& history, const std::string& repository) {
+  const ChangeCount count(changes_);
   const auto current = build::StatusReader(layout_, history, repository).read();
   protocol::CancelReply reply;
   reply.repository = repository;

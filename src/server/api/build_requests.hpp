@@ -2,6 +2,7 @@
 // told of it as it happens. Blocking, so not for the serving threads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,10 +35,14 @@ class BuildRequests {
   http::Response stream(build::History& history, StreamRequest request,
                         std::optional<std::int64_t> lines);
 
+  // Another number after every trigger and cancel.
+  std::uint64_t changes() const noexcept { return changes_; }
+
  private:
   const build::StateLayout& layout_;
   Runner& runner_;
   BuildFeed& feed_;
+  std::atomic<std::uint64_t> changes_{0};
 };
 
 // Who triggers, as a client says it: printable, and not too long.

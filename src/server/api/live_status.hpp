@@ -1,7 +1,8 @@
 // GET /build/status, the route that is polled most: a status is read and rendered once for each
-// change of it.
+// change of it, and however many ask, one of them a millisecond looks whether there was one.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -20,12 +21,15 @@ class LiveStatus {
   explicit LiveStatus(const build::StateLayout& layout)
       : layout_(layout), history_(layout.history()) {}
 
-  http::SharedText json(const std::string& repository);
+  // `changes` counts what this process has done to builds: that is to be seen at once.
+  http::SharedText json(const std::string& repository, std::uint64_t changes);
 
  private:
   struct Entry {
     build::StatusReader reader;
     std::uint64_t generation = 0;
+    std::uint64_t changes = 0;
+    std::chrono::steady_clock::time_point looked_at;
     http::SharedText json;
   };
 
