@@ -1,9 +1,12 @@
 """serve-api with real builds: its routes, who may use them, and what it leaves after a kill -9."""
 
 import concurrent.futures
+import hashlib
 import json
 import os
+import pathlib
 import signal
+import subprocess
 
 import pytest
 from support.api import ApiServer
@@ -187,6 +190,49 @@ def test_a_slow_follower_hears_the_end_of_its_own_build(builder, serve):
     assert [data for name, _, data in seen if name == "log"] == builder.log(number=1).splitlines()
     end = json.loads(seen[-1][2])
     assert seen[-1][0] == "end" and end["build_id"] == 1 and end["last_status"] == "success"
+
+
+def resident_memory(pid):
+    fields = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("size", [100 << 20, pytest.param(1 << 30, marks=pytest.mark.slow)])
+def test_a_log_of_any_length(builder, serve, size):
+    repository(builder)
+    builder.run()
+    log = builder.state / "logs/demo/1.log"
+    line = "cc -O2 -c -o objects/module-%09d.o source/module-%09d.c -Iinclude\n"
+    count = size // len(line % (0, 0))
+    with log.open("w") as out:
+        for begin in range(0, count, 100_000):
+            out.write("".join(line % (number, number) for number in range(begin, min(count, begin + 100_000))))
+    end = [(line % (number, number)).rstrip() for number in range(count - 10_000, count)]
+    api = serve()
+    assert api.client("logs").stdout.splitlines() == end[-100:]
+    assert api.client("logs", "-n", "10000").stdout.splitlines() == end
+    assert api.client("logs", "--follow", "-n", "7").stdout.splitlines() == end[-7:]
+    before = resident_memory(api.process.pid)
+
+    def digest(stream):
+        found = hashlib.sha256()
+        while piece := stream.read(1 << 20):
+            found.update(piece)
+        return found.hexdigest()
+
+    with log.open("rb") as file:
+        wanted = digest(file)
+    # Several, and one of them through events.
+    command = builder.command("builds", "1", "--log")
+    whole = [
+        subprocess.Popen(command, env={**builder.environment(), "NIXBUILD_SERVER": api.url}, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    assert [digest(one.stdout) for one in whole] == [wanted] * 3
+    assert [one.wait(60) for one in whole] == [0] * 3
+    with api.stream("/build/logs/demo/stream?build=1") as events:
+        assert sum(name == "log" for name, _, _ in events) == count
+    assert resident_memory(api.process.pid) - before < 32 << 20
 
 
 def test_lines_reach_a_follower_while_the_build_runs(builder, serve):
