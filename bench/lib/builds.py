@@ -35,7 +35,11 @@ class BuildServer:
         self.environment = {
             key: value for key, value in lab.nix_environment.items() if not key.startswith("GIT_")
         }
+        # Nix remembers there which store has what it has fetched.
+        home = root / "home"
+        home.mkdir()
         self.environment.update(
+            HOME=str(home),
             NIXBUILD_CONFIG=str(lab.empty_config),
             NIXBUILD_STATE_DIR=str(self.state),
             NIX_STORE_DIR=str(root / "store"),
