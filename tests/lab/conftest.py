@@ -4,21 +4,12 @@ import os
 
 import pytest
 
+from support.gate import Gate
 from support.lab import Lab
 from support.server import BuildServer
 
 if "NIXBUILD_LAB_DIRECTORY" not in os.environ:
     pytest.exit("these run in namespaces that tests/lab/run makes", returncode=2)
-
-# What a person writes who has Nix on Debian: flakes on, and no cache of the outside world, which is not
-# there. Without the sandbox /bin/sh can build.
-NIX_CONF = """
-experimental-features = nix-command flakes
-sandbox = false
-substituters =
-flake-registry =
-"""
-
 
 build_server = pytest.StashKey()
 
@@ -27,21 +18,13 @@ build_server = pytest.StashKey()
 def lab(pytestconfig):
     lab = Lab()
     try:
-        for number, name in enumerate(("build-server", "laptop", "desktop"), 1):
-            machine = lab.add(name, number)
-            machine.write("/etc/nix/nix.conf", NIX_CONF)
+        machines = [lab.add(name, number) for number, name in enumerate(("build-server", "laptop", "desktop"), 1)]
+        for machine in machines:
             machine.plug_in(lab.lan)
-            if name != "build-server":
-                machine.plug_in(lab.tailnet)
-        lab.name_machines()
-        for machine in lab.machines.values():
-            machine.switch_on()
-        for machine in lab.machines.values():
-            state = machine.wait_until_booted()
-            assert state == "running", machine.run("systemctl", "--failed", "--no-legend").stdout
-            # Debian's daemon talks to this group only; that makes nobody a trusted user.
-            machine.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "nix-users", "alice")
-        pytestconfig.stash[build_server] = lab.machines["build-server"]
+        for machine in machines[1:]:
+            machine.plug_in(lab.tailnet)
+        lab.boot(*machines)
+        pytestconfig.stash[build_server] = machines[0]
         yield lab
     finally:
         lab.close()
@@ -58,6 +41,15 @@ def tailnet(lab, server):
     """The server is in the tailnet."""
     server.join_tailnet()
     return lab.tailnet
+
+
+@pytest.fixture
+def gate(server):
+    """Builds that wait there; at the end it is open."""
+    gate = Gate(server)
+    yield gate
+    if server.machine.leader is not None:
+        gate.open()
 
 
 @pytest.fixture(scope="session")

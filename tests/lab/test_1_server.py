@@ -55,8 +55,8 @@ def test_the_key_is_made_once_and_is_the_caches_alone(server):
 
 
 @pytest.mark.parametrize("unit, exposure", [
-    ("nixbuild-cache.service", 2.0), ("nixbuild-api.service", 2.0), ("nixbuild-build@x.service", 4.0),
-    ("nixbuild-key.service", 3.0),
+    ("nixbuild-cache.service", 1.5), ("nixbuild-api.service", 1.5), ("nixbuild-build@x.service", 2.5),
+    ("nixbuild-key.service", 1.5),
 ])  # fmt: skip
 def test_units_are_confined(server, unit, exposure):
     threshold = f"--threshold={int(exposure * 10)}"

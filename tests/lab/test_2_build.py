@@ -7,24 +7,10 @@ from support.machine import wait_for
 from support.repository import Clone
 
 UNIT = "nixbuild-build@nix-terminal.service"
-GATE = "/var/tmp/gate"
-WAITING = f"echo the builder waits; until [ -e {GATE} ]; do sleep 0.05; done; echo done > $out"
-
-
-@pytest.fixture
-def gate(server):
-    """Builds that are WAITING go on when it is opened."""
-
-    def open_gate():
-        server.run("touch", GATE)
-
-    server.run("rm", "-f", GATE)
-    yield open_gate
-    open_gate()
 
 
 def test_bt_on_the_laptop_bs_and_bl_on_the_desktop(server, tailnet, laptop, desktop, gate):
-    commit = Clone(laptop).push(terminal=WAITING)
+    commit = Clone(laptop).push(terminal=gate.script("the builder waits"))
 
     triggered = laptop.run("bt", user="alice")
     assert "Build triggered" in triggered.stdout + triggered.stderr
@@ -40,7 +26,7 @@ def test_bt_on_the_laptop_bs_and_bl_on_the_desktop(server, tailnet, laptop, desk
     server.run("sh", "-c", "! command -v sudo")
     assert "already running" in laptop.run("bt", user="alice", code=0).stderr
 
-    gate()
+    gate.open()
     assert server.wait_until_built()["last_status"] == "success"
     after = desktop.run("bs", user="alice")
     status = json.loads(after.stdout)
@@ -63,23 +49,23 @@ def test_a_failing_build_is_told_to_who_follows_it(server, tailnet, laptop):
 
 
 def test_cancel_ends_every_process_of_the_build(server, tailnet, laptop, desktop, gate):
-    Clone(laptop).push(terminal=WAITING + " # cancelled")
+    Clone(laptop).push(terminal=gate.script("to be cancelled"))
     laptop.run("bt", user="alice")
-    wait_for(lambda: server.run("pgrep", "--full", "the builder waits", code=None).stdout, "the builder runs")
+    gate.wait_until_reached("to be cancelled")
     desktop.run("nixbuild", "cancel", user="alice")
     assert server.wait_until_built()["error"] == "cancelled"
-    wait_for(lambda: not server.run("pgrep", "--full", "the builder waits", code=None).stdout, "the builder is gone")
+    wait_for(lambda: not gate.is_waited_at("to be cancelled"), "the builder is gone")
     assert server.run("pgrep", "--uid", "nixbuild-build", code=1).stdout == ""
 
 
 def test_a_killed_build_is_told_as_interrupted(server, tailnet, laptop, gate):
-    Clone(laptop).push(terminal=WAITING + " # killed")
+    Clone(laptop).push(terminal=gate.script("to be killed"))
     laptop.run("bt", user="alice")
-    wait_for(lambda: server.run("pgrep", "--full", "the builder waits", code=None).stdout, "the builder runs")
+    gate.wait_until_reached("to be killed")
     server.run("systemctl", "kill", "--signal=KILL", UNIT)
     status = server.wait_until_built()
     assert status["last_status"] == "failed" and "interrupted" in status["error"]
-    gate()
+    gate.open()
     laptop.run("bt", "--wait", user="alice")
 
 
@@ -121,7 +107,8 @@ def test_a_build_cannot_read_the_key(server, tailnet, laptop):
     clone = Clone(laptop)
     clone.push(terminal="cat /etc/nixbuild/cache-key > $out")
     laptop.run("bt", "--wait", user="alice", code=1)
-    flake = '{ outputs = _: { packages.x86_64-linux.key = builtins.toFile "k" (builtins.readFile "/etc/nixbuild/cache-key"); }; }'
+    key = 'builtins.toFile "k" (builtins.readFile "/etc/nixbuild/cache-key")'
+    flake = f"{{ outputs = _: {{ packages.x86_64-linux.key = {key}; }}; }}"
     laptop.write(f"{clone.directory}/flake.nix", flake, owner="alice")
     clone.git("commit", "--quiet", "--all", "--message", "Read the key")
     clone.git("push", "--quiet", "origin", "main")

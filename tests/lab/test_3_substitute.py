@@ -21,16 +21,8 @@ def outputs(lab, server, laptop):
     return {path[44:]: path for path in server.status()["outputs"]}
 
 
-def trust(machine, key):
-    """What the owner of a client writes, as the cache's page says."""
-    conf = machine.path("/etc/nix/nix.conf").read_text().split("# the build server")[0]
-    lines = f"extra-substituters = http://build-server:5000\nextra-trusted-public-keys = {key}\n"
-    machine.write("/etc/nix/nix.conf", f"{conf}# the build server\n{lines}")
-    machine.run("systemctl", "restart", "nix-daemon")
-
-
 def test_a_wrong_key_is_refused(server, outputs, tailnet, desktop):
-    trust(desktop, WRONG_KEY)
+    desktop.trust(WRONG_KEY)
     refused = desktop.run("nix-store", "--realise", outputs["lib"], user="alice", code=1)
     assert "signature" in refused.stderr or "not signed by any of the keys" in refused.stderr, str(refused)
     desktop.run("test", "-e", outputs["lib"], code=1)
@@ -39,7 +31,7 @@ def test_a_wrong_key_is_refused(server, outputs, tailnet, desktop):
 @pytest.mark.parametrize("name", ["laptop", "desktop"])
 def test_an_ordinary_user_substitutes_what_was_built(lab, server, outputs, tailnet, name):
     client = lab.machines[name]
-    trust(client, server.public_key())
+    client.trust(server.public_key())
     for path in outputs.values():
         client.run("nix-store", "--realise", path, user="alice")
     assert client.run(f"{outputs['tool']}/bin/tool", user="alice").stdout == "a tool\n"
@@ -52,10 +44,10 @@ def test_an_ordinary_user_substitutes_what_was_built(lab, server, outputs, tailn
 
 
 def test_the_user_is_not_trusted_and_cannot_leave_the_check_out(server, outputs, tailnet, desktop):
-    trust(desktop, WRONG_KEY)
+    desktop.trust(WRONG_KEY)
     desktop.run("nix-store", "--delete", "--ignore-liveness", outputs["big"])
     cheated = desktop.run("nix-store", "--option", "require-sigs", "false", "--realise", outputs["big"], user="alice",
                           code=1)  # fmt: skip
     assert "restricted setting" in cheated.stderr or "not a trusted user" in cheated.stderr, str(cheated)
-    trust(desktop, server.public_key())
+    desktop.trust(server.public_key())
     desktop.run("nix-store", "--realise", outputs["big"], user="alice")

@@ -133,6 +133,13 @@ class Machine:
         if owner:
             self.run("chown", "--recursive", owner, path)
 
+    def trust(self, key):
+        """What the owner of a client writes, as the cache's page says."""
+        conf = self.path("/etc/nix/nix.conf").read_text().split("# the build server")[0]
+        lines = f"extra-substituters = http://build-server:5000\nextra-trusted-public-keys = {key}\n"
+        self.write("/etc/nix/nix.conf", f"{conf}# the build server\n{lines}")
+        self.run("systemctl", "restart", "nix-daemon")
+
     # Its networks.
 
     def plug_in(self, network):
@@ -156,6 +163,19 @@ class Machine:
     def cut(self, network, again=False):
         """The interface stays, and nothing comes through: a cable pulled elsewhere, or put back."""
         ip("link", "set", f"{self.name[:8]}-{network.name[:4]}", "up" if again else "down")
+
+    def slow_down(self, network, rate):
+        """What it sends there goes at this rate, as tc(8) writes it; None: at full speed again."""
+        if rate is None:
+            ip("netns", "exec", self.name, "tc", "qdisc", "del", "dev", network.interface, "root")
+        else:
+            ip("netns", "exec", self.name, "tc", "qdisc", "add", "dev", network.interface, "root", "tbf",
+               "rate", rate, "burst", "64kb", "latency", "400ms")  # fmt: skip
+
+    def received(self):
+        """Bytes that came in by the tailnet."""
+        lines = self.run("grep", "tailscale0:", "/proc/net/dev").stdout
+        return int(lines.split(":")[1].split()[0])
 
     def address(self, network):
         return self.networks[network][0].split("/")[0]
