@@ -92,6 +92,18 @@ def test_the_untrusted_network_gets_no_connection(lab, server, tailnet, laptop):
         assert "Could not connect" in refused or "Connection refused" in refused, refused
 
 
+def test_the_untrusted_network_cannot_reach_the_tailnets_address(lab, server, tailnet, laptop):
+    lan = server.machine.address(lab.lan)
+    laptop.run("ip", "route", "add", "100.64.0.1/32", "via", lan, "dev", "lan0")
+    try:
+        for port in (5000, 8000):
+            laptop.run("curl", "--silent", "--max-time", "2", f"http://100.64.0.1:{port}/health", code=7)
+    finally:
+        laptop.run("ip", "route", "del", "100.64.0.1/32", "via", lan, "dev", "lan0")
+    # The server itself comes by loopback, whatever the address.
+    server.run("curl", "--silent", "--fail", "--max-time", "5", "http://100.64.0.1:8000/health")
+
+
 def test_a_power_cut_leaves_a_server_that_comes_back_by_itself(server, tailnet, laptop):
     key = server.public_key()
     server.machine.cut_power()

@@ -84,9 +84,31 @@ bool is_socket(const std::string& path) {
   return ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-}  // namespace
+void bind_to_device(int fd, const std::string& device) {
+  const auto size = static_cast<socklen_t>(device.size());
+  if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.data(), size) != 0) {
+    throw SystemError(errno, fmt::format("binding a socket to {}", device));
+  }
+}
 
-std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count, bool early) {
+// Kernels before 5.7 let only root do that.
+bool can_bind_to_devices() {
+  static const bool can = [] {
+    const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::setsockopt(probe.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) == 0) return true;
+    log::warn(
+        "this kernel lets only root bind sockets to an interface: a firewall has to keep other "
+        "networks from Tailscale's addresses");
+    return false;
+  }();
+  return can;
+}
+
+enum class Readiness { present, early };
+
+// `device`: empty for any.
+std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count,
+                                 const std::string& device, Readiness readiness) {
   SocketAddress target = to_socket_address(address);
   const int family = target.storage.ss_family;
   std::vector<UniqueFd> sockets;
@@ -95,7 +117,9 @@ std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count,
     if (!fd) throw_for(errno, address);
     set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
     if (family == AF_INET6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (early) set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1);
+    if (!device.empty()) bind_to_device(fd.get(), device);
+    // An IPv6 address cannot be bound plainly while it is still tested for duplicates.
+    if (readiness == Readiness::early) set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1);
     prepare_connections(fd.get(), family);
     // The first socket takes the address for itself, and only then allows the others beside it:
     // with SO_REUSEPORT from the start it would share the address with any program of this user.
@@ -107,6 +131,24 @@ std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count,
       target = bound_address(fd.get());  // with the port that was picked
     }
     sockets.push_back(std::move(fd));
+  }
+  return sockets;
+}
+
+}  // namespace
+
+std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count) {
+  return listen_tcp(address, count, {}, Readiness::present);
+}
+
+std::vector<UniqueFd> listen_tcp_on(const std::string& interface, const net::TcpAddress& address,
+                                    unsigned count) {
+  if (!can_bind_to_devices()) return listen_tcp(address, count, {}, Readiness::early);
+  auto sockets = listen_tcp(address, count, interface, Readiness::early);
+  if (interface == "lo") return sockets;
+  const net::TcpAddress same{address.host, port_of(bound_address(sockets.front().get()))};
+  for (UniqueFd& local : listen_tcp(same, count, "lo", Readiness::early)) {
+    sockets.push_back(std::move(local));
   }
   return sockets;
 }

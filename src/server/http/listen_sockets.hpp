@@ -12,9 +12,16 @@
 namespace nixbuild::http {
 
 // `count` sockets that share one address, for as many threads. An address that another socket
-// listens on is refused, also when that one would share it. With `early`, the address need not be
-// there yet. Throws SystemError naming the address, UsageError for one that is none.
-std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count, bool early);
+// listens on is refused, also when that one would share it. Throws SystemError naming the address,
+// UsageError for one that is none.
+std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count);
+
+// The same for an address of an interface, which need not be there yet. Linux takes connections to
+// an address by whatever interface they come in; these take what comes in by this one, and, with
+// `count` further sockets, what comes from this machine, which reaches all of its addresses by
+// loopback.
+std::vector<UniqueFd> listen_tcp_on(const std::string& interface, const net::TcpAddress& address,
+                                    unsigned count);
 
 // A listening unix socket's place in the file system, which is removed with the object.
 class UnixSocketFile {

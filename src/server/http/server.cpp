@@ -1,6 +1,7 @@
 #include "server/http/server.hpp"
 
 #include <fmt/format.h>
+#include <net/if.h>
 
 #include <algorithm>
 #include <array>
@@ -29,7 +30,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // After how long an address that could not be bound is tried again.
-constexpr milliseconds bind_retry{5'000};
+constexpr milliseconds bind_retry{1'000};
 // How long coroutines get to end after their connections were cut.
 constexpr milliseconds unwind_time{200};
 
@@ -94,6 +95,7 @@ class Server::Impl {
   struct Followed {
     net::InterfaceAddress address;
     std::shared_ptr<const Router> router;
+    unsigned index = 0;                          // of the interface whose addresses are bound
     std::map<std::string, std::uint64_t> bound;  // address → id
     std::set<std::string> failed;
   };
@@ -148,14 +150,15 @@ void Server::Impl::announce(std::uint64_t id, std::string url) {
   urls_[id] = std::move(url);
 }
 
-// Gives each worker its own socket of one address.
+// Gives each worker its own socket of one address, or its own of each set of such sockets.
 std::uint64_t Server::Impl::add_sockets(std::vector<UniqueFd> sockets,
                                         std::shared_ptr<const Router> router) {
   const std::uint64_t id = next_id_++;
   std::string url = url_of(sockets.front().get());
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
     ListenSocket socket{std::make_shared<const UniqueFd>(std::move(sockets[i])), router, id, false};
-    workers_[i]->post([worker = workers_[i].get(), socket = std::move(socket)]() mutable {
+    Worker* worker = workers_[i % workers_.size()].get();
+    worker->post([worker, socket = std::move(socket)]() mutable {
       worker->add_listener(std::move(socket));
     });
   }
@@ -205,9 +208,8 @@ void Server::Impl::listen(Listener listener) {
     return;
   }
   try {
-    add_sockets(
-        listen_tcp(std::get<net::TcpAddress>(listener.address), shared_.options.threads, false),
-        std::move(router));
+    add_sockets(listen_tcp(std::get<net::TcpAddress>(listener.address), shared_.options.threads),
+                std::move(router));
   } catch (const SystemError& error) {
     if (listener.required || !is_absent(error.error_number())) throw;
     log::warn("{}", error.what());
@@ -217,8 +219,12 @@ void Server::Impl::listen(Listener listener) {
 // Makes what is bound equal to what the interface has.
 void Server::Impl::bind_interface(Followed& followed, bool at_start) {
   const std::set<std::string> present = interface_addresses(followed.address);
+  // Sockets of an interface that went and came back are those of the one that went.
+  const unsigned index = ::if_nametoindex(followed.address.interface.c_str());
+  const bool same = followed.index == index;
+  followed.index = index;
   for (auto it = followed.bound.begin(); it != followed.bound.end();) {
-    if (present.contains(it->first)) {
+    if (same && present.contains(it->first)) {
       ++it;
       continue;
     }
@@ -238,10 +244,10 @@ void Server::Impl::bind_interface(Followed& followed, bool at_start) {
   for (const std::string& host : present) {
     if (followed.bound.contains(host)) continue;
     try {
-      // Early: an IPv6 address cannot be bound plainly while it is still tested for duplicates.
-      auto sockets =
-          listen_tcp(net::TcpAddress{host, followed.address.port}, shared_.options.threads, true);
-      followed.bound[host] = add_sockets(std::move(sockets), followed.router);
+      followed.bound[host] =
+          add_sockets(listen_tcp_on(followed.address.interface, {host, followed.address.port},
+                                    shared_.options.threads),
+                      followed.router);
       followed.failed.erase(host);
     } catch (const SystemError& error) {
       if (at_start) throw;

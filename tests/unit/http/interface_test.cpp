@@ -97,6 +97,10 @@ void follow_an_interface() {
   REQUIRE(run("ip address add 100.64.0.1/32 dev nbtest0"));
   CHECK(listens("http://100.64.0.1:5000"));
   CHECK(answers("http://100.64.0.1:5000"));
+  // Each socket takes what comes by one interface: no other network gets in by sending to the
+  // address.
+  CHECK(run("ss -Hltn src 100.64.0.1 | grep -q '100.64.0.1%nbtest0:5000'"));
+  CHECK_FALSE(run("ss -Hltn src 100.64.0.1 | grep -q '100.64.0.1:5000'"));
   CHECK_FALSE(answers("http://192.0.2.1:5000"));
   CHECK_FALSE(answers("http://100.64.0.9:5000"));
 
