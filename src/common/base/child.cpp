@@ -1,0 +1,110 @@
+#include "common/base/child.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+
+#include <cerrno>
+#include <initializer_list>
+
+namespace nixbuild {
+namespace {
+
+[[noreturn]] void fail_child(const Launch& launch) {
+  const int reason = errno;
+  static_cast<void>(::write(launch.report, &reason, sizeof reason));
+  ::_exit(127);
+}
+
+void end_with_parent([[maybe_unused]] int number) {
+#ifdef __linux__
+  ::prctl(PR_SET_PDEATHSIG, number);
+#endif
+}
+
+// A descriptor below 3 may be the very one that another one is to become: all three are moved out
+// of the way first.
+void place_descriptors(const Launch& launch) {
+  const int input = ::fcntl(launch.input, F_DUPFD_CLOEXEC, 3);
+  const int output = ::fcntl(launch.output, F_DUPFD_CLOEXEC, 3);
+  const int error = ::fcntl(launch.error, F_DUPFD_CLOEXEC, 3);
+  if (input < 0 || output < 0 || error < 0) fail_child(launch);
+  if (::dup2(input, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(error, 2) < 0) fail_child(launch);
+#ifdef SYS_close_range
+  constexpr unsigned on_exec = 4;  // CLOSE_RANGE_CLOEXEC, of Linux 5.11
+  ::syscall(SYS_close_range, 3U, ~0U, on_exec);
+#endif
+}
+
+void reset_signals() {
+  for (int number = 1; number < NSIG; ++number)
+    ::signal(number, SIG_DFL);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+[[noreturn]] void execute(const Launch& launch) {
+  place_descriptors(launch);
+  if (launch.directory != nullptr && ::chdir(launch.directory) != 0) fail_child(launch);
+  reset_signals();
+  ::execve(launch.program, launch.arguments, launch.environment);
+  fail_child(launch);
+}
+
+#ifdef __linux__
+void close_everything() {
+#ifdef SYS_close_range
+  if (::syscall(SYS_close_range, 0U, ~0U, 0U) == 0) return;
+#endif
+  for (int fd = 0; fd < 65536; ++fd)
+    ::close(fd);
+}
+
+// A process cannot move into another pid namespace, only its children can: the one that joins stays
+// outside, waits, and ends as its child does.
+[[noreturn]] void execute_in_namespaces(const Launch& launch) {
+  for (std::size_t i = 0; i < launch.namespace_count; ++i) {
+    if (::setns(launch.namespaces[i], 0) != 0) fail_child(launch);
+  }
+  const pid_t child = ::fork();
+  if (child < 0) fail_child(launch);
+  if (child == 0) {
+    end_with_parent(SIGTERM);
+    execute(launch);
+  }
+  // The signals that ask the group to end are for the program to act on.
+  for (const int number : {SIGTERM, SIGINT, SIGHUP})
+    ::signal(number, SIG_IGN);
+  close_everything();
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status)) ::_exit(WEXITSTATUS(status));
+  reset_signals();
+  ::kill(::getpid(), WTERMSIG(status));
+  ::_exit(128 + WTERMSIG(status));
+}
+#endif
+
+}  // namespace
+
+void run_child(const Launch& launch) {
+  ::setpgid(0, 0);
+  if (launch.ends_with_parent) {
+    end_with_parent(launch.namespace_count == 0 ? SIGTERM : SIGKILL);
+    if (::getppid() != launch.parent) ::_exit(127);
+  }
+#ifdef __linux__
+  if (launch.namespace_count > 0) execute_in_namespaces(launch);
+#endif
+  execute(launch);
+}
+
+}  // namespace nixbuild
