@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from support.api import ApiServer
-from support.build import Repository, flake, packages
+from support.build import GOOD, PHASES, Repository, flake, hang_at, packages
 from support.http import exchange, fetch, status_of
 
 
@@ -18,8 +18,8 @@ from support.http import exchange, fetch, status_of
 def serve(builder):
     servers = []
 
-    def start(*options):
-        servers.append(ApiServer(builder, *options))
+    def start(*options, **environment):
+        servers.append(ApiServer(builder, *options, **environment))
         return servers[-1].start()
 
     yield start
@@ -81,6 +81,7 @@ def test_a_build_that_runs_shows_nothing_of_the_last_one(builder, serve):
     assert api.wait_until_done()["error"] == "cancelled"
 
 
+@pytest.mark.concurrency
 def test_many_clients_at_once_start_one_build(builder, serve):
     repository(builder, SLOW)
     api = serve()
@@ -130,6 +131,37 @@ def test_after_kill_9_the_status_is_right(builder, serve, who):
     assert api.post("/build/trigger")["status"] == "triggered"
 
 
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("who", ["run-build", "serve-api", "both"])
+def test_after_kill_9_in_each_phase(builder, serve, who, phase):
+    source, extra = hang_at(builder, phase)
+    api = serve(**extra)
+    api.post("/build/trigger")
+    builder.wait_for(lambda: api.get("/build/status")["phase"] == phase)
+    builder.wait_for(lambda: any("sleep" in command for command in builder.processes().values()))
+    pid = int((builder.state / "locks/demo.lock").read_text())
+    if who != "run-build":
+        api.kill()
+    if who != "serve-api":
+        os.kill(pid, signal.SIGKILL)
+    if who != "run-build":
+        api.start()
+    if who == "serve-api":
+        assert api.get("/build/status")["phase"] == phase
+        api.post("/build/cancel")
+    status = api.wait_until_done()
+    assert status["last_status"] == "failed"
+    assert status["error"] == ("cancelled" if who == "serve-api" else "interrupted")
+    builder.wait_for(lambda: all("serve-api" in command for command in builder.processes().values()))
+    assert api.get("/builds/1")["state"] == "failed"
+    # No lock stays, and the next one works.
+    source.commit(GOOD)
+    builder.add("demo", source.path)
+    builder.command("config", "check")  # writes the configuration
+    assert api.post("/build/trigger")["build_id"] == 2
+    assert api.wait_until_done()["last_status"] == "success"
+
+
 def test_the_end_of_the_server_ends_its_builds(builder, serve):
     repository(builder, ENDLESS)
     api = serve()
@@ -140,6 +172,7 @@ def test_the_end_of_the_server_ends_its_builds(builder, serve):
     builder.wait_for(lambda: not builder.processes())
 
 
+@pytest.mark.concurrency
 def test_a_stream_tells_all_of_a_build(builder, serve):
     repository(builder, SLOW)
     api = serve()
@@ -177,6 +210,7 @@ def test_a_follower_hears_of_the_build_it_asked_for(builder, serve):
         assert statuses[-1]["last_status"] == "success", statuses
 
 
+@pytest.mark.concurrency
 def test_a_slow_follower_hears_the_end_of_its_own_build(builder, serve):
     # More than the sockets between them hold, so that the server waits for its client.
     repository(builder, "head -c 24000000 /dev/zero | tr '\\0' x | fold -w 12000; echo; sleep 1; echo done > $out")
@@ -257,6 +291,7 @@ def test_followers_do_not_hold_up_the_end_of_the_server(builder, serve):
         list(events)
 
 
+@pytest.mark.concurrency
 def test_clients_and_server(builder, serve):
     repository(builder, SLOW)
     api = serve()

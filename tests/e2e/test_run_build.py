@@ -280,3 +280,48 @@ def test_flake_config_is_followed_where_it_is_accepted(builder):
     source.commit({"flake.nix": text.replace('"x" "echo', '"y" "echo')})
     builder.run()
     assert builder.content("packages.x86_64-linux.x") == "7\n"
+
+
+def by_content(name, script, **attributes):
+    more = "".join(f"{key} = {value}; " for key, value in attributes.items())
+    return (f'derivation {{ name = "{name}"; system = "x86_64-linux"; builder = "/bin/sh"; PATH = "/usr/bin:/bin"; '
+            f'__contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; {more}'
+            f"args = [ \"-c\" ''{script}'' ]; }}")  # fmt: skip
+
+
+def test_derivations_addressed_by_their_content(any_builder):
+    builder = any_builder
+    (builder.root / "etc/nix.conf").write_text("experimental-features = nix-command flakes ca-derivations\n")
+    below = by_content("below", "mkdir $out $dev; echo below > $out/text", outputs='[ "out" "dev" ]')
+    files = f"""
+      packages.x86_64-linux.below = {below};
+      packages.x86_64-linux.top = {by_content("top", "cat ${self.packages.x86_64-linux.below}/text > $out")};
+      packages.x86_64-linux.plain = mk "plain" "echo plain > $out";
+    """
+    source = repository(builder, {"flake.nix": flake(files)})
+    builder.run()
+    assert set(builder.results().values()) == {"success"}
+    assert builder.content("packages.x86_64-linux.top") == "below\n"
+    outputs = builder.outputs()
+    assert sorted(outputs.values()) == builder.roots()[1] and len(outputs) == 4
+    assert all(row["nar_size"] > 0 for row in builder.query("SELECT nar_size FROM outputs"))
+
+    # Some good, some not: each has its own end and reason.
+    files += f"""
+      packages.x86_64-linux.bad = {by_content("bad", "echo about to break; exit 5")};
+      packages.x86_64-linux.on-bad = {by_content("on-bad", "echo ${self.packages.x86_64-linux.bad} > $out")};
+      packages.x86_64-linux.on-below = {by_content("on-below", "cat ${self.packages.x86_64-linux.below}/text; exit 6")};
+      packages.x86_64-linux.new = {by_content("new", "echo new > $out")};
+    """
+    source.commit({"flake.nix": flake(files)})
+    builder.run(code=1)
+    results = {name.rpartition(".")[2]: result for name, result in builder.results().items()}
+    failed = {"bad", "on-bad", "on-below"}
+    assert {name for name, result in results.items() if result == "failed"} == failed
+    assert {name for name, result in results.items() if result == "success"} == {"below", "top", "plain", "new"}
+    targets = builder.targets()
+    assert "exit code 5" in targets["packages.x86_64-linux.bad"]["error"]
+    assert "exit code 6" in targets["packages.x86_64-linux.on-below"]["error"]
+    assert targets["packages.x86_64-linux.on-bad"]["error"]
+    assert builder.content("packages.x86_64-linux.new") == "new\n"
+    assert set(builder.roots()[2]) == set(builder.outputs().values()) and len(builder.outputs()) == 5

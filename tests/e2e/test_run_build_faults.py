@@ -9,47 +9,8 @@ import threading
 import time
 
 import pytest
-from support.build import Repository, flake, packages, repository
+from support.build import GOOD, HANGS, PHASES, flake, hang_at, packages, repository
 
-GOOD = {"flake.nix": flake(packages(x="echo 1 > $out"))}
-# A builder with a session of its own, as Nix gives each, that heeds no SIGTERM and has a child.
-HANGS = {"flake.nix": flake(packages(x="trap '' TERM; sleep 1000 & while true; do sleep 0.2; done"))}
-
-
-def hang_at(builder, phase):
-    """Sets up a repository whose build gets to `phase` and hangs there. Returns (source, environment)."""
-    script = builder.root / "hang"
-    script.write_text("#!/bin/sh\nexec sleep 1000\n")
-    script.chmod(0o755)
-    extra = {}
-    if phase == "fetch":
-        source = repository(builder, GOOD)
-        builder.add("demo", "ssh://git@example.invalid/demo")
-        extra["GIT_SSH_COMMAND"] = str(script)
-    elif phase == "inputs":
-        text = flake("", 'a.url = "git+ssh://git@example.invalid/a";')
-        source = repository(builder, {"flake.nix": text})
-        extra["GIT_SSH_COMMAND"] = str(script)
-    elif phase == "evaluate":
-        text = flake('packages.x86_64-linux.x = import (mk "slow" "sleep 1000; echo 1 > $out");')
-        source = repository(builder, {"flake.nix": text})
-    elif phase == "build":
-        source = repository(builder, HANGS)
-    elif phase == "finish":
-        source = Repository(builder.root / "src-demo", {"flake.nix": flake(packages(x="echo 1 > $out"), f'a.url = "path:{builder.root}/a";')})
-        (builder.root / "a").mkdir()
-        (builder.root / "a/flake.nix").write_text("{ outputs = _: { }; }")
-        remote = builder.root / "remote"
-        subprocess.run(["git", "clone", "--quiet", "--bare", source.path, remote], check=True, capture_output=True)
-        hook = remote / "hooks/pre-receive"
-        hook.parent.mkdir(exist_ok=True)
-        hook.write_text("#!/bin/sh\nsleep 1000\n")
-        hook.chmod(0o755)
-        builder.add("demo", remote, push_lock=True)
-    return source, extra
-
-
-PHASES = ["fetch", "inputs", "evaluate", "build", "finish"]
 
 
 def start_and_hang(builder, phase, prefix):
@@ -228,14 +189,27 @@ def test_a_log_of_binary_bytes(builder):
     assert builder.status()["last_status"] == "failed"
 
 
-def test_a_very_long_log(builder):
-    # Beyond what the log keeps: its beginning and its end are there.
+def test_a_long_log(builder):
     line = "x" * 1000
     script = f"echo first; i=0; while [ $i -lt 3000 ]; do echo {line}; i=$((i+1)); done; echo last; exit 1"
     repository(builder, {"flake.nix": flake(packages(x=script))})
     builder.run(code=1)
     lines = builder.log().splitlines()
     assert "x> first" in lines and "x> last" in lines
+    assert builder.targets()["packages.x86_64-linux.x"]["log_tail"].rstrip().endswith("last")
+
+
+@pytest.mark.slow
+def test_a_log_of_a_gigabyte(builder):
+    # Beyond what the log keeps: its beginning and its end are there.
+    script = "echo first; head -c 1100000000 /dev/zero | tr '\\0' x | fold -w 1000; echo; echo last; exit 1"
+    repository(builder, {"flake.nix": flake(packages(x=script))})
+    builder.run(code=1, timeout=280)
+    file = builder.state / "logs/demo/1.log"
+    assert file.stat().st_size < 300 << 20
+    lines = builder.log().splitlines()
+    assert "x> first" in lines and "x> last" in lines
+    assert any("left out" in line for line in lines)
     assert builder.targets()["packages.x86_64-linux.x"]["log_tail"].rstrip().endswith("last")
 
 

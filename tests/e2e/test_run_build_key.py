@@ -7,9 +7,8 @@ import stat
 import subprocess
 
 import pytest
-from support.build import MK, Repository, flake, packages, repository, without_pid_namespaces
+from support.build import GOOD, MK, Repository, flake, packages, repository, without_pid_namespaces
 
-GOOD = {"flake.nix": flake(packages(x="echo 1 > $out"))}
 SECRET = "test-1:a-very-secret-signing-key"
 
 

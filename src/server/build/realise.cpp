@@ -89,8 +89,12 @@ class Realisation {
     std::set<std::string> good;
     for (protocol::Target& target : targets_) {
       if (target.result == "pending") target.result = "success";
-      if (target.result != "success") continue;
+      if (target.result != "success") {
+        if (!has_known_outputs(target)) target.outputs.clear();
+        continue;
+      }
       good.insert(target.derivation);
+      if (!has_known_outputs(target)) find_outputs(target);
       for (protocol::Output& output : target.outputs) {
         output.nar_size = store_.nar_size(output.path).value_or(0);
       }
@@ -148,22 +152,47 @@ class Realisation {
   void settle() {
     std::vector<std::string> paths;
     for (const protocol::Target& target : targets_) {
-      if (target.result != "pending") continue;
+      if (target.result != "pending" || !has_known_outputs(target)) continue;
       for (const protocol::Output& output : target.outputs)
         paths.push_back(output.path);
     }
     const auto invalid = invalid_paths(tools_, paths);
     for (protocol::Target& target : targets_) {
       if (target.result != "pending") continue;
-      const bool built = std::none_of(
-          target.outputs.begin(), target.outputs.end(),
-          [&](const protocol::Output& output) { return invalid.contains(output.path); });
+      const bool built =
+          has_known_outputs(target) && std::none_of(target.outputs.begin(), target.outputs.end(),
+                                                    [&](const protocol::Output& output) {
+                                                      return invalid.contains(output.path);
+                                                    });
       if (built) {
         target.result = "success";
       } else if (explain(target)) {
         target.result = "failed";
       }
     }
+  }
+
+  // The paths of a derivation that is addressed by its content are not known before it is built;
+  // until then it has placeholders for them, which lie in no store.
+  bool has_known_outputs(const protocol::Target& target) const {
+    const auto& store_dir = store_.layout().store_dir;
+    return std::all_of(
+        target.outputs.begin(), target.outputs.end(),
+        [&](const protocol::Output& output) { return store_dir.parse(output.path).has_value(); });
+  }
+
+  // Of a derivation that is built: nix-store prints its outputs in the order of their names.
+  void find_outputs(protocol::Target& target) {
+    const Exit exit =
+        tools_.run(tools_.nix({"nix-store", "--realise", target.derivation}, options_));
+    const auto paths = last_lines(exit.output);
+    if (!exit.ok() || paths.size() != target.outputs.size()) {
+      throw Error(fmt::format("asking for the outputs of {}: {}", target.name, reason_of(exit)));
+    }
+    std::sort(target.outputs.begin(), target.outputs.end(),
+              [](const auto& left, const auto& right) { return left.name < right.name; });
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      target.outputs[i].path = paths[i];
   }
 
   // Some failures end Nix as a whole in spite of --keep-going, such as a derivation for a system
@@ -190,12 +219,26 @@ class Realisation {
     }
   }
 
+  using Failures = std::map<std::string, BuildMonitor::Failure>;
+
+  // Where what a derivation needs is addressed by its content, Nix builds another derivation of the
+  // same name in its place, which has the paths in it.
+  Failures::const_iterator failure_of_resolved(const protocol::Target& target) const {
+    if (has_known_outputs(target)) return failures_.end();
+    return std::find_if(failures_.begin(), failures_.end(), [&](const auto& failure) {
+      return !failure.second.is_consequence &&
+             derivation_name(failure.first) == derivation_name(target.derivation);
+    });
+  }
+
   // Finds the failure that lies behind a target's: its own, or that of a derivation that it needs.
   bool explain(protocol::Target& target) {
     const auto own = failures_.find(target.derivation);
-    if (own != failures_.end() && !own->second.is_consequence) {
-      target.error = reason_for(own->first, own->second);
-      target.log_tail = own->second.log_tail;
+    const auto cause =
+        own != failures_.end() && !own->second.is_consequence ? own : failure_of_resolved(target);
+    if (cause != failures_.end()) {
+      target.error = reason_for(cause->first, cause->second);
+      target.log_tail = cause->second.log_tail;
       return true;
     }
     const Exit exit =
@@ -220,7 +263,7 @@ class Realisation {
   const fs::path& roots_;
   const Toolbox::Options& options_;
   Realised result_;
-  std::map<std::string, BuildMonitor::Failure> failures_;
+  Failures failures_;
   std::string last_error_;
   protocol::Progress done_before_;
 };

@@ -270,6 +270,45 @@ def repository(builder, files, name="demo", **settings):
     return repository
 
 
+GOOD = {"flake.nix": flake(packages(x="echo 1 > $out"))}
+# A builder with a session of its own, as Nix gives each, that heeds no SIGTERM and has a child.
+HANGS = {"flake.nix": flake(packages(x="trap '' TERM; sleep 1000 & while true; do sleep 0.2; done"))}
+PHASES = ["fetch", "inputs", "evaluate", "build", "finish"]
+
+
+def hang_at(builder, phase):
+    """Sets up a repository whose build gets to `phase` and hangs there. Returns (source, environment)."""
+    script = builder.root / "hang"
+    script.write_text("#!/bin/sh\nexec sleep 1000\n")
+    script.chmod(0o755)
+    extra = {}
+    if phase == "fetch":
+        source = repository(builder, GOOD)
+        builder.add("demo", "ssh://git@example.invalid/demo")
+        extra["GIT_SSH_COMMAND"] = str(script)
+    elif phase == "inputs":
+        text = flake("", 'a.url = "git+ssh://git@example.invalid/a";')
+        source = repository(builder, {"flake.nix": text})
+        extra["GIT_SSH_COMMAND"] = str(script)
+    elif phase == "evaluate":
+        text = flake('packages.x86_64-linux.x = import (mk "slow" "sleep 1000; echo 1 > $out");')
+        source = repository(builder, {"flake.nix": text})
+    elif phase == "build":
+        source = repository(builder, HANGS)
+    elif phase == "finish":
+        source = Repository(builder.root / "src-demo", {"flake.nix": flake(packages(x="echo 1 > $out"), f'a.url = "path:{builder.root}/a";')})
+        (builder.root / "a").mkdir()
+        (builder.root / "a/flake.nix").write_text("{ outputs = _: { }; }")
+        remote = builder.root / "remote"
+        subprocess.run(["git", "clone", "--quiet", "--bare", source.path, remote], check=True, capture_output=True)
+        hook = remote / "hooks/pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nsleep 1000\n")
+        hook.chmod(0o755)
+        builder.add("demo", remote, push_lock=True)
+    return source, extra
+
+
 def without_pid_namespaces():
     """A prefix for commands: namespaces as a hardened or old system has them, none to be made."""
     script = 'echo 0 > /proc/sys/user/max_pid_namespaces && exec "$@"'
