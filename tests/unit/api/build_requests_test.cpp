@@ -1,0 +1,136 @@
+#include "server/api/build_requests.hpp"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "../cache/coroutines.hpp"
+#include "server/build/build_lock.hpp"
+#include "state.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::api;
+using nlohmann::json;
+using test::body_text;
+
+namespace {
+
+// Notes what it is asked for.
+class NotingRunner : public Runner {
+ public:
+  const char* name() const noexcept override { return "noting"; }
+  void start(const std::string& /*repository*/, std::int64_t build) override {
+    if (refuses) throw RunnerError("systemd does not answer");
+    started.push_back(build);
+  }
+  void stop(const std::string& repository) override {
+    if (refuses) throw RunnerError("systemd does not answer");
+    stopped.push_back(repository);
+  }
+
+  bool refuses = false;
+  std::vector<std::int64_t> started;
+  std::vector<std::string> stopped;
+};
+
+struct Fixture : test::State {
+  json trigger() {
+    return json::parse(body_text(requests.trigger(history, {"demo", "ann", "100.64.0.2"})));
+  }
+  json cancel() { return json::parse(body_text(requests.cancel(history, "demo"))); }
+
+  NotingRunner runner;
+  BuildFeed feed{layout};
+  BuildRequests requests{layout, runner, feed};
+};
+
+}  // namespace
+
+TEST_CASE("one build a repository") {
+  Fixture f;
+  CHECK(f.trigger()["status"] == "triggered");
+  const json again = f.trigger();
+  CHECK(again["status"] == "already_running");
+  CHECK(again["build_id"] == 1);
+  CHECK(f.runner.started == std::vector<std::int64_t>{1});
+  f.history.finish(1, std::nullopt, now());
+  CHECK(f.trigger()["build_id"] == 2);
+}
+
+TEST_CASE("a build that cannot be started has failed, and is no hindrance") {
+  Fixture f;
+  f.runner.refuses = true;
+  CHECK_THROWS_AS(f.trigger(), RunnerError);
+  CHECK(f.history.get(1)->state == "failed");
+  CHECK(f.history.get(1)->error == "could not be started: systemd does not answer");
+  f.runner.refuses = false;
+  CHECK(f.trigger()["build_id"] == 2);
+}
+
+TEST_CASE("what is dead is no hindrance either") {
+  Fixture f;
+  f.trigger();
+  f.history.set_running(1, now());
+  CHECK(f.trigger()["build_id"] == 2);
+  CHECK(f.history.get(1)->error == "interrupted");
+}
+
+TEST_CASE("cancelling") {
+  Fixture f;
+  CHECK(f.cancel()["status"] == "not_running");
+  CHECK(f.runner.stopped.empty());
+  f.trigger();
+  CHECK(f.cancel()["status"] == "cancelled");
+  CHECK(f.runner.stopped.size() == 1);
+  // Nobody had taken it.
+  CHECK(f.history.get(1)->error == "cancelled");
+
+  f.trigger();
+  const auto lock = build::FileLock::try_take(f.layout.lock("demo"));
+  CHECK(f.cancel()["status"] == "cancelled");
+  // Whoever has taken it ends it.
+  CHECK(f.history.get(2)->state == "queued");
+}
+
+TEST_CASE("the last lines of the log") {
+  Fixture f;
+  CHECK(body_text(f.requests.logs(f.history, "demo", 5)) == "{\"logs\":[]}");
+  f.build_to_the_end("one\ntwo\nthree\n");
+  CHECK(body_text(f.requests.logs(f.history, "demo", 2)) == "{\"logs\":[\"two\",\"three\"]}");
+}
+
+TEST_CASE("a stream of a build that is not there") {
+  Fixture f;
+  f.build_to_the_end();
+  StreamRequest request;
+  request.repository = "demo";
+  request.build = 7;
+  CHECK(f.requests.stream(f.history, request, std::nullopt).status == 404);
+  request.repository = "other";
+  request.build = 1;
+  CHECK(f.requests.stream(f.history, request, std::nullopt).status == 404);
+}
+
+TEST_CASE("who triggers is made fit for a table") {
+  CHECK(cleaned_user("ann@laptop") == "ann@laptop");
+  CHECK(cleaned_user("a\x1b[31mb\tc\n").find_first_of("\x1b\t\n") == std::string::npos);
+  CHECK(cleaned_user(std::string(1000, 'x')).size() == 128);
+}
+
+TEST_CASE("many at once start one build") {
+  Fixture f;
+  std::vector<std::thread> clients;
+  std::vector<std::string> said(8);
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    clients.emplace_back([&f, &said, i] {
+      build::History history(f.layout.history());
+      said[i] = body_text(f.requests.trigger(history, {"demo", "", ""}));
+    });
+  }
+  for (std::thread& client : clients)
+    client.join();
+  CHECK(f.runner.started.size() == 1);
+  CHECK(f.history.list("demo", 100, std::nullopt).builds.size() == 1);
+}
