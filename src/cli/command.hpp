@@ -21,6 +21,7 @@ void add_builds_command(CLI::App& app, Action& action);
 void add_cancel_command(CLI::App& app, Action& action);
 void add_complete_command(CLI::App& app, Action& action);
 void add_config_command(CLI::App& app, Action& action);
+void add_doctor_command(CLI::App& app, Action& action);
 void add_health_command(CLI::App& app, Action& action);
 void add_info_command(CLI::App& app, Action& action);
 void add_keys_command(CLI::App& app, Action& action);

@@ -47,6 +47,7 @@ constexpr Command commands[] = {
     {"serve-cache", cli::add_serve_cache_command},
 #endif
     {"bootstrap", cli::add_bootstrap_command},
+    {"doctor", cli::add_doctor_command},
     {"keys", cli::add_keys_command},
     {"config", cli::add_config_command},
     {"complete", cli::add_complete_command},

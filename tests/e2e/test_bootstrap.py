@@ -515,6 +515,17 @@ def test_no_nix(machine, root):
     assert "--switch needs Nix" in done.stderr
 
 
+def test_a_nix_that_does_not_work(machine, root):
+    machine.path = f"{stand_in_command(root / 'bin', 'nix', 'echo broken nix.conf >&2; exit 1')}:{machine.path}"
+    done = machine.offline()
+    assert "broken nix.conf" in done.stderr and "✓ Bootstrap complete" in done.stderr
+
+
+def test_of_a_mac(machine):
+    machine.offline("--system", "aarch64-darwin", user="nobody-of-that-name")
+    assert 'homeDirectory = "/Users/nobody-of-that-name";' in machine.read("home.nix")
+
+
 def test_no_home_manager(machine, root):
     machine.path = without(root, "home-manager")
     assert "nix run github:nix-community/home-manager -- switch --flake .#default" in machine.offline().stdout

@@ -65,14 +65,15 @@ std::string user_name() {
   throw UsageError(fmt::format("the user {} has no name; give --user", ::geteuid()));
 }
 
-std::string home_directory(const std::string& user) {
+std::string home_directory(const std::string& user, const std::string& system) {
   const passwd* own = ::getpwuid(::geteuid());
   const char* home = std::getenv("HOME");
   if (own != nullptr && user == own->pw_name && home != nullptr && *home == '/') return home;
   if (const passwd* entry = ::getpwnam(user.c_str())) return entry->pw_dir;
   // Of another machine, then.
-  if (user == "root") return "/root";
-  return "/home/" + user;
+  const bool is_darwin = system.ends_with("-darwin");
+  if (user == "root") return is_darwin ? "/var/root" : "/root";
+  return (is_darwin ? "/Users/" : "/home/") + user;
 }
 
 // --- what was asked for ---
@@ -121,7 +122,7 @@ void complete_plan(Bootstrap& command) {
   check_system(plan.system);
   complete_flake_reference("--bootstrap-url", plan.bootstrap_url);
   complete_flake_reference("--terminal-url", plan.terminal_url);
-  plan.home_directory = home_directory(plan.user);
+  plan.home_directory = home_directory(plan.user, plan.system);
   plan.auth_key_file = default_auth_key_file(plan.home_directory).string();
   plan.server = command.configuration.client.server;
   fs::path directory = fs::absolute(command.directory).lexically_normal();
@@ -136,7 +137,12 @@ void complete_plan(Bootstrap& command) {
 // --- the steps ---
 
 PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url) {
-  PublicKeys known = known_keys_of_user().of(cache_url);
+  PublicKeys known;
+  try {
+    known = known_keys_of_user().of(cache_url);
+  } catch (const UsageError&) {
+    // Where there is no place for a state, nothing can have been remembered.
+  }
   // The record may have been lost; what an earlier run wrote here counts, if it is of this server.
   const std::string written = read_file(plan.directory / secrets_path(plan)).value_or("");
   if (written.find(nix::nix_string(plan.server)) != std::string::npos) {
@@ -237,9 +243,9 @@ NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
   conditions.has_home_manager = program_in_path("home-manager").has_value();
   conditions.cache_url = key.cache_url;
   conditions.public_key = plan.public_key;
-  if (!nix) {
+  if (!program_in_path("nix")) {
     say("! There is no nix command: install Nix first, https://nixos.org/download");
-  } else {
+  } else if (nix) {
     conditions.has_flakes = nix->has_flakes();
     conditions.may_substitute = nix->is_trusted;
     const std::vector<std::string> substituters = nix->substituters();
@@ -265,8 +271,7 @@ ExitCode run_bootstrap(Bootstrap& command) {
   const HomePlan& plan = command.plan;
   // Before anything is asked for or written: what cannot work.
   static_cast<void>(generated_files(plan));
-  const std::optional<LocalNix> nix = ask_nix();
-  if (command.run_switch && !nix) {
+  if (command.run_switch && !program_in_path("nix")) {
     throw Error("--switch needs Nix, and there is no nix command: https://nixos.org/download");
   }
   if (is_tracked(plan.directory, secrets_path(plan))) {
@@ -276,12 +281,21 @@ ExitCode run_bootstrap(Bootstrap& command) {
   }
 
   say("==> Bootstrapping new machine");
+  std::optional<LocalNix> nix;
+  try {
+    nix = ask_nix();
+  } catch (const Error& error) {
+    say(fmt::format("! {}", error.what()));  // the files can be written all the same
+  }
   const ServerKey key = find_key(command);
   command.plan.public_key = key.key.to_string();
   if (key.cache_url != net::default_cache_url(net::parse_server_address(plan.server))) {
     command.plan.cache_url = key.cache_url;
   }
-  std::vector<PlannedFile> files = plan_placement(plan.directory, generated_files(plan));
+  // Held from before the comparison, so that nobody else's files come in between.
+  std::optional<TargetDirectory> target;
+  if (!command.dry_run) target.emplace(plan.directory);
+  const std::vector<PlannedFile> files = plan_placement(plan.directory, generated_files(plan));
   if (!command.force) refuse_conflicts(plan, files);
   if (command.dry_run) {
     for (const PlannedFile& file : files) {
@@ -292,9 +306,8 @@ ExitCode run_bootstrap(Bootstrap& command) {
     say("✓ Nothing was written (--dry-run)");
     return ExitCode::done;
   }
-  const TargetDirectory target(plan.directory);
   announce(files);
-  for (const fs::path& backup : target.place(files))
+  for (const fs::path& backup : target->place(files))
     say(fmt::format("    what was there is kept as {}", backup.string()));
   remember_key(key);
   const NextSteps steps = steps_after(command, key, files, nix);

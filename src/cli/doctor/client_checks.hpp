@@ -1,0 +1,53 @@
+// The checks of a machine as a client of the build server. Each takes what was found out and says
+// what that means; finding out is the command's part.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/machine/binary_cache.hpp"
+#include "cli/machine/check.hpp"
+#include "cli/machine/known_keys.hpp"
+#include "cli/machine/nix_settings.hpp"
+
+namespace nixbuild::cli {
+
+// Looks the name up itself; `host` may be an address.
+Check check_name(const std::string& host);
+
+// How far the server's clock is ahead of this one's; nothing: it gave no time.
+Check check_clock(std::optional<std::chrono::seconds> lead);
+
+// That there is a Nix, with flakes.
+Check check_nix(const std::optional<LocalNix>& nix);
+
+// That Nix goes to the cache, or that this user may make it: the daemon has a say in that.
+Check check_substituter(const LocalNix& nix, const std::string& cache_url,
+                        const PublicKeys& served);
+
+// That Nix trusts the keys that the server shows, and that they are those that were shown before.
+Check check_public_key(const LocalNix& nix, const PublicKeys& served, const PublicKeys& known);
+
+// That what the cache serves is signed by a key that Nix trusts. Nothing: no path was found that
+// the cache has.
+Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo& info,
+                      const LocalNix& nix);
+
+// That Nix goes on without the cache while that is away.
+Check check_fallback(const LocalNix& nix);
+
+struct DiskSpace {
+  std::string directory;
+  std::uint64_t available = 0;  // bytes
+  std::uint64_t total = 0;
+};
+
+// Nothing where the directory cannot be asked.
+std::optional<DiskSpace> disk_space(const std::string& directory);
+Check check_disk_space(std::string_view what, const DiskSpace& space);
+
+}  // namespace nixbuild::cli

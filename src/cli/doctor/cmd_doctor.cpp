@@ -1,0 +1,195 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/api_client.hpp"
+#include "cli/command.hpp"
+#include "cli/doctor/client_checks.hpp"
+#include "cli/doctor/report.hpp"
+#include "cli/doctor/server_checks.hpp"
+#include "cli/machine/build_server.hpp"
+#include "cli/machine/tailscale.hpp"
+#include "cli/output.hpp"
+#include "cli/setting_flags.hpp"
+#include "common/base/error.hpp"
+#include "common/base/terminal.hpp"
+#include "common/protocol/routes.hpp"
+
+namespace nixbuild::cli {
+namespace {
+
+struct Doctor {
+  explicit Doctor(CLI::App& command)
+      : flags(command, configuration,
+              {"client", "state_dir", "cache.secret_key_file", "cache.nix_state_dir"}) {}
+
+  config::Configuration configuration;
+  SettingFlags flags;
+  bool on_server = false;
+  bool json = false;
+};
+
+constexpr std::string_view look_at_cache = "on the server: journalctl -u nixbuild-cache -n 50";
+
+// The message of an error is often several lines: the first says what is wrong, the others what to
+// do; where there are none, `otherwise` does.
+Check failed(std::string name, const Error& error, std::string_view otherwise) {
+  const std::string_view text = error.what();
+  const std::size_t end = text.find('\n');
+  Check check{std::move(name), CheckState::failed, std::string(text.substr(0, end)), {}};
+  std::string_view rest = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+  while (!rest.empty()) {
+    const std::size_t line_end = rest.find('\n');
+    std::string_view line = rest.substr(0, line_end);
+    rest.remove_prefix(line_end == std::string_view::npos ? rest.size() : line_end + 1);
+    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+    if (!check.remedy.empty()) check.remedy += '\n';
+    check.remedy += line;
+  }
+  if (check.remedy.empty()) check.remedy = otherwise;
+  return check;
+}
+
+std::string home_directory() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return home;
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry != nullptr ? entry->pw_dir : "/root";
+}
+
+Check check_api(const config::ClientOptions& options) {
+  try {
+    ApiClient api(options);
+    const auto health = api.get<protocol::Health>(protocol::path_of(protocol::Operation::health));
+    Check check{"build API", CheckState::ok, {}, {}};
+    check.message = fmt::format("{} answers", api.server().base_url());
+    if (health.status != "healthy") {
+      check.state = CheckState::warning;
+      check.message +=
+          fmt::format(", but is not well: {}",
+                      terminal::printable(fmt::format("{}", fmt::join(health.problems, "; "))));
+      check.remedy = "on the server: nixbuild doctor";
+    }
+    return check;
+  } catch (const Error& error) {
+    return failed("build API", error, "on the server: journalctl -u nixbuild-api -n 50");
+  }
+}
+
+// What could be found out of the cache; nothing of what could not.
+struct CacheFindings {
+  std::optional<CacheInfo> info;
+  std::optional<std::chrono::seconds> clock_lead;
+  std::optional<CacheSample> sample;
+  bool sampled = false;
+};
+
+CacheFindings ask_cache(const BuildServer& server, std::vector<Check>& checks) {
+  CacheFindings found;
+  BinaryCache cache(server.cache);
+  try {
+    found.info = cache.info();
+    found.clock_lead = cache.clock_lead();
+    checks.push_back({"binary cache", CheckState::ok, fmt::format("{} answers", cache.url()), {}});
+  } catch (const Error& error) {
+    checks.push_back(failed("binary cache", error, look_at_cache));
+    return found;
+  }
+  try {
+    found.sample = find_sample(cache, *found.info, found.info->keys,
+                               sample_candidates(*found.info, server.store_paths));
+    found.sampled = true;
+  } catch (const Error& error) {
+    checks.push_back(failed("signature", error, look_at_cache));
+  }
+  return found;
+}
+
+PublicKeys known_keys(const std::string& cache_url) {
+  try {
+    return known_keys_of_user().of(cache_url);
+  } catch (const Error&) {
+    return {};  // nothing was remembered, then
+  }
+}
+
+std::vector<Check> check_all(const Doctor& command) {
+  std::vector<Check> checks;
+  const config::ClientOptions& options = command.configuration.client;
+  const BuildServer server = ask_build_server(options);
+  const std::string cache_url = server.cache.base_url();
+  if (!server.api.is_local()) {
+    checks.push_back(
+        check_tailscale(ask_tailscale(), server.api.host, default_auth_key_file(home_directory())));
+    checks.push_back(check_name(server.api.host));
+  }
+  checks.push_back(check_api(options));
+  const CacheFindings cache = ask_cache(server, checks);
+  if (cache.info) checks.push_back(check_clock(cache.clock_lead));
+
+  std::optional<LocalNix> nix;
+  try {
+    nix = ask_nix();
+    checks.push_back(check_nix(nix));
+  } catch (const Error& error) {
+    checks.push_back(failed("Nix", error, "nix config show, and mend what it complains of"));
+  }
+  const PublicKeys served = cache.info ? cache.info->keys : PublicKeys{};
+  if (nix) {
+    checks.push_back(check_substituter(*nix, cache_url, served));
+    if (cache.info) checks.push_back(check_public_key(*nix, served, known_keys(cache_url)));
+    if (cache.sampled) checks.push_back(check_signature(cache.sample, *cache.info, *nix));
+    checks.push_back(check_fallback(*nix));
+  }
+  const char* told = std::getenv("NIX_STORE_DIR");
+  const std::string store = told != nullptr && *told != '\0' ? told : "/nix/store";
+  if (const auto space = disk_space(store)) {
+    checks.push_back(check_disk_space("disk space", *space));
+  }
+  if (command.on_server || has_installed_units()) {
+    for (Check& check : check_server(find_server_setup(command.configuration), served))
+      checks.push_back(std::move(check));
+  }
+  return checks;
+}
+
+ExitCode run_doctor(Doctor& command) {
+  command.flags.load();
+  const std::vector<Check> checks = check_all(command);
+  if (command.json) {
+    print_line(report_json(checks));
+  } else {
+    print(report_lines(checks, terminal::has_colour(STDOUT_FILENO)));
+    say(summary(checks));
+  }
+  return has_failed(checks) ? ExitCode::failed : ExitCode::done;
+}
+
+}  // namespace
+
+void add_doctor_command(CLI::App& app, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("doctor", "Find out what keeps this machine and the server apart");
+  command->footer(
+      R"(A line a check: ✓ is well, ! could be better, ✗ does not work, with what to do about it. Where the
+server's units are installed, and with --on-server, the server's own parts are checked, too; as root
+all of them can be seen. Nothing is changed. Exit code 1: a check has failed.
+
+Examples:
+  nixbuild doctor
+  sudo nixbuild doctor --on-server
+  nixbuild doctor --json | jq '.checks[] | select(.state != "ok")')");
+  auto state = std::make_shared<Doctor>(*command);
+  command->add_flag("--on-server", state->on_server, "Check this machine as a build server, too");
+  command->add_flag("--json", state->json, "Print the checks as JSON");
+  command->callback([state, &action] { action = [state] { return run_doctor(*state); }; });
+}
+
+}  // namespace nixbuild::cli

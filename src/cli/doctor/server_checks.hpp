@@ -1,0 +1,48 @@
+// The checks of a machine that serves: units, the signing key, the store, the NAR cache, programs.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/doctor/file_access.hpp"
+#include "cli/machine/check.hpp"
+#include "cli/machine/known_keys.hpp"
+#include "common/config/configuration.hpp"
+
+namespace nixbuild::cli {
+
+// Where the server's parts are on this machine, and as whom they run.
+struct ServerSetup {
+  bool has_units = false;  // systemd's
+  std::filesystem::path state_dir;
+  std::vector<std::filesystem::path> key_files;
+  std::filesystem::path nix_state_dir;
+  UserIds cache_user;  // reads the key and the store, writes the NAR cache
+};
+
+// Whether the units are installed, where systemd looks for them.
+bool has_installed_units();
+// Throws UsageError where there is no place for the state.
+ServerSetup find_server_setup(const config::Configuration& configuration);
+
+// What `systemctl show` says of a unit.
+struct UnitState {
+  std::string name;
+  std::string load;    // "loaded", "not-found"
+  std::string active;  // "active", "inactive", "failed", …
+  std::string result;  // "success", "exit-code", …
+};
+// From `systemctl show --property Id,LoadState,ActiveState,Result UNIT…`.
+std::vector<UnitState> parse_unit_states(std::string_view text);
+// A service that waits for its first connection is as good as one that runs, if its socket listens.
+Check check_units(const std::vector<UnitState>& units);
+
+// Of one key's file: its mode, who can read it, and that its public half is what the cache shows.
+Check check_key_file(const std::filesystem::path& file, const PublicKeys& served);
+
+// All of them. `served` are the keys that the cache shows; empty where it does not answer.
+std::vector<Check> check_server(const ServerSetup& setup, const PublicKeys& served);
+
+}  // namespace nixbuild::cli
