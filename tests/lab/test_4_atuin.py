@@ -24,8 +24,9 @@ def account(lab, server, laptop, desktop):
     server.run("psql", "--quiet", "--command=CREATE USER atuin PASSWORD 'atuin'",
                "--command=CREATE DATABASE atuin OWNER atuin", user="postgres", directory="/")  # fmt: skip
     server.run(
-        "systemd-run", "--unit=atuin-server", "--setenv=HOME=/root", "--setenv=ATUIN_HOST=100.64.0.1", "--setenv=ATUIN_PORT=8888",
-        "--setenv=ATUIN_OPEN_REGISTRATION=true", "--setenv=ATUIN_DB_URI=postgres://atuin:atuin@localhost/atuin",
+        "systemd-run", "--unit=atuin-server", "--setenv=HOME=/root", "--setenv=ATUIN_HOST=100.64.0.1",
+        "--setenv=ATUIN_PORT=8888", "--setenv=ATUIN_OPEN_REGISTRATION=true",
+        "--setenv=ATUIN_DB_URI=postgres://atuin:atuin@localhost/atuin",
         "atuin", "server", "start",
     )  # fmt: skip
     for machine in (laptop, desktop):
