@@ -1,8 +1,10 @@
 // Where a server listens, as --listen and the configuration say it:
 //
 //   127.0.0.1:5000  [::1]:5000   an address and a port; port 0 picks a free one
-//   tailscale:5000               Tailscale's addresses on Tailscale's interface, as they come and
-//   go unix:/run/x.sock             a unix socket
+//
+//   tailscale:5000               Tailscale's addresses on its interface, as they come and go
+//
+//   unix:/run/x.sock             a unix socket
 #pragma once
 
 #include <array>

@@ -40,8 +40,6 @@ class Connection final : public EpollTarget, private BodyWriter {
   void abort();
 
   bool closed() const noexcept { return state_ == State::closed; }
-  // Whether a coroutine still refers to this object.
-  bool busy() const noexcept { return coroutine_running_; }
   std::size_t index = 0;  // the worker's
 
  private:
@@ -50,7 +48,7 @@ class Connection final : public EpollTarget, private BodyWriter {
     header,     // a part of a request's head has come
     body,       // the request's body is being read
     handling,   // the handler's coroutine runs
-    sending,    // head_ and payload_ or a file are being sent
+    sending,    // head_ and memory_ or a file are being sent
     streaming,  // a producer's coroutine runs
     lingering,  // all is sent; what the client still sends is thrown away until it closes
     closed,
@@ -68,7 +66,6 @@ class Connection final : public EpollTarget, private BodyWriter {
   void make_room();
   void begin_request();
   void dispatch();
-  void prepare_target();
   void linger();
   void discard_input();
   void close(Close how);
