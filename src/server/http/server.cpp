@@ -18,6 +18,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "server/http/descriptor_limit.hpp"
 #include "server/http/interface_watch.hpp"
 #include "server/http/listen_sockets.hpp"
 #include "server/http/service_manager.hpp"
@@ -36,6 +37,12 @@ constexpr milliseconds unwind_time{200};
 
 ServerOptions completed(ServerOptions options) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
+  const std::size_t room = make_room_for_connections(options.limits.connections);
+  if (room < options.limits.connections) {
+    log::warn("the limit of open files (ulimit -Hn) has room for {} connections only, not {}", room,
+              options.limits.connections);
+    options.limits.connections = room;
+  }
   return options;
 }
 

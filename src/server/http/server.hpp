@@ -23,8 +23,9 @@ namespace nixbuild::http {
 struct Limits {
   std::size_t header_size = 16 * 1024;  // bytes, request line and headers; more is answered 431
   std::size_t target_size = 8 * 1024;   // bytes; more is answered 414
-  // All connections of the process. At the limit nothing is accepted until one ends: clients wait
-  // in the kernel's queue and none is refused.
+  // All connections of the process, fewer where the system's limit of open files has no room for
+  // them. At the limit nothing is accepted until one ends: clients wait in the kernel's queue and
+  // none is refused.
   std::size_t connections = 8192;
   std::chrono::milliseconds header_timeout{
       10'000};  // from a request's first byte to the end of its headers

@@ -178,3 +178,25 @@ TEST_CASE("out of descriptors, clients wait and the server does not spin") {
   ::setrlimit(RLIMIT_NOFILE, &before);
   CHECK(waiting.receive().status == 200);
 }
+
+TEST_CASE("a low limit of open files is raised to what the connections need") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit low = before;
+  low.rlim_cur = 256;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+  {
+    ServerOptions options = TestServer::two_threads();
+    options.limits.connections = 600;
+    TestServer server(add_routes, options);
+    rlimit raised{};
+    ::getrlimit(RLIMIT_NOFILE, &raised);
+    CHECK(raised.rlim_cur > 2 * 600);
+    CHECK(raised.rlim_max == before.rlim_max);
+    std::list<Client> clients;
+    for (int i = 0; i < 500; ++i)
+      clients.emplace_back(server.port());
+    CHECK(clients.back().get("/hello").status == 200);
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
