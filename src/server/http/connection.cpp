@@ -332,8 +332,7 @@ void Connection::drain() {
 
 void Connection::abort() {
   if (state_ == State::closed) return;
-  if (state_ == State::body || state_ == State::handling || state_ == State::sending ||
-      state_ == State::streaming) {
+  if (state_ == State::handling || state_ == State::sending || state_ == State::streaming) {
     end_request();
   }
   close(Close::reset);
@@ -341,6 +340,7 @@ void Connection::abort() {
 
 void Connection::close(Close how) {
   if (state_ == State::closed) return;
+  if (state_ == State::body) end_request();  // it has begun, and gets no answer
   if (how == Close::reset) {
     const struct ::linger reset = {1, 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);

@@ -200,3 +200,14 @@ TEST_CASE("a low limit of open files is raised to what the connections need") {
   }
   ::setrlimit(RLIMIT_NOFILE, &before);
 }
+
+TEST_CASE("a request that its client gives up is no longer in flight") {
+  TestServer server(add_routes);
+  {
+    Client client(server.port());
+    client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhel");
+    REQUIRE(eventually([&] { return server.server().statistics().requests_in_flight == 1; }));
+  }
+  REQUIRE(eventually([&] { return server.server().statistics().connections_open == 0; }));
+  CHECK(server.server().statistics().requests_in_flight == 0);
+}
