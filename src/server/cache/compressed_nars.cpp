@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "server/cache/nar_check.hpp"
 #include "server/cache/responses.hpp"
@@ -98,7 +99,12 @@ asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, Comp
       if (progress.state == NarProduction::State::complete) {
         co_return nar_file_response({production->file(), {{}, progress.available}});
       }
-      if (progress.state == NarProduction::State::failed) co_return not_found("no such NAR\n");
+      if (progress.state == NarProduction::State::failed) {
+        // Only then: a client that goes on with a download takes 404 for final, and asks again
+        // after an error of ours.
+        if (production->blames_path()) co_return not_found("no such NAR\n");
+        throw Error(production->error());
+      }
     }
   }
   if (!ranged) {

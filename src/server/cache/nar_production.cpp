@@ -1,6 +1,7 @@
 #include "server/cache/nar_production.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -18,6 +19,13 @@ class Cancelled : public Error {
  public:
   Cancelled() : Error("the server is stopping") {}
 };
+
+bool is_about_the_path(const std::exception& error) {
+  if (const auto* system = dynamic_cast<const SystemError*>(&error)) {
+    return system->error_number() == ENOENT || system->error_number() == ENOTDIR;
+  }
+  return dynamic_cast<const DamagedPath*>(&error) != nullptr;
+}
 
 }  // namespace
 
@@ -55,11 +63,15 @@ std::string NarProduction::error() const {
   return error_;
 }
 
-void NarProduction::publish(State state, std::uint64_t available, std::string error) {
+bool NarProduction::blames_path() const {
+  const std::lock_guard lock(mutex_);
+  return blames_path_;
+}
+
+void NarProduction::publish(State state, std::uint64_t available) {
   {
     const std::lock_guard lock(mutex_);
     progress_ = {state, available};
-    error_ = std::move(error);
     if (writer_ && !file_) file_ = writer_->file();
   }
   changed_.notify();
@@ -88,7 +100,12 @@ void NarProduction::abandon() noexcept {
 // Followers keep what there is of the file, its name goes.
 void NarProduction::give_up(State state, const std::exception& reason) {
   ended_(*this, &reason);
-  publish(state, progress().available, reason.what());
+  {
+    const std::lock_guard lock(mutex_);
+    error_ = reason.what();
+    blames_path_ = is_about_the_path(reason);
+  }
+  publish(state, progress().available);
   writer_.reset();
 }
 

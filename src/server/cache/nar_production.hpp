@@ -51,8 +51,9 @@ class NarProduction final : public JobQueue::Job {
 
   // Once bytes are available.
   std::shared_ptr<const UniqueFd> file() const;
-  // Why it failed.
+  // Why it failed, and whether the path is to blame: it is gone, or not what was registered.
   std::string error() const;
+  bool blames_path() const;
 
   const NarKey& key() const noexcept { return task_.key; }
   // That the compression took, for Ended; 0 when there was a good file already.
@@ -72,7 +73,7 @@ class NarProduction final : public JobQueue::Job {
  private:
   bool take_from_cache();
   void make(JobQueue::Slot& slot);
-  void publish(State state, std::uint64_t available, std::string error = {});
+  void publish(State state, std::uint64_t available);
   void keep(JobQueue::Slot& slot);
   void give_up(State state, const std::exception& reason);
 
@@ -92,6 +93,7 @@ class NarProduction final : public JobQueue::Job {
   Progress progress_;
   std::shared_ptr<const UniqueFd> file_;
   std::string error_;
+  bool blames_path_ = false;
   Signal changed_;
 };
 

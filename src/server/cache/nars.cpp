@@ -37,9 +37,10 @@ std::optional<nix::PathInfo> find_path(store::StoreDatabase& database, const Nar
   return std::nullopt;
 }
 
-bool is_there(const std::filesystem::path& path) {
+// Where that cannot be told, reading it will say what is wrong.
+bool is_gone(const std::filesystem::path& path) {
   struct stat status {};
-  return ::lstat(path.c_str(), &status) == 0;
+  return ::lstat(path.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 // Bytes [offset, offset + length) of the NAR.
@@ -111,7 +112,7 @@ asio::awaitable<http::Response> Nars::answer_later(NarUrl url, bool ranged) {
 
 http::Reply Nars::answer(const nix::PathInfo& info, Compression compression, bool ranged) {
   const std::filesystem::path path = store_.layout().real_path(info.path);
-  if (!is_there(path)) return no_such_nar();
+  if (is_gone(path)) return no_such_nar();
   if (compression != Compression::none) {
     if (auto response = compressed_.ready(info, compression)) return std::move(*response);
     return compressed_.respond(info, compression, ranged);

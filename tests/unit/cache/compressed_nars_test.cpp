@@ -1,6 +1,7 @@
 #include "server/cache/compressed_nars.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <zstd.h>
 
 #include <atomic>
@@ -207,6 +208,32 @@ TEST_CASE("a path that is not what was registered is not kept, and its download 
   CHECK(fixture.nars->statistics().failed == 2);
   fixture.open(0);
   CHECK_THROWS_AS(body_text(fixture.respond()), std::exception);
+}
+
+TEST_CASE("a path that cannot be read just now is no path that is gone") {
+  Fixture fixture;
+  boost::asio::io_context context(1);
+  const boost::asio::steady_timer has_its_descriptors(context);
+  std::exception_ptr error;
+  std::optional<http::Response> response;
+  boost::asio::co_spawn(context, fixture.nars->respond(fixture.info, Compression::zstd, true),
+                        [&](std::exception_ptr thrown, http::Response answer) {
+                          error = std::move(thrown);
+                          response = std::move(answer);
+                        });
+  // One descriptor is left: the NAR cache takes it for the new file, and none is left for the path.
+  const int next = ::dup(0);
+  ::close(next);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit one = before;
+  one.rlim_cur = static_cast<rlim_t>(next) + 1;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &one) == 0);
+  context.run();
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  CHECK(error);
+  CHECK(fixture.nars->statistics().failed == 1);
+  CHECK(decompress(body_text(fixture.respond(true))) == fixture.nar);
 }
 
 TEST_CASE("a large NAR that is not what was registered is sent, but not kept for long") {
