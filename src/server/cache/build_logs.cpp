@@ -1,10 +1,12 @@
 #include "server/cache/build_logs.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -12,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "common/base/error.hpp"
 #include "common/base/unique_fd.hpp"
 #include "server/cache/bzip2_reader.hpp"
 #include "server/cache/responses.hpp"
@@ -23,9 +26,30 @@ namespace {
 namespace asio = boost::asio;
 namespace fs = std::filesystem;
 
+// Decompressing takes some 4 MiB for as long as the client reads.
+constexpr unsigned most_compressed = 32;
+
+// None when there is no such file. Throws SystemError when it cannot be opened.
 UniqueFd open_log(const fs::path& path) {
-  return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+    throw SystemError(errno, fmt::format("opening {}", path.string()));
+  }
+  return file;
 }
+
+// A compressed log that is being sent, counted as long as it is.
+struct OpenLog {
+  OpenLog(UniqueFd descriptor, std::shared_ptr<std::atomic<unsigned>> counter)
+      : file(std::move(descriptor)), count(std::move(counter)), number(++*count) {}
+  ~OpenLog() { --*count; }
+  OpenLog(const OpenLog&) = delete;
+  OpenLog& operator=(const OpenLog&) = delete;
+
+  UniqueFd file;
+  const std::shared_ptr<std::atomic<unsigned>> count;
+  const unsigned number;
+};
 
 http::Response log_response(http::Body body) {
   http::Response response;
@@ -90,12 +114,15 @@ http::Response BuildLogs::answer(const nix::StorePath& derivation) {
     fs::path compressed = place;
     compressed += ".bz2";
     if (UniqueFd file = open_log(compressed)) {
-      auto open = std::make_shared<UniqueFd>(std::move(file));
+      auto open = std::make_shared<OpenLog>(std::move(file), compressed_open_);
+      if (open->number > most_compressed) {
+        return http::text_response(503, "many logs are being read: try again\n");
+      }
       return log_response(http::StreamBody{
           std::nullopt,
           [this, open, compressed](http::BodyWriter& out, std::uint64_t, std::uint64_t) {
             return send_decompressed(
-                out, std::make_shared<Bzip2Reader>(std::move(*open), compressed), workers_);
+                out, std::make_shared<Bzip2Reader>(std::move(open->file), compressed), workers_);
           }});
     }
   }

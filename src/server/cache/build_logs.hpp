@@ -2,8 +2,10 @@
 // derivation that made an output, named by the output's.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <memory>
 #include <string_view>
 
 #include "common/nix/store_path.hpp"
@@ -14,7 +16,8 @@ namespace nixbuild::cache {
 
 class BuildLogs {
  public:
-  // Logs are decompressed on `workers`, piece by piece as they are sent.
+  // Logs are decompressed on `workers`, piece by piece as they are sent; a bounded number at once,
+  // others are answered 503.
   BuildLogs(StoreReader& store, boost::asio::thread_pool& workers)
       : store_(store), workers_(workers) {}
 
@@ -27,6 +30,9 @@ class BuildLogs {
 
   StoreReader& store_;
   boost::asio::thread_pool& workers_;
+  // Shared with the responses, which may outlive this.
+  const std::shared_ptr<std::atomic<unsigned>> compressed_open_ =
+      std::make_shared<std::atomic<unsigned>>(0);
 };
 
 }  // namespace nixbuild::cache

@@ -45,15 +45,32 @@ asio::awaitable<http::Response> Listings::answer(std::string hash_part) {
     co_return store_unavailable();
   }
   if (!info || narinfos_.skipped(*info)) co_return not_found("no such path\n");
-  std::function<std::optional<std::string>()> work =
-      [path = store_.layout().real_path(info->path)] { return list(path); };
-  asio::awaitable<std::optional<std::string>> listing =
-      http::offload<std::optional<std::string>>(workers_, std::move(work));
-  std::optional<std::string> text = co_await std::move(listing);
+  std::function<http::SharedText()> work = [this, info = *info] { return listing_of(info); };
+  asio::awaitable<http::SharedText> listing =
+      http::offload<http::SharedText>(workers_, std::move(work));
+  http::SharedText text = co_await std::move(listing);
   if (!text) co_return not_found("no such path\n");
-  http::Response response = http::json_response(200, std::move(*text));
+  http::Response response = http::json_response(200, {});
+  response.body = std::move(text);
   response.cache_control = "public, max-age=300";
   co_return response;
+}
+
+http::SharedText Listings::listing_of(const nix::PathInfo& info) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = in_use_.find(info.nar_hash);
+    if (found != in_use_.end()) {
+      if (http::SharedText text = found->second.lock()) return text;
+    }
+    std::erase_if(in_use_, [](const auto& entry) { return entry.second.expired(); });
+  }
+  std::optional<std::string> listed = list(store_.layout().real_path(info.path));
+  if (!listed) return nullptr;
+  http::SharedText text = std::make_shared<const std::string>(std::move(*listed));
+  const std::lock_guard lock(mutex_);
+  in_use_[info.nar_hash] = text;
+  return text;
 }
 
 }  // namespace nixbuild::cache

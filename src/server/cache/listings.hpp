@@ -3,6 +3,9 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -22,10 +25,15 @@ class Listings {
 
  private:
   boost::asio::awaitable<http::Response> answer(std::string hash_part);
+  // On a worker thread. Null when the path has gone.
+  http::SharedText listing_of(const nix::PathInfo& info);
 
   StoreReader& store_;
   Narinfos& narinfos_;
   boost::asio::thread_pool& workers_;
+  // Those that are being sent, for others who ask meanwhile: a large one has some megabytes.
+  std::mutex mutex_;
+  std::map<nix::Sha256, std::weak_ptr<const std::string>> in_use_;
 };
 
 }  // namespace nixbuild::cache
