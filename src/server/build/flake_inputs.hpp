@@ -17,8 +17,4 @@ std::optional<std::string> read_lock(const Toolbox& tools);
 // inputs cannot be locked at all.
 void update_inputs(Toolbox& tools, Report& report);
 
-// Whether this version of Nix ("nix (Nix) 2.26.3") takes `nix flake update INPUT`; before 2.19 it
-// is `nix flake lock --update-input INPUT`.
-bool updates_by_name(std::string_view nix_version);
-
 }  // namespace nixbuild::build

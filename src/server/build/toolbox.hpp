@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/subprocess.hpp"
+#include "common/nix/error_reason.hpp"
 #include "server/build/interruption.hpp"
 #include "server/build/isolation.hpp"
 #include "server/build/report.hpp"
@@ -60,9 +61,7 @@ class Toolbox {
   std::chrono::steady_clock::time_point last_record_;
 };
 
-// The reason that git or nix give on their standard error, in one line: what follows the last
-// "error:" or "fatal:", else the last line.
-std::string reason_of(const Exit& exit);
-std::string reason_in(std::string_view error_output);
+using nix::reason_in;
+using nix::reason_of;
 
 }  // namespace nixbuild::build

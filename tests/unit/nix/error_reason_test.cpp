@@ -1,11 +1,9 @@
-#include "server/build/toolbox.hpp"
+#include "common/nix/error_reason.hpp"
 
 #include <doctest/doctest.h>
 
-#include "server/build/flake_inputs.hpp"
-
 using namespace nixbuild;
-using namespace nixbuild::build;
+using namespace nixbuild::nix;
 
 TEST_CASE("the reason in what git and nix write") {
   CHECK(reason_in("").empty());
@@ -38,14 +36,4 @@ TEST_CASE("a reason has a bound, and is not cut within a character") {
   const std::string reason = reason_in(text);
   CHECK(reason.size() < 610);
   CHECK(reason.ends_with("\xc3\xbc\xe2\x80\xa6"));
-}
-
-TEST_CASE("since when an input is updated by its name") {
-  CHECK_FALSE(updates_by_name("nix (Nix) 2.8.0\n"));
-  CHECK_FALSE(updates_by_name("nix (Nix) 2.18.9"));
-  CHECK(updates_by_name("nix (Nix) 2.19.0"));
-  CHECK(updates_by_name("nix (Nix) 2.26.3\n"));
-  CHECK(updates_by_name("nix (Lix, like Nix) 2.91.1"));
-  CHECK(updates_by_name("nix (Nix) 3.0"));
-  CHECK(updates_by_name(""));
 }
