@@ -101,4 +101,4 @@ _nixbuild() {
   _nixbuild_offer "$current" "${_nixbuild_words[@]}"
 }
 
-complete -F _nixbuild nixbuild build-trigger build-status build-logs bootstrap-new-machine bt bs bl
+complete -F _nixbuild nixbuild build-trigger build-status build-logs bootstrap-new-machine bt bs bl system-update

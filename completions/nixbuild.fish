@@ -74,6 +74,6 @@ function __nixbuild_complete
     printf '%s\n' $entries
 end
 
-for name in nixbuild build-trigger build-status build-logs bootstrap-new-machine bt bs bl
+for name in nixbuild build-trigger build-status build-logs bootstrap-new-machine bt bs bl system-update
     complete --command $name --no-files --keep-order --arguments '(__nixbuild_complete)'
 end

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
@@ -63,6 +64,12 @@ net::HttpOptions options_of(const config::ClientOptions& client,
 ApiClient::ApiClient(const config::ClientOptions& options,
                      std::optional<std::chrono::milliseconds> patience)
     : http_(options_of(options, patience)) {}
+
+std::string ApiClient::text(const std::string& path) {
+  net::HttpResponse response = http_.get(path);
+  expect_success("GET", path, response);
+  return std::move(response.body);
+}
 
 void ApiClient::print(const std::string& path) {
   const auto response = http_.download(path, [](std::string_view piece) { cli::print(piece); });

@@ -31,6 +31,8 @@ class ApiClient {
   T post(const std::string& path, const std::vector<net::HttpHeader>& headers = {}) {
     return parse<T>("POST", path, http_.post(path, {}, headers));
   }
+  // An answer that is no JSON object of the protocol's.
+  std::string text(const std::string& path);
   // Writes the answer to standard output as it comes.
   void print(const std::string& path);
 

@@ -27,6 +27,7 @@ void add_info_command(CLI::App& app, Action& action);
 void add_keys_command(CLI::App& app, Action& action);
 void add_logs_command(CLI::App& app, Action& action);
 void add_status_command(CLI::App& app, Action& action);
+void add_system_update_command(CLI::App& app, Action& action);
 void add_trigger_command(CLI::App& app, Action& action);
 #ifdef NIXBUILD_SERVER
 void add_run_build_command(CLI::App& app, Action& action);

@@ -40,6 +40,7 @@ constexpr Command commands[] = {
     {"builds", cli::add_builds_command},
     {"info", cli::add_info_command},
     {"health", cli::add_health_command},
+    {"system-update", cli::add_system_update_command},
     {"aliases", cli::add_aliases_command},
 #ifdef NIXBUILD_SERVER
     {"run-build", cli::add_run_build_command},
@@ -66,6 +67,7 @@ constexpr Link links[] = {
     {"bt", "trigger"},
     {"bs", "status"},
     {"bl", "logs"},
+    {"system-update", "system-update"},
 };
 
 // The command line's words behind the program's name, with the command where a link stands for it.

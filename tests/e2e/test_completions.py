@@ -18,7 +18,7 @@ from support.server import BINARY
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 COMPLETIONS = SOURCE / "completions"
-LINKS = ("build-trigger", "build-status", "build-logs", "bt", "bs", "bl")
+LINKS = ("build-trigger", "build-status", "build-logs", "bt", "bs", "bl", "system-update")
 
 # What each shell is told before it is typed into. `got` prints its arguments in a line of their own.
 START = {

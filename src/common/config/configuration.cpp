@@ -34,6 +34,7 @@ Configuration::Configuration() {
            "The interface that tailscale:PORT stands for");
   add_client_settings(settings, client);
   add_alias_settings(settings, aliases);
+  add_update_settings(settings, update);
   add_cache_settings(settings, cache);
   add_api_settings(settings, api);
   add_build_settings(settings, build);

@@ -12,6 +12,7 @@
 #include "common/config/load.hpp"
 #include "common/config/service_settings.hpp"
 #include "common/config/setting.hpp"
+#include "common/config/update_options.hpp"
 
 namespace nixbuild::config {
 
@@ -29,6 +30,7 @@ class Configuration {
   std::string tailscale_interface = "tailscale0";
   ClientOptions client;
   AliasOptions aliases;
+  UpdateOptions update;
   CacheOptions cache;
   ApiOptions api;
   BuildOptions build;

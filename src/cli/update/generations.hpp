@@ -1,0 +1,60 @@
+// What changed from one generation of a system or a home to the next.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/update/configurations.hpp"
+#include "cli/update/runner.hpp"
+
+namespace nixbuild::cli {
+
+// The name and version in a store path's name: "firefox-120.0-man" is version 120.0 of firefox. The
+// version begins at the first dash with a digit behind it, as builtins.parseDrvName has it; names
+// of further outputs are no part of it. A name without a version has an empty one.
+struct PackageName {
+  std::string name;
+  std::string version;
+  friend auto operator<=>(const PackageName&, const PackageName&) = default;
+};
+PackageName split_package_name(std::string_view store_path_name);
+
+// Versions by name, and how many paths.
+struct Closure {
+  std::map<std::string, std::set<std::string>> packages;
+  std::set<std::string> paths;
+  std::uint64_t size = 0;  // bytes, of all NARs
+};
+// From lines of store paths, as `nix-store --query --requisites` prints them.
+Closure parse_closure(std::string_view paths);
+
+struct PackageChange {
+  std::string name;
+  std::set<std::string> before;  // versions; empty with nothing before: added
+  std::set<std::string> after;
+};
+struct ClosureChanges {
+  std::vector<PackageChange> changed;  // other versions
+  std::vector<PackageChange> added;
+  std::vector<PackageChange> removed;
+  std::size_t rebuilt = 0;  // paths of `after` that are new, of packages with the same versions
+};
+ClosureChanges compare(const Closure& before, const Closure& after);
+
+// A table for people, with a line on the sizes.
+std::string render(const ClosureChanges& changes, const Closure& before, const Closure& after);
+
+// The store path of the generation that is in force; nothing where there is none yet.
+std::optional<std::filesystem::path> current_generation(ConfigurationKind kind,
+                                                        const std::string& user);
+
+// Asks Nix. Throws Error.
+Closure closure_of(const Runner& runner, const std::filesystem::path& store_path);
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,236 @@
+#include "cli/update/lock_update.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <set>
+#include <string_view>
+#include <system_error>
+
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/nix/error_reason.hpp"
+#include "common/nix/flake_lock.hpp"
+
+namespace nixbuild::cli {
+namespace fs = std::filesystem;
+namespace {
+
+using nix::FlakeLock;
+using nix::reason_of;
+
+// Tells of a source what a lock needs. Its argument comes as JSON, so nothing of it is part of an
+// expression.
+constexpr const char* source_expression =
+    "{ input }: let source = builtins.fetchTree (builtins.fromJSON input); in "
+    "{ inherit (source) narHash lastModified; revCount = source.revCount or null; }";
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::error_code error;
+    const fs::path parent = fs::temp_directory_path(error);
+    if (error) throw SystemError(error.value(), "looking for a directory for temporary files");
+    std::string name = (parent / "nixbuild-update-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw SystemError(errno, fmt::format("making a directory in {}", parent.string()));
+    }
+    // Nix takes no path with a link in it for a flake.
+    path_ = fs::canonical(name);
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  const fs::path& path() const noexcept { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// A copy of what Nix reads of a flake to lock its inputs.
+class Copy {
+ public:
+  Copy(const Runner& runner, const fs::path& flake) : runner_(runner) {
+    const auto expression = read_file(flake / "flake.nix");
+    if (!expression) throw Error(fmt::format("there is no flake.nix in {}", flake.string()));
+    write_file_atomic(path() / "flake.nix", *expression, 0644);
+    before_ = read_file(flake / "flake.lock");
+    if (!before_) return;
+    write(*before_);
+    copy_relative_inputs(flake);
+  }
+
+  const fs::path& path() const noexcept { return directory_.path(); }
+  const std::optional<std::string>& before() const noexcept { return before_; }
+
+  std::string read() const {
+    const auto text = read_file(path() / "flake.lock");
+    if (!text) throw Error("the flake has no inputs: there is nothing to update");
+    return *text;
+  }
+  void write(const std::string& text) const {
+    write_file_atomic(path() / "flake.lock", text, 0644);
+  }
+  FlakeLock parse() const { return FlakeLock::parse(read()); }
+
+  // Has Nix lock what is not locked yet. Throws Error.
+  void complete() const {
+    const Exit exit = runner_.nix({"flake", "lock"}, path());
+    if (!exit.ok()) {
+      throw Error(fmt::format("the flake's inputs cannot be locked: {}", reason_of(exit)));
+    }
+  }
+
+  bool has_lock() const { return fs::exists(path() / "flake.lock"); }
+
+ private:
+  // Inputs such as `path:./sub`, which lie beside flake.nix.
+  void copy_relative_inputs(const fs::path& flake) {
+    const FlakeLock lock = FlakeLock::parse(*before_);
+    for (const std::string& name : lock.inputs()) {
+      const nlohmann::json& original = FlakeLock::original_of(*lock.input(name));
+      if (original.value("type", "") != "path" || !original.contains("path")) continue;
+      const fs::path below =
+          fs::path(original.at("path").get<std::string>()).lexically_normal().relative_path();
+      if (original.at("path").get<std::string>().starts_with('/') || below.empty() ||
+          *below.begin() == "..") {
+        continue;
+      }
+      std::error_code error;
+      fs::create_directories((path() / below).parent_path(), error);
+      fs::copy(flake / below, path() / below,
+               fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
+    }
+  }
+
+  const Runner& runner_;
+  TemporaryDirectory directory_;
+  std::optional<std::string> before_;
+};
+
+// Locks one input to a build. Returns nothing, or why it could not be done.
+std::optional<std::string> follow(const Runner& runner, FlakeLock& lock, const BuiltInput& input,
+                                  const ServerBuild& build, std::set<std::string>& settled,
+                                  std::vector<std::string>& notes) {
+  const nlohmann::json& node = *lock.input(input.name);
+  nlohmann::json locked = FlakeLock::locked_of(node);
+  if (locked.value("rev", nlohmann::json()) != nlohmann::json(build.commit)) {
+    nlohmann::json source = source_of(node, build.commit, input.branch);
+    Command command;
+    command.arguments = {"nix-instantiate",
+                         "--eval",
+                         "--strict",
+                         "--json",
+                         "--option",
+                         "experimental-features",
+                         "nix-command flakes fetch-tree",
+                         "--argstr",
+                         "input",
+                         source.dump(),
+                         "--expr",
+                         source_expression};
+    const auto options = runner.option_arguments();
+    command.arguments.insert(command.arguments.end(), options.begin(), options.end());
+    const Exit exit = runner.quiet(std::move(command));
+    if (!exit.ok()) return reason_of(exit);
+    locked = locked_source(node, std::move(source), parse_source_info(exit.output));
+  }
+  const auto more = follow_build(lock, input, std::move(locked), build, settled);
+  notes.insert(notes.end(), more.begin(), more.end());
+  return std::nullopt;
+}
+
+// Returns the inputs that are locked to a build now.
+std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
+                                    const AnsweringServer& server, UpdatedLock& result) {
+  FlakeLock lock = copy.parse();
+  std::set<std::string> settled;
+  for (const BuiltInput& input : built_inputs(lock, server.repositories, result.notes)) {
+    if (settled.contains(input.name)) continue;
+    const auto build = last_success(server.api, input.repository);
+    if (!build) {
+      result.notes.push_back(
+          fmt::format("{}: the server has no successful build of it yet", input.name));
+      continue;
+    }
+    if (const auto trouble = follow(runner, lock, input, *build, settled, result.notes)) {
+      result.notes.push_back(fmt::format("{}: the commit of build {} cannot be fetched: {}",
+                                         input.name, build->id, *trouble));
+      continue;
+    }
+    result.followed.push_back(fmt::format("{}: build {}, commit {}", input.name, build->id,
+                                          std::string_view(build->commit).substr(0, 8)));
+  }
+  copy.write(lock.text());
+  copy.complete();
+
+  // What Nix has made of it is what will be built.
+  const FlakeLock taken = copy.parse();
+  for (const std::string& name : settled) {
+    const nlohmann::json* node = taken.input(name);
+    if (node == nullptr ||
+        FlakeLock::locked_of(*node).value("rev", nlohmann::json()) !=
+            FlakeLock::locked_of(*lock.input(name)).value("rev", nlohmann::json())) {
+      throw Error(
+          fmt::format("Nix does not leave input '{}' locked as the server has built it; "
+                      "--upstream updates without the server",
+                      name));
+    }
+  }
+  return settled;
+}
+
+void update_rest(const Runner& runner, const Copy& copy, const std::set<std::string>& settled,
+                 UpdatedLock& result) {
+  std::vector<std::string> rest;
+  for (const std::string& name : copy.parse().inputs()) {
+    // git lets a name begin with a dash; Nix would take it for an option.
+    if (!settled.contains(name) && !name.starts_with('-')) rest.push_back(name);
+  }
+  if (rest.empty()) return;
+  Command asked;
+  asked.arguments = {"nix", "--version"};
+  const bool by_name = nix::updates_by_name(runner.quiet(std::move(asked)).output);
+  const auto update = [&](const std::vector<std::string>& names) {
+    std::vector<std::string> arguments = {"flake", by_name ? "update" : "lock"};
+    for (const std::string& name : names) {
+      if (!by_name) arguments.emplace_back("--update-input");
+      arguments.push_back(name);
+    }
+    return runner.nix(std::move(arguments), copy.path());
+  };
+  if (update(rest).ok()) return;
+  // One that is not to be had must not hold back the others.
+  for (const std::string& name : rest) {
+    const Exit exit = update({name});
+    if (!exit.ok()) {
+      result.notes.push_back(fmt::format("{}: stays as it is: {}", name, reason_of(exit)));
+    }
+  }
+}
+
+}  // namespace
+
+UpdatedLock update_lock(const Runner& runner, const fs::path& flake,
+                        const AnsweringServer* server) {
+  const Copy copy(runner, flake);
+  UpdatedLock result;
+  result.before = copy.before();
+  copy.complete();
+  if (!copy.has_lock()) return result;  // a flake without inputs
+  std::set<std::string> settled;
+  if (server != nullptr) settled = follow_server(runner, copy, *server, result);
+  update_rest(runner, copy, settled, result);
+  result.after = copy.read();
+  std::optional<FlakeLock> before;
+  if (result.before) before = FlakeLock::parse(*result.before);
+  result.changes = input_changes(before ? &*before : nullptr, FlakeLock::parse(result.after));
+  return result;
+}
+
+}  // namespace nixbuild::cli

@@ -1,0 +1,38 @@
+// Brings a flake's inputs up to date: after the builds of the server, or from upstream.
+//
+// All of it happens in a copy of flake.nix and flake.lock in a temporary directory: whatever fails
+// or is broken off, the flake itself has not been touched.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/api_client.hpp"
+#include "cli/update/pinning.hpp"
+#include "cli/update/runner.hpp"
+#include "common/protocol/types.hpp"
+
+namespace nixbuild::cli {
+
+// A server that has answered.
+struct AnsweringServer {
+  ApiClient& api;
+  std::vector<protocol::Repository> repositories;
+};
+
+struct UpdatedLock {
+  std::optional<std::string> before;  // the text of flake.lock; nothing: there was none
+  std::string after;
+  std::vector<InputChange> changes;
+  std::vector<std::string> followed;  // "nix-terminal: build 12, 1a2b3c4d"
+  std::vector<std::string> notes;     // what is not as wished, one line each
+};
+
+// `server` is null for an update from upstream. Throws Error where the inputs cannot be locked, and
+// as ApiClient does; an input that cannot be updated stays as it is, with a note.
+UpdatedLock update_lock(const Runner& runner, const std::filesystem::path& flake,
+                        const AnsweringServer* server);
+
+}  // namespace nixbuild::cli

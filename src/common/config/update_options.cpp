@@ -1,0 +1,27 @@
+#include "common/config/update_options.hpp"
+
+#include <fmt/format.h>
+
+#include "common/base/error.hpp"
+#include "common/config/setting.hpp"
+
+namespace nixbuild::config {
+
+void add_update_settings(Settings& settings, UpdateOptions& options) {
+  settings.table("update")
+      .add(
+          "flake", options.flake, "DIR",
+          "The flake that configures this machine; DIR#NAME chooses a configuration (default: that "
+          "of the current directory, else /etc/nixos and ~/.config/home-manager)")
+      .add("impure", options.impure, "Let the flake read files outside of it, such as secrets")
+      .add_duration("keep", options.keep, "Generations younger than this survive gc, in days")
+      .checked([](const std::string& text) {
+        constexpr std::chrono::seconds day = std::chrono::days{1};
+        const std::chrono::seconds keep = parse_duration(text);
+        if (keep < day || keep % day != std::chrono::seconds{0}) {
+          throw UsageError(fmt::format("'{}': whole days were expected, such as 30d", text));
+        }
+      });
+}
+
+}  // namespace nixbuild::config

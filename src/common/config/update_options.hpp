@@ -1,0 +1,20 @@
+// What `system-update` can be told.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace nixbuild::config {
+
+class Settings;
+
+struct UpdateOptions {
+  std::string flake;  // DIR or DIR#NAME; empty: it is looked for
+  bool impure = false;
+  std::chrono::seconds keep = std::chrono::days{30};  // whole days
+};
+
+// Adds the table [update], bound to `options`.
+void add_update_settings(Settings& settings, UpdateOptions& options);
+
+}  // namespace nixbuild::config

@@ -1,0 +1,302 @@
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/update/configurations.hpp"
+#include "cli/update/generations.hpp"
+#include "cli/update/lock_file.hpp"
+#include "cli/update/pinning.hpp"
+#include "cli/update/server_builds.hpp"
+#include "cli/update/substituters.hpp"
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+
+namespace fs = std::filesystem;
+using namespace nixbuild;
+using namespace nixbuild::cli;
+using Json = nlohmann::json;
+using Names = std::vector<std::string>;
+
+namespace {
+
+const std::string hash_a = "00000000000000000000000000000000";
+const std::string hash_b = "11111111111111111111111111111111";
+
+std::string path(const std::string& hash, const std::string& name) {
+  return "/nix/store/" + hash + "-" + name + "\n";
+}
+
+nix::FlakeLock lock_of(const Json& inputs) {
+  Json nodes = {{"root", {{"inputs", Json::object()}}}};
+  for (const auto& [name, node] : inputs.items()) {
+    nodes[name] = node;
+    nodes["root"]["inputs"][name] = name;
+  }
+  return nix::FlakeLock::parse(Json{{"version", 7}, {"root", "root"}, {"nodes", nodes}}.dump());
+}
+
+Json github(const std::string& name, const std::string& rev, const std::string& ref = "") {
+  Json original = {{"type", "github"}, {"owner", "Ann"}, {"repo", name}};
+  if (!ref.empty()) original["ref"] = ref;
+  return {{"original", original},
+          {"locked", {{"type", "github"}, {"owner", "Ann"}, {"repo", name}, {"rev", rev}}}};
+}
+
+class Directory {
+ public:
+  Directory() {
+    std::string name = (fs::temp_directory_path() / "nixbuild-lock-XXXXXX").string();
+    path = ::mkdtemp(name.data());
+    fs::create_directory(path / "flake");
+  }
+  ~Directory() { fs::remove_all(path); }
+  fs::path path;
+  fs::path lock() const { return path / "flake/flake.lock"; }
+  LockFile hold() const { return {path / "flake", path / "state"}; }
+};
+
+}  // namespace
+
+// What the server builds.
+
+TEST_CASE("inputs that the server builds, by their origin") {
+  const auto lock = lock_of({{"tools", github("tools", "1")},
+                             {"dev", github("app", "1", "dev")},
+                             {"wild", github("app", "1", "wild")},
+                             {"own", github("own", "1")}});
+  Names notes;
+  const auto found = built_inputs(lock,
+                                  {{"t", "https://github.com/ann/TOOLS.git", std::nullopt, ""},
+                                   {"app", "git@github.com:ann/app", "dev", ""}},
+                                  notes);
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].name == "dev");
+  CHECK(found[0].repository == "app");
+  CHECK(found[1].name == "tools");
+  CHECK(notes == Names{"wild: this flake wants 'wild', the server builds 'dev'"});
+}
+
+TEST_CASE("one repository of two has the branch") {
+  Names notes;
+  const auto found = built_inputs(lock_of({{"app", github("app", "1", "dev")}}),
+                                  {{"main", "https://github.com/ann/app", "main", ""},
+                                   {"dev", "https://github.com/ann/app", "dev", ""}},
+                                  notes);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].repository == "dev");
+  CHECK(notes.empty());
+}
+
+// Pinning.
+
+TEST_CASE("the source of a commit") {
+  const Json forge = github("tools", "old", "main");
+  CHECK(source_of(forge, "new", "main") ==
+        Json{{"type", "github"}, {"owner", "Ann"}, {"repo", "tools"}, {"rev", "new"}});
+  Json git = {{"original", {{"type", "git"}, {"url", "https://x/y"}, {"dir", "sub"}}}};
+  CHECK(source_of(git, "new", "dev") ==
+        Json{{"type", "git"}, {"url", "https://x/y"}, {"rev", "new"}, {"ref", "dev"}});
+  CHECK_FALSE(source_of(git, "new", std::nullopt).contains("ref"));
+  git["original"]["ref"] = "mine";
+  CHECK(source_of(git, "new", "dev")["ref"] == "mine");
+  const Json registered = {{"original", {{"type", "indirect"}, {"id", "tools"}}},
+                           {"locked", github("tools", "old")["locked"]}};
+  CHECK(source_of(registered, "new", std::nullopt)["repo"] == "tools");
+
+  git["original"].erase("ref");
+  CHECK(locked_source(git, source_of(git, "new", std::nullopt), {"sha256-x", 7, 3}) ==
+        Json{{"type", "git"},
+             {"url", "https://x/y"},
+             {"rev", "new"},
+             {"dir", "sub"},
+             {"narHash", "sha256-x"},
+             {"lastModified", 7},
+             {"revCount", 3}});
+}
+
+TEST_CASE("what Nix says of a source") {
+  const SourceInfo info = parse_source_info(R"({"narHash":"h","lastModified":7,"revCount":null})");
+  CHECK(info.nar_hash == "h");
+  CHECK(info.last_modified == 7);
+  CHECK_FALSE(info.revision_count);
+  for (const char* text : {"", "{}", R"({"narHash":1,"lastModified":7})", R"({"narHash":"h"})"})
+    CHECK_THROWS_AS(parse_source_info(text), FormatError);
+}
+
+TEST_CASE("inputs in common are locked as the build had them") {
+  auto lock = lock_of({{"tools", github("tools", "t1")},
+                       {"nixpkgs", github("nixpkgs", "n1", "unstable")},
+                       {"home", github("home", "h1", "release")},
+                       {"mine", github("mine", "m1")}});
+  Json theirs = github("nixpkgs", "n2", "unstable");
+  theirs["locked"]["__final"] = true;
+  const ServerBuild build{7, "t2",
+                          lock_of({{"nixpkgs", theirs}, {"home", github("home", "h2", "master")}})};
+  std::set<std::string> settled;
+  const Names notes = follow_build(lock, {"tools", "tools-repository", std::nullopt},
+                                   Json{{"rev", "t2"}}, build, settled);
+  const auto rev = [&](const char* name) {
+    return nix::FlakeLock::locked_of(*lock.input(name)).at("rev").get<std::string>();
+  };
+  CHECK(rev("tools") == "t2");
+  CHECK(rev("nixpkgs") == "n2");
+  CHECK_FALSE(nix::FlakeLock::locked_of(*lock.input("nixpkgs")).contains("__final"));
+  CHECK(rev("home") == "h1");
+  CHECK(rev("mine") == "m1");
+  CHECK(settled == std::set<std::string>{"nixpkgs", "tools"});
+  CHECK(notes == Names{"home: comes from elsewhere than the one tools-repository was built with"});
+
+  // A second build that had another nixpkgs cannot have its way, too.
+  const ServerBuild other{8, "m2", lock_of({{"nixpkgs", github("nixpkgs", "n3", "unstable")}})};
+  const Names more =
+      follow_build(lock, {"mine", "mine", std::nullopt}, Json{{"rev", "m2"}}, other, settled);
+  CHECK(rev("nixpkgs") == "n2");
+  CHECK(more == Names{"nixpkgs: mine was built with another version of it"});
+}
+
+TEST_CASE("what changed between two locks") {
+  const auto before = lock_of({{"a", github("a", "1234567890")}, {"gone", github("g", "1")}});
+  Json dated = github("new", "x");
+  dated["locked"] = {{"lastModified", 1736951400}};
+  const auto after = lock_of({{"a", github("a", "2234567890")}, {"new", dated}});
+  const auto changes = input_changes(&before, after);
+  REQUIRE(changes.size() == 3);
+  CHECK(changes[0].before == "12345678");
+  CHECK(changes[0].after == "22345678");
+  CHECK(changes[1].after.empty());
+  CHECK(changes[2].after == "2025-01-15");
+  CHECK(input_changes(&after, after).empty());
+  CHECK(input_changes(nullptr, after).size() == 2);
+}
+
+// Generations.
+
+TEST_CASE("names and versions in store paths") {
+  CHECK(split_package_name("firefox-120.0") == PackageName{"firefox", "120.0"});
+  CHECK(split_package_name("openssl-3.0.12-bin") == PackageName{"openssl", "3.0.12"});
+  CHECK(split_package_name("python3.11-requests-2.31") ==
+        PackageName{"python3.11-requests", "2.31"});
+  CHECK(split_package_name("nix-2.26.3pre-dirty") == PackageName{"nix", "2.26.3pre-dirty"});
+  CHECK(split_package_name("home-manager-path") == PackageName{"home-manager-path", ""});
+  CHECK(split_package_name("x-") == PackageName{"x-", ""});
+  CHECK(split_package_name("") == PackageName{"", ""});
+}
+
+TEST_CASE("what is in one closure and not in the other") {
+  Closure before = parse_closure(path(hash_a, "curl-8.1") + path(hash_a, "curl-8.1-bin") +
+                                 path(hash_a, "nano-7") + path(hash_a, "same-1") + "warning: x\n");
+  Closure after = parse_closure(path(hash_b, "curl-8.2") + path(hash_b, "htop-3") +
+                                path(hash_b, "same-1") + path(hash_a, "unversioned"));
+  CHECK(before.paths.size() == 4);
+  before.size = 1'000'000;
+  after.size = 400'000;
+  const ClosureChanges changes = compare(before, after);
+  CHECK(changes.rebuilt == 1);
+  CHECK(render(changes, before, after) ==
+        "         package      version\n"
+        "changed  curl         8.1 → 8.2\n"
+        "added    htop         3\n"
+        "added    unversioned  (none)\n"
+        "removed  nano         7\n"
+        "1 paths rebuilt at the same version\n"
+        "closure 1.0 MB → 400 kB (-600 kB), 4 → 4 paths\n");
+  CHECK(render(compare(after, after), after, after) ==
+        "closure 400 kB → 400 kB (+0 B), 4 → 4 paths\n");
+}
+
+// This machine's configuration.
+
+TEST_CASE("the configuration's name") {
+  const Identity ann{"ann", "laptop.lan", false, true};
+  const auto home = [&](const Names& names) {
+    return choose_name(ConfigurationKind::home, names, ann);
+  };
+  CHECK(home({"default", "ann", "ann@laptop", "ann@laptop.lan"}) == "ann@laptop.lan");
+  CHECK(home({"default", "ann", "ann@laptop"}) == "ann@laptop");
+  CHECK(home({"default", "ann"}) == "ann");
+  CHECK(home({"default", "bob"}) == "default");
+  CHECK_FALSE(home({"bob", "laptop"}));
+  CHECK(choose_name(ConfigurationKind::nixos, {"ann", "laptop"}, ann) == "laptop");
+  CHECK_FALSE(choose_name(ConfigurationKind::nixos, {"ann", "ann@laptop"}, ann));
+  const Identity root{"root", "laptop", true, true};
+  CHECK_FALSE(choose_name(ConfigurationKind::home, {"default"}, root));
+  CHECK(choose_name(ConfigurationKind::nixos, {"default"}, root) == "default");
+}
+
+TEST_CASE("names in an installable are quoted") {
+  CHECK(Configuration{ConfigurationKind::home, "/f", "ann@host.lan"}.installable() ==
+        ".#homeConfigurations.\"ann@host.lan\".activationPackage");
+  CHECK(Configuration{ConfigurationKind::nixos, "/f", R"(a"$\)"}.installable() ==
+        R"(.#nixosConfigurations."a\"\$\\".config.system.build.toplevel)");
+}
+
+// Substituters.
+
+TEST_CASE("substituters in force") {
+  CHECK(parse_substituters(R"({"substituters":{"value":["http://a","https://b"]}})") ==
+        Names{"http://a", "https://b"});
+  for (const char* text : {"", "[]", "{}", R"({"substituters":[]})"})
+    CHECK_THROWS_AS(parse_substituters(text), FormatError);
+  CHECK(is_own_cache("http://build-server:5000"));
+  CHECK_FALSE(is_own_cache("https://cache.nixos.org"));
+  CHECK_FALSE(is_own_cache("daemon"));
+}
+
+// flake.lock in place.
+
+TEST_CASE("a failed rebuild leaves the lock as it was") {
+  const Directory directory;
+  write_file_atomic(directory.lock(), "old", 0600);
+  LockFile lock = directory.hold();
+  CHECK(lock.recover() == LockFile::Recovery::none);
+  lock.place("old", "new");
+  CHECK(read_file(directory.lock()) == "new");
+  lock.restore();
+  CHECK(read_file(directory.lock()) == "old");
+  struct stat status = {};
+  ::stat(directory.lock().c_str(), &status);
+  CHECK((status.st_mode & 07777) == 0600);
+  CHECK(lock.recover() == LockFile::Recovery::none);
+
+  lock.place("old", "new");
+  lock.keep();
+  lock.restore();  // nothing is pending any more
+  CHECK(read_file(directory.lock()) == "new");
+}
+
+TEST_CASE("a lock that was not there goes again") {
+  const Directory directory;
+  LockFile lock = directory.hold();
+  lock.place(std::nullopt, "new");
+  lock.restore();
+  CHECK_FALSE(fs::exists(directory.lock()));
+}
+
+TEST_CASE("what a killed run has left") {
+  const Directory directory;
+  write_file_atomic(directory.lock(), "old", 0644);
+  { directory.hold().place("old", "new"); }
+  CHECK(directory.hold().recover() == LockFile::Recovery::restored);
+  CHECK(read_file(directory.lock()) == "old");
+
+  { directory.hold().place("old", "new"); }
+  write_file_atomic(directory.lock(), "mine", 0644);
+  CHECK(directory.hold().recover() == LockFile::Recovery::changed_since);
+  CHECK(read_file(directory.lock()) == "mine");
+  CHECK(directory.hold().recover() == LockFile::Recovery::none);
+
+  // Killed between the journal and the lock.
+  { directory.hold().place("mine", "new"); }
+  write_file_atomic(directory.lock(), "mine", 0644);
+  CHECK(directory.hold().recover() == LockFile::Recovery::none);
+}
+
+TEST_CASE("one at a time") {
+  const Directory directory;
+  const LockFile lock = directory.hold();
+  CHECK_THROWS_AS(directory.hold(), Error);
+}
