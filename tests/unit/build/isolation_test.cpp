@@ -144,9 +144,8 @@ TEST_CASE("nothing outlives it, sessions of their own or not") {
 TEST_CASE("descendants are found and ended without namespaces too") {
   become_subreaper();
   Command command;
-  command.arguments = {
-      "/bin/sh", "-c",
-      "setsid sh -c 'trap \"\" TERM; echo; while true; do sleep 1; done' & wait"};
+  command.arguments = {"/bin/sh", "-c",
+                       "setsid sh -c 'trap \"\" TERM; echo; while true; do sleep 1; done' & wait"};
   bool is_up = false;
   command.on_output_line = [&](std::string_view) { is_up = true; };
   {
