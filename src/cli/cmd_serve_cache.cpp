@@ -13,9 +13,19 @@ namespace {
 struct ServeCache {
   explicit ServeCache(CLI::App& app) : flags(app, configuration, {"", "cache"}) {}
 
-  config::Configuration configuration;
+  config::Configuration configuration;  // what --help shows as defaults
   SettingFlags flags;
 };
+
+config::CacheOptions options_of(const ServeCache& command) {
+  config::Configuration configuration;
+  command.flags.load_into(configuration);
+  config::CacheOptions options = configuration.cache;
+  options.state_dir =
+      config::resolve_state_dir(configuration.state_dir, config::process_environment);
+  options.tailscale_interface = configuration.tailscale_interface;
+  return options;
+}
 
 }  // namespace
 
@@ -27,7 +37,8 @@ void add_serve_cache_command(CLI::App& app, Action& action) {
 public key. Every flag is also a key of the table [cache] in the configuration file
 (underscores for dashes) and a variable NIXBUILD_CACHE_...; flags win, then variables.
 
-Signals: TERM finishes what is in flight and ends, HUP reads the keys again.
+Signals: TERM finishes what is in flight and ends; HUP reads the keys again, and of the
+configuration which keys there are, skip_signed_by and priority.
 
 Examples:
   nixbuild serve-cache
@@ -38,12 +49,7 @@ Examples:
   auto state = std::make_shared<ServeCache>(*command);
   command->callback([state, &action] {
     action = [state] {
-      state->flags.load();
-      config::CacheOptions& options = state->configuration.cache;
-      options.state_dir =
-          config::resolve_state_dir(state->configuration.state_dir, config::process_environment);
-      options.tailscale_interface = state->configuration.tailscale_interface;
-      cache::serve_cache(options);
+      cache::serve_cache(options_of(*state), [state] { return options_of(*state); });
       return ExitCode::done;
     };
   });

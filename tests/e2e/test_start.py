@@ -2,8 +2,10 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -126,6 +128,18 @@ def test_configuration_file_and_environment(sample, root, serve):
         connection = http.client.HTTPConnection("127.0.0.1", int(port))
         connection.request("GET", "/nix-cache-info")
         assert "Priority: 7" in connection.getresponse().read().decode()
+        file.write_text('[cache]\npriority = "seven"\n')
+        process.send_signal(signal.SIGHUP)
+        assert any(f"{file}:2: cache.priority" in line for line in process.stderr)
+        file.write_text('[cache]\npriority = 8\n')
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while True:
+            connection.request("GET", "/nix-cache-info")
+            if "Priority: 8" in connection.getresponse().read().decode():
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         connection.close()
     finally:
         process.terminate()

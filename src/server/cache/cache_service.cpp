@@ -58,6 +58,7 @@ CompressedNars::Levels levels_of(const config::CacheOptions& options) {
 
 CacheService::CacheService(const config::CacheOptions& options)
     : options_(completed(options)),
+      priority_(options_.priority),
       keys_(options_.secret_key_files, options_.state_dir),
       store_(layout_of(options_)),
       nar_cache_(options_.state_dir / "nar-cache", options_.nar_cache_size),
@@ -92,8 +93,7 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
   });
   router->get("/nix-cache-info", [this](const Request&, PathParameters) {
     http::Response response = http::text_response(
-        200,
-        render_nix_cache_info(store_.layout().store_dir, options_.priority, keys_.public_keys()));
+        200, render_nix_cache_info(store_.layout().store_dir, priority_, keys_.public_keys()));
     response.content_type = "text/x-nix-cache-info";
     return response;
   });
@@ -187,8 +187,10 @@ http::Response CacheService::status() const {
   return http::json_response(200, json.dump());
 }
 
-void CacheService::reload() {
-  keys_.reload();
+void CacheService::reload(const config::CacheOptions& options) {
+  keys_.reload(options.secret_key_files);
+  narinfos_.skip_signed_by(options.skip_signed_by);
+  priority_ = options.priority;
   for (const nix::PublicKey& key : keys_.public_keys()) {
     log::info("signing with {}", key.to_string());
   }

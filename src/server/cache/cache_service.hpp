@@ -39,8 +39,9 @@ class CacheService {
   // Whose statistics /metrics shows; null before there is one and when it goes.
   void set_server(const http::Server* server) noexcept { server_ = server; }
 
-  // Reads the keys anew; throws, and keeps the ones it has, when they cannot be used.
-  void reload();
+  // Takes the keys, read anew, what is skipped and the priority from `options`; throws, and keeps
+  // what it has, when a key cannot be used.
+  void reload(const config::CacheOptions& options);
   // Ends compressions and what runs beside the serving threads. To be called when no request comes
   // any more, before the server goes.
   void stop();
@@ -53,6 +54,7 @@ class CacheService {
   http::Response status() const;
 
   const config::CacheOptions options_;
+  std::atomic<int> priority_;
   SigningKeys keys_;
   StoreReader store_;
   NarCache nar_cache_;

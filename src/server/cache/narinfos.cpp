@@ -37,12 +37,14 @@ void count(std::atomic<std::uint64_t>& counter) {
 
 Narinfos::Narinfos(StoreReader& store, const NarCache& files, const SigningKeys& keys,
                    Compression advertised, std::vector<std::string> skip_signed_by)
-    : store_(store),
-      files_(files),
-      keys_(keys),
-      advertised_(advertised),
-      skip_signed_by_(std::move(skip_signed_by)),
-      cache_(memory_limit) {}
+    : store_(store), files_(files), keys_(keys), advertised_(advertised), cache_(memory_limit) {
+  this->skip_signed_by(std::move(skip_signed_by));
+}
+
+void Narinfos::skip_signed_by(std::vector<std::string> key_names) {
+  const std::lock_guard lock(skip_mutex_);
+  skip_signed_by_.store(&skip_lists_.emplace_back(std::move(key_names)), std::memory_order_release);
+}
 
 http::Reply Narinfos::handle(const http::Request& request, std::string_view hash_part) {
   if (!nix::is_hash_part(hash_part)) return no_such_path();
@@ -137,14 +139,16 @@ NarinfoCache::Entry Narinfos::remembered(std::string_view hash_part) {
 }
 
 bool Narinfos::skipped(const nix::PathInfo& info) const {
+  const std::vector<std::string>& names = *skip_signed_by_.load(std::memory_order_acquire);
+  if (names.empty()) return false;
   return std::any_of(info.signatures.begin(), info.signatures.end(), [&](const auto& signature) {
     const std::string_view name = std::string_view(signature).substr(0, signature.find(':'));
-    return std::find(skip_signed_by_.begin(), skip_signed_by_.end(), name) != skip_signed_by_.end();
+    return std::find(names.begin(), names.end(), name) != names.end();
   });
 }
 
 http::Response Narinfos::answer(const NarinfoCache::Entry& entry, bool json) {
-  if (!entry || (!skip_signed_by_.empty() && skipped(entry->registered))) return no_such_path();
+  if (!entry || skipped(entry->registered)) return no_such_path();
   http::Response response;
   response.cache_control = "public, max-age=300";
   if (json) {

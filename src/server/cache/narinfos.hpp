@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +36,8 @@ class Narinfos {
   // Answers GET /{hash part}.narinfo.
   http::Reply handle(const http::Request& request, std::string_view hash_part);
 
+  // Takes the place of the names that the constructor was given. Any thread may call it.
+  void skip_signed_by(std::vector<std::string> key_names);
   // Whether --skip-signed-by says that an upstream cache has this path.
   bool skipped(const nix::PathInfo& info) const;
   // What is known of a path whose narinfo was asked for, for when the database cannot be asked.
@@ -54,7 +58,10 @@ class Narinfos {
   const NarCache& files_;
   const SigningKeys& keys_;
   const Compression advertised_;
-  const std::vector<std::string> skip_signed_by_;
+  // Former lists are kept: a thread may be looking at one, and they are few.
+  std::mutex skip_mutex_;
+  std::deque<std::vector<std::string>> skip_lists_;
+  std::atomic<const std::vector<std::string>*> skip_signed_by_{nullptr};
   NarinfoCache cache_;
   std::atomic<std::uint64_t> misses_{0};
   std::atomic<std::uint64_t> absent_{0};

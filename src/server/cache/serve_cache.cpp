@@ -41,7 +41,8 @@ void listen_for_control(http::Server& server, const CacheService& service,
 
 }  // namespace
 
-void serve_cache(const config::CacheOptions& options) {
+void serve_cache(const config::CacheOptions& options,
+                 const std::function<config::CacheOptions()>& read_again) {
   CacheService service(options);
   http::ServerOptions server_options;
   server_options.threads = options.threads;
@@ -55,7 +56,7 @@ void serve_cache(const config::CacheOptions& options) {
                    service.router(), socket_mode, required});
   }
   listen_for_control(server, service, options);
-  server.on_reload([&service] { service.reload(); });
+  server.on_reload([&] { service.reload(read_again()); });
   server.run();
 }
 

@@ -1,12 +1,16 @@
 // The command `serve-cache`: Nix's binary cache protocol over a Nix store, signed.
 #pragma once
 
+#include <functional>
+
 #include "common/config/cache_options.hpp"
 
 namespace nixbuild::cache {
 
-// Serves until SIGTERM. Throws UsageError for options that cannot be followed, Error where an
+// Serves until SIGTERM. `read_again` gives the options as they are now, on SIGHUP; it may throw
+// UsageError. Throws UsageError for options that cannot be followed, Error where an
 // address or a key cannot be used.
-void serve_cache(const config::CacheOptions& options);
+void serve_cache(const config::CacheOptions& options,
+                 const std::function<config::CacheOptions()>& read_again);
 
 }  // namespace nixbuild::cache

@@ -10,19 +10,18 @@
 
 namespace nixbuild::cache {
 
-SigningKeys::SigningKeys(std::vector<std::filesystem::path> files, std::filesystem::path state_dir)
-    : files_(std::move(files)),
-      state_dir_(std::move(state_dir)),
-      keys_(std::make_shared<const Keys>(load())) {}
+SigningKeys::SigningKeys(const std::vector<std::filesystem::path>& files,
+                         std::filesystem::path state_dir)
+    : state_dir_(std::move(state_dir)), keys_(std::make_shared<const Keys>(load(files))) {}
 
-SigningKeys::Keys SigningKeys::load() const {
+SigningKeys::Keys SigningKeys::load(const std::vector<std::filesystem::path>& files) const {
   Keys loaded;
-  if (files_.empty()) {
+  if (files.empty()) {
     loaded.push_back(
         keys::load_or_generate_key_file(state_dir_ / "cache-key", keys::default_key_name()));
     return loaded;
   }
-  for (const auto& file : files_) {
+  for (const auto& file : files) {
     nix::SecretKey key = keys::load_key_file(file);
     // Clients look a signature's key up by its name.
     const bool known = std::any_of(loaded.begin(), loaded.end(),
@@ -38,8 +37,8 @@ SigningKeys::Keys SigningKeys::load() const {
   return loaded;
 }
 
-void SigningKeys::reload() {
-  auto loaded = std::make_shared<const Keys>(load());
+void SigningKeys::reload(const std::vector<std::filesystem::path>& files) {
+  auto loaded = std::make_shared<const Keys>(load(files));
   const std::lock_guard lock(mutex_);
   keys_ = std::move(loaded);
   generation_.fetch_add(1, std::memory_order_acq_rel);

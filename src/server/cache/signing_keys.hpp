@@ -20,10 +20,11 @@ class SigningKeys {
  public:
   // `files`: none means a key of our own in `state_dir`, made where there is none. Throws
   // UsageError when a key cannot be used.
-  SigningKeys(std::vector<std::filesystem::path> files, std::filesystem::path state_dir);
+  SigningKeys(const std::vector<std::filesystem::path>& files, std::filesystem::path state_dir);
 
-  // Reads the files anew. Throws as the constructor, and then keeps the keys it has.
-  void reload();
+  // Reads `files` anew, whichever they were before. Throws as the constructor, and then keeps the
+  // keys it has.
+  void reload(const std::vector<std::filesystem::path>& files);
 
   // `signatures` and one by each key over `message`, none twice.
   std::vector<std::string> add_to(std::vector<std::string> signatures,
@@ -35,10 +36,9 @@ class SigningKeys {
 
  private:
   using Keys = std::vector<nix::SecretKey>;
-  Keys load() const;
+  Keys load(const std::vector<std::filesystem::path>& files) const;
   std::shared_ptr<const Keys> keys() const;
 
-  const std::vector<std::filesystem::path> files_;
   const std::filesystem::path state_dir_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Keys> keys_;

@@ -226,16 +226,38 @@ TEST_CASE("every key signs, and reloading takes up new ones") {
   CHECK(fixture.narinfo(hash_a).info.signatures.size() == 2);
   CHECK_FALSE(fs::exists(fixture.options.state_dir / "cache-key"));
   fs::remove(keys.path() / "two");
-  CHECK_THROWS_AS(fixture.service->reload(), UsageError);
+  CHECK_THROWS_AS(fixture.service->reload(fixture.options), UsageError);
   CHECK(fixture.narinfo(hash_a).info.signatures.size() == 2);
   keys::generate_key_file(keys.path() / "two", "three");
-  fixture.service->reload();
+  fixture.service->reload(fixture.options);
   const nix::NarInfo narinfo = fixture.narinfo(hash_a);
   REQUIRE(narinfo.info.signatures.size() == 2);
   CHECK(narinfo.info.signatures[1].starts_with("three:"));
   const std::string info = body_text(fixture.get("/nix-cache-info"));
   CHECK(info.find("StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\nPublicKey: one:") == 0);
   CHECK(info.find("\nPublicKey: three:") != std::string::npos);
+}
+
+TEST_CASE("reloading takes what may change of the options") {
+  const test::TemporaryDirectory keys;
+  keys::generate_key_file(keys.path() / "one", "one");
+  keys::generate_key_file(keys.path() / "two", "two");
+  Fixture fixture(
+      [&](config::CacheOptions& options) { options.secret_key_files = {keys.path() / "one"}; });
+  fixture.database.execute("update ValidPaths set sigs = 'upstream-1:AAAA'");
+  CHECK(fixture.get("/" + hash_a + ".narinfo").status == 200);
+  config::CacheOptions options = fixture.options;
+  options.priority = 50;
+  options.skip_signed_by = {"upstream-1"};
+  options.secret_key_files.push_back(keys.path() / "two");
+  fixture.service->reload(options);
+  CHECK(fixture.get("/" + hash_a + ".narinfo").status == 404);
+  const std::string info = body_text(fixture.get("/nix-cache-info"));
+  CHECK(info.find("\nPriority: 50\n") != std::string::npos);
+  CHECK(info.find("\nPublicKey: two:") != std::string::npos);
+  options.skip_signed_by.clear();
+  fixture.service->reload(options);
+  CHECK(fixture.narinfo(hash_a).info.signatures.size() == 3);
 }
 
 TEST_CASE("every form of a NAR's URL works, right after a restart too") {
