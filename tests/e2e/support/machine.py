@@ -47,7 +47,7 @@ class BuilderStore:
 
 
 class Machine:
-    def __init__(self, builder, cache, nix="system"):
+    def __init__(self, builder, cache, nix="system", name="machine"):
         if os.geteuid() != 0:
             pytest.skip("only root can give a machine another store at the same place")
         if nix == "newer" and (missing := newer_nix_missing()):
@@ -55,7 +55,7 @@ class Machine:
         self.builder = builder
         self.substituters = [cache.url]
         self.public_key = cache.public_key
-        self.root = builder.root / "machine"
+        self.root = builder.root / name
         self.home = self.root / "home"
         self.bin = self.root / "bin"
         self.flake = self.root / "flake"

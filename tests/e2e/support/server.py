@@ -46,6 +46,16 @@ class ServerProcess:
         self.log = []
         self._reader = None
 
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, error, *_):
+        if error is None and self.process is not None:
+            assert self.alive(), f"it ended by itself:\n{self.log_text()}"
+            self.stop()
+        else:
+            self.kill()
+
     def start_process(self, command, environment):
         self.log = []
         self.process = subprocess.Popen(
@@ -154,13 +164,3 @@ class Server(ServerProcess):
     @property
     def public_key(self):
         return (self.state_dir / "cache-key.pub").read_text().strip()
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, error, *_):
-        if error is None and self.process is not None:
-            assert self.alive(), f"serve-cache ended by itself:\n{self.log_text()}"
-            self.stop()
-        else:
-            self.kill()
