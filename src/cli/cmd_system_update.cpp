@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "cli/aliases/shell.hpp"
 #include "cli/api_client.hpp"
 #include "cli/command.hpp"
+#include "cli/machine/nix_settings.hpp"
 #include "cli/output.hpp"
 #include "cli/setting_flags.hpp"
 #include "cli/table.hpp"
@@ -24,6 +24,7 @@
 #include "cli/update/runner.hpp"
 #include "cli/update/substituters.hpp"
 #include "common/base/error.hpp"
+#include "common/base/shell.hpp"
 #include "common/base/terminal.hpp"
 #include "common/config/configuration.hpp"
 #include "common/config/state_dir.hpp"
@@ -63,18 +64,6 @@ class Step {
  private:
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
-
-std::string shown(const std::vector<std::string>& words) {
-  std::vector<std::string> result;
-  for (const std::string& word : words) {
-    const bool is_plain =
-        !word.empty() && word.find_first_not_of(
-                             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                             "0123456789@%+=:,./_-#") == std::string::npos;
-    result.push_back(is_plain ? word : quote(Shell::bash, word));
-  }
-  return fmt::format("{}", fmt::join(result, " "));
-}
 
 // The commands that this run is made of.
 class Plan {
@@ -163,12 +152,12 @@ class Plan {
 
 // Leaves the caches that do not answer out of the substituters of all that is run.
 void leave_out_silent_caches(Runner& runner) {
-  Exit exit = runner.nix({"config", "show", "--json"});
-  if (!exit.ok()) exit = runner.nix({"show-config", "--json"});  // before Nix 2.20
+  Exit exit = runner.nix({"config", "show"});
+  if (!exit.ok()) exit = runner.nix({"show-config"});  // before Nix 2.20
   if (!exit.ok()) {
     throw Error(fmt::format("asking Nix for its settings: {}", nix::reason_of(exit)));
   }
-  std::vector<std::string> substituters = parse_substituters(exit.output);
+  std::vector<std::string> substituters = list_of(parse_nix_settings(exit.output), "substituters");
   const std::vector<std::string> silent = silent_caches(substituters, patience);
   if (silent.empty()) return;
   for (const std::string& url : silent) {
@@ -252,7 +241,7 @@ void rebuild(const Runner& runner, const Plan& plan, const Identity& identity,
   const std::vector<std::string> options = runner.option_arguments();
   bool has_switched = false;
   const auto run = [&](const std::vector<std::string>& words, const fs::path& directory) {
-    say(fmt::format("  in {}: {}", directory.string(), shown(words)));
+    say(fmt::format("  in {}: {}", directory.string(), shell_command(words)));
     const int code = runner.foreground(words, directory);
     if (code == 0) return;
     throw Error(fmt::format("the rebuild failed: {} in {} ended with exit code {}; {}",
@@ -302,9 +291,10 @@ void rebuild(const Runner& runner, const Plan& plan, const Identity& identity,
 void collect(const Runner& runner, const Plan& plan) {
   const Step step("gc");
   for (const auto& words : plan.collect()) {
-    say(fmt::format("  {}", shown(words)));
+    say(fmt::format("  {}", shell_command(words)));
     const int code = runner.foreground(words, {});
-    if (code != 0) throw Error(fmt::format("{} ended with exit code {}", shown(words), code));
+    if (code != 0)
+      throw Error(fmt::format("{} ended with exit code {}", shell_command(words), code));
   }
   step.done("gc");
 }
@@ -347,11 +337,11 @@ ExitCode run(SystemUpdate& command) {
     if (command.dry_run) {
       for (const Configuration& one : plan.configurations) {
         say(fmt::format("would run, in {}: {}", one.flake.string(),
-                        shown(plan.rebuild(one, runner.option_arguments()))));
+                        shell_command(plan.rebuild(one, runner.option_arguments()))));
       }
       if (command.no_gc) return ExitCode::done;
       for (const auto& words : plan.collect())
-        say(fmt::format("would run: {}", shown(words)));
+        say(fmt::format("would run: {}", shell_command(words)));
       return ExitCode::done;
     }
     rebuild(runner, plan, identity, locks, updates);

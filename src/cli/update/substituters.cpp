@@ -1,7 +1,6 @@
 #include "cli/update/substituters.hpp"
 
 #include <future>
-#include <nlohmann/json.hpp>
 
 #include "common/base/error.hpp"
 #include "common/net/http_client.hpp"
@@ -22,19 +21,6 @@ bool answers(const std::string& url, std::chrono::milliseconds patience) {
 }
 
 }  // namespace
-
-std::vector<std::string> parse_substituters(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  const auto pointer = nlohmann::json::json_pointer("/substituters/value");
-  if (!json.is_object() || !json.contains(pointer) || !json.at(pointer).is_array()) {
-    throw FormatError("Nix does not say which substituters it uses");
-  }
-  std::vector<std::string> urls;
-  for (const auto& url : json.at(pointer)) {
-    if (url.is_string()) urls.push_back(url.get<std::string>());
-  }
-  return urls;
-}
 
 bool is_own_cache(std::string_view url) {
   return url.starts_with("http://");

@@ -8,9 +8,6 @@
 
 namespace nixbuild::cli {
 
-// The "substituters" of what `nix show-config --json` prints. Throws FormatError.
-std::vector<std::string> parse_substituters(std::string_view json);
-
 // Whether it is a machine of one's own: http without TLS, as within a tailnet. Public caches are
 // left for Nix to judge; one that is slow for a moment must not mean that everything is built here.
 bool is_own_cache(std::string_view url);
