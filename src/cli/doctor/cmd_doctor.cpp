@@ -153,7 +153,7 @@ std::vector<Check> check_all(const Doctor& command) {
   if (const auto space = disk_space(store)) {
     checks.push_back(check_disk_space("disk space", *space));
   }
-  if (command.on_server || has_installed_units()) {
+  if (command.on_server || has_enabled_units()) {
     for (Check& check : check_server(find_server_setup(command.configuration), served))
       checks.push_back(std::move(check));
   }
@@ -179,7 +179,7 @@ void add_doctor_command(CLI::App& app, Action& action) {
       app.add_subcommand("doctor", "Find out what keeps this machine and the server apart");
   command->footer(
       R"(A line a check: ✓ is well, ! could be better, ✗ does not work, with what to do about it. Where the
-server's units are installed, and with --on-server, the server's own parts are checked, too; as root
+server's units are enabled, and with --on-server, the server's own parts are checked, too; as root
 all of them can be seen. Nothing is changed. Exit code 1: a check has failed.
 
 Examples:

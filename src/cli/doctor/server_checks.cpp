@@ -26,6 +26,9 @@ constexpr const char* installed_cache_user = "nixbuild-cache";
 constexpr std::array unit_directories = {"/etc/systemd/system", "/run/systemd/system",
                                          "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
                                          "/lib/systemd/system"};
+constexpr std::array wants_directories = {
+    "/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/sockets.target.wants",
+    "/run/systemd/system/multi-user.target.wants", "/run/systemd/system/sockets.target.wants"};
 constexpr std::array units = {"nixbuild-cache.service", "nixbuild-cache.socket",
                               "nixbuild-api.service", "nixbuild-api.socket"};
 
@@ -114,6 +117,16 @@ bool has_installed_units() {
     std::error_code error;
     return fs::exists(fs::path(directory) / units.front(), error);
   });
+}
+
+bool has_enabled_units() {
+  for (const fs::path directory : wants_directories) {
+    for (const char* unit : units) {
+      std::error_code error;
+      if (fs::exists(fs::symlink_status(directory / unit, error))) return true;
+    }
+  }
+  return false;
 }
 
 ServerSetup find_server_setup(const config::Configuration& configuration) {

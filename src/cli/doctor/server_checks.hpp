@@ -24,6 +24,8 @@ struct ServerSetup {
 
 // Whether the units are installed, where systemd looks for them.
 bool has_installed_units();
+// Whether one of them is started at boot. A client may well have them installed.
+bool has_enabled_units();
 // Throws UsageError where there is no place for the state.
 ServerSetup find_server_setup(const config::Configuration& configuration);
 
