@@ -1,9 +1,10 @@
 """The lab: machines and the two networks between them."""
 
+import errno
 import os
 import pathlib
 
-from support.machine import Machine, ip
+from support.machine import Machine, ip, wait_for
 
 CACHE = pathlib.Path("/var/cache/nixbuild/lab")
 
@@ -64,9 +65,16 @@ class Lab:
     def close(self):
         for machine in self.machines.values():
             machine.switch_off()
-            # The kernel lets go of the last processes a moment after.
-            for directory, _, _ in os.walk(machine.cgroup, topdown=False):
-                try:
-                    os.rmdir(directory)
-                except OSError:
-                    pass
+            wait_for(lambda machine=machine: remove_cgroup(machine.cgroup), "the last processes are gone")
+
+
+def remove_cgroup(cgroup):
+    """Whether it is gone; the kernel keeps it for as long as a process is in it."""
+    try:
+        for directory, _, _ in os.walk(cgroup, topdown=False):
+            os.rmdir(directory)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
