@@ -71,7 +71,7 @@ def test_a_user_whom_the_daemon_does_not_trust(well, server, desktop):
     own = f"extra-substituters = http://build-server:5000\nextra-trusted-public-keys = {server.public_key()}\n"
     desktop.write("/home/alice/.config/nix/nix.conf", own)
     desktop.run("chown", "--recursive", "alice:", "/home/alice/.config")
-    desktop.run("systemctl", "restart", "nix-daemon")
+    desktop.restart_nix()
     try:
         assert "substituter" in bad(checks(desktop, code=1))
     finally:

@@ -138,6 +138,11 @@ class Machine:
         conf = self.path("/etc/nix/nix.conf").read_text().split("# the build server")[0]
         lines = f"extra-substituters = http://build-server:5000\nextra-trusted-public-keys = {key}\n"
         self.write("/etc/nix/nix.conf", f"{conf}# the build server\n{lines}")
+        self.restart_nix()
+
+    def restart_nix(self):
+        # Tests do it more often than systemd takes for sane.
+        self.run("systemctl", "reset-failed", "nix-daemon.service", "nix-daemon.socket")
         self.run("systemctl", "restart", "nix-daemon")
 
     # Its networks.
