@@ -345,6 +345,9 @@ void Connection::close(Close how) {
     const struct ::linger reset = {1, 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
+  // Closing alone would leave it watched while a child process that is just being started holds a
+  // copy, and events would come for what is gone.
+  worker_.unwatch(socket_.get());
   socket_.reset();
   state_ = State::closed;
   if (buffer_ && !coroutine_running_) worker_.give_buffer(std::move(buffer_));

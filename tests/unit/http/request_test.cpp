@@ -1,5 +1,9 @@
 // How requests are read: framing, malformed ones, limits, bodies.
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
 
 #include "support.hpp"
 
@@ -347,4 +351,35 @@ TEST_CASE("errors take the form that the router gives them") {
   CHECK(received.body == "{\"detail\": \"not found\"}");
   CHECK(received.header("content-type") == "application/json");
   CHECK(client.get("/a").status == 405);
+}
+
+TEST_CASE("a connection that has been closed gets no events, though a child holds its socket") {
+  ServerOptions options = TestServer::two_threads();
+  options.threads = 1;
+  TestServer server(add_routes, options);
+  Client client(server.port());
+  REQUIRE(client.get("/hello").status == 200);
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // Nothing but system calls: other threads may have held locks.
+    ::close(pipe[1]);
+    char byte = 0;
+    while (::read(pipe[0], &byte, 1) < 0) {
+    }
+    ::_exit(0);
+  }
+  REQUIRE(child > 0);
+  client.send("GET /hello HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+  CHECK(client.receive().status == 200);
+  CHECK(eventually([&] { return server.server().statistics().connections_open == 0; }));
+  client.send(get("/hello"));
+  for (int i = 0; i < 10; ++i)
+    CHECK(Client(server.port()).get("/hello").status == 200);
+  ::close(pipe[1]);
+  ::close(pipe[0]);
+  int status = 0;
+  CHECK(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }
