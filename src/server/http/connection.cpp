@@ -296,8 +296,13 @@ void Connection::discard_input() {
   }
 }
 
-void Connection::check_deadline(MonotonicTime now) {
-  if (now < deadline_) return;
+void Connection::check_deadline(MonotonicTime now, bool crowded) {
+  const Limits& limits = worker_.shared().options.limits;
+  MonotonicTime due = deadline_;
+  if (crowded && state_ == State::idle) {
+    due -= limits.idle_timeout - std::min(limits.idle_timeout, limits.crowded_idle_timeout);
+  }
+  if (now < due) return;
   switch (state_) {
     // Never a 408 here: a client that is just about to send its next request would take it for the
     // answer to that.

@@ -32,8 +32,9 @@ class Connection final : public EpollTarget, private BodyWriter {
   void on_event(std::uint32_t events) override;
   // Goes on where a turn's share of work was used up.
   void resume();
-  // Closes the connection when its time is over.
-  void check_deadline(MonotonicTime now);
+  // Closes the connection when its time is over; between requests that is sooner where others wait
+  // for its place.
+  void check_deadline(MonotonicTime now, bool crowded);
   // No further request after the one at hand; an idle connection ends now.
   void drain();
   // Ends the connection now, whatever it is doing. The client sees a reset.

@@ -25,11 +25,13 @@ struct Limits {
   std::size_t target_size = 8 * 1024;   // bytes; more is answered 414
   // All connections of the process, fewer where the system's limit of open files has no room for
   // them. At the limit nothing is accepted until one ends: clients wait in the kernel's queue and
-  // none is refused.
+  // none is refused. While some wait, connections between requests are not kept for idle_timeout,
+  // but for crowded_idle_timeout.
   std::size_t connections = 8192;
   std::chrono::milliseconds header_timeout{
       10'000};  // from a request's first byte to the end of its headers
-  std::chrono::milliseconds idle_timeout{75'000};      // between requests
+  std::chrono::milliseconds idle_timeout{75'000};  // between requests
+  std::chrono::milliseconds crowded_idle_timeout{1'000};
   std::chrono::milliseconds write_timeout{60'000};     // without one byte taken by the client
   std::chrono::milliseconds shutdown_timeout{30'000};  // what is in flight may finish for so long
 };

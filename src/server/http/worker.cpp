@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -49,7 +50,10 @@ bool out_of_resources(int error) {
 }  // namespace
 
 bool ConnectionGate::enter() noexcept {
-  if (open_.fetch_add(1) < limit_) return true;
+  if (open_.fetch_add(1) < limit_) {
+    if (crowded_.load(std::memory_order_relaxed)) crowded_.store(false);
+    return true;
+  }
   open_.fetch_sub(1);
   waiting_.store(true);
   // A place may have become free between the two lines above, before its leaver could see that
@@ -219,6 +223,13 @@ void Worker::pause_accepting() {
   schedule_sweep();  // which tries again
 }
 
+bool Worker::has_waiting_client() const {
+  return std::any_of(acceptors_.begin(), acceptors_.end(), [](const auto& acceptor) {
+    pollfd waiting = {acceptor->socket.fd->get(), POLLIN, 0};
+    return ::poll(&waiting, 1, 0) > 0;
+  });
+}
+
 void Worker::resume_accepting() {
   if (accepting_ || draining_) return;
   accepting_ = true;
@@ -292,11 +303,13 @@ void Worker::schedule_sweep() {
 
 void Worker::sweep() {
   sweeping_ = false;
+  if (!accepting_ && has_waiting_client()) shared_.gate.set_crowded();
+  const bool crowded = shared_.gate.is_crowded();
   resume_accepting();
   const MonotonicTime now = coarse_now();
   // Backwards: closing one moves the last into its place.
   for (std::size_t i = connections_.size(); i-- > 0;)
-    connections_[i]->check_deadline(now);
+    connections_[i]->check_deadline(now, crowded);
   bury();
   if (!connections_.empty()) schedule_sweep();
 }

@@ -48,12 +48,16 @@ class ConnectionGate {
   // Takes a place; false when there is none, and then `on_place` is called once there is.
   bool enter() noexcept;
   void leave();
+  // Said by a worker that has seen clients who cannot be let in; true until one is.
+  void set_crowded() noexcept { crowded_.store(true); }
+  bool is_crowded() const noexcept { return crowded_.load(); }
   std::function<void()> on_place;  // called on the thread that leaves
 
  private:
   const std::size_t limit_;
   std::atomic<std::size_t> open_{0};
   std::atomic<bool> waiting_{false};
+  std::atomic<bool> crowded_{false};
 };
 
 // What all workers of a server share.
@@ -126,6 +130,7 @@ class Worker {
   bool deliver();
   void accept_from(Acceptor& acceptor);
   void pause_accepting();
+  bool has_waiting_client() const;
   void schedule_sweep();
   void sweep();
   void bury();

@@ -147,6 +147,26 @@ TEST_CASE("at the connection limit clients wait, and none is refused") {
   CHECK(answered == 10);
 }
 
+TEST_CASE("at the connection limit those that are idle make room for those that wait") {
+  ServerOptions options = TestServer::two_threads();
+  options.limits.connections = 30;
+  options.limits.crowded_idle_timeout = 300ms;
+  TestServer server(add_routes, options);
+  // Half of them have asked for something before, half never.
+  std::list<Client> idle;
+  for (int i = 0; i < 30; ++i) {
+    Client& client = idle.emplace_back(server.port());
+    if (i % 2 == 0) CHECK(client.get("/hello").status == 200);
+  }
+  CHECK(eventually([&] { return server.server().statistics().connections_open == 30; }));
+  // Nobody waits, so nobody has to go.
+  std::this_thread::sleep_for(1500ms);
+  CHECK(server.server().statistics().connections_open == 30);
+  for (int i = 0; i < 10; ++i)
+    CHECK(Client(server.port()).get("/hello").status == 200);
+  CHECK(server.server().statistics().timeouts == 0);
+}
+
 TEST_CASE("out of descriptors, clients wait and the server does not spin") {
   TestServer server(add_routes);
   Client first(server.port());
