@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from support.host_nix import HostNix, has_host_nix
 from support.machine import wait_for
 from support.repository import Clone
 
@@ -68,16 +69,25 @@ def test_a_restart_in_mid_download_is_not_noticed(server, noise, slowly, desktop
     assert desktop.run("nix-store", "--verify-path", noise["first"], user="alice").stderr == ""
 
 
-def test_a_network_cut_in_mid_download(lab, server, noise, slowly, desktop):
-    download = desktop.start("nix-store", "--realise", noise["second"], user="alice")
+def test_a_network_cut_in_mid_download(lab, server, noise, slowly, laptop, desktop, tmp_path):
+    """Two versions of Nix wait for the same network, each with a download."""
+    downloads = [desktop.start("nix-store", "--realise", noise["second"], user="alice")]
+    if has_host_nix:
+        other = HostNix(laptop, tmp_path, server.public_key())
+        downloads.append(other.start(*other.realise(noise["second"])))
+        wait_until_receiving(laptop)
     wait_until_receiving(desktop)
     server.machine.cut(lab.tailnet)
     time.sleep(CUT)
-    assert download.poll() is None
+    assert [download.poll() for download in downloads] == [None] * len(downloads)
     server.machine.cut(lab.tailnet, again=True)
-    out, error = download.communicate(timeout=200)
-    assert download.returncode == 0, f"{out}\n{error}"
+    for download in downloads:
+        out, error = download.communicate(timeout=200)
+        assert download.returncode == 0, f"{out}\n{error}"
     desktop.run("nix-store", "--verify-path", noise["second"], user="alice")
+    if has_host_nix:
+        right = server.run("nix-store", "--query", "--hash", noise["second"]).stdout.strip()
+        assert other.hash_of(noise["second"]) == right
 
 
 def test_a_power_cut_in_mid_build(server, tailnet, laptop, gate):
