@@ -18,13 +18,8 @@ build_server = pytest.StashKey()
 def lab(pytestconfig):
     lab = Lab()
     try:
-        machines = [lab.add(name, number) for number, name in enumerate(("build-server", "laptop", "desktop"), 1)]
-        for machine in machines:
-            machine.plug_in(lab.lan)
-        for machine in machines[1:]:
-            machine.plug_in(lab.tailnet)
-        lab.boot(*machines)
-        pytestconfig.stash[build_server] = machines[0]
+        lab.start()
+        pytestconfig.stash[build_server] = lab.machines["build-server"]
         yield lab
     finally:
         lab.close()

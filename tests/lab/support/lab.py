@@ -45,6 +45,15 @@ class Lab:
         self.machines[name] = machine
         return machine
 
+    def start(self):
+        """The build server and its two clients; the server is not in the tailnet yet."""
+        machines = [self.add(name, number) for number, name in enumerate(("build-server", "laptop", "desktop"), 1)]
+        for machine in machines:
+            machine.plug_in(self.lan)
+        for machine in machines[1:]:
+            machine.plug_in(self.tailnet)
+        self.boot(*machines)
+
     def boot(self, *machines):
         """Starts them all at once, each with a user who is nobody special."""
         self.write_hosts()

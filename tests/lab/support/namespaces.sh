@@ -1,0 +1,60 @@
+# What tests/lab/run and tests/lab/soak share: whether the lab can run here, and the namespaces that it runs in.
+# Source it from bash.
+# shellcheck shell=bash source-path=SCRIPTDIR source=../../../tools/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../../tools/lib/common.sh"
+
+# CI is to show that it works; only what the machine lacks by its nature excuses it there.
+skip() {
+  echo "lab skipped: $1"
+  if [[ ${CI:-} == true && ${2:-} != namespaces ]]; then exit 1; fi
+  exit 77
+}
+
+# Everything below runs in these: when the command ends, by whatever, the kernel ends each process in
+# them and forgets their mounts and networks.
+inside=(unshare --mount --net --pid --ipc --uts --cgroup --fork --mount-proc --kill-child
+  --propagation private --)
+
+check_kernel() {
+  local error
+  if ! error=$("${inside[@]}" true 2>&1); then
+    skip "namespaces cannot be made here: $error" namespaces
+  fi
+  # shellcheck disable=SC2016 # for the inner shell
+  if ! error=$("${inside[@]}" sh -ec '
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    mount -t tmpfs tmpfs /mnt
+    mkdir /mnt/lower /mnt/upper /mnt/work
+    mount -t overlay overlay -o lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work /mnt
+    ip link add lab0 type bridge
+    ip link add lab1 type veth peer name lab2' 2>&1); then
+    skip "no cgroup2, overlay file system, bridge or veth here: $error" namespaces
+  fi
+}
+
+# Runs Python with these arguments, in tests/lab, where the machines can boot: NIXBUILD_LAB_DIRECTORY is for their disks.
+in_lab() {
+  ((EUID == 0)) || skip "it needs root"
+  command -v apt-get >/dev/null || skip "it needs Debian or Ubuntu, whose debootstrap makes the machines"
+  need_packages lab
+  check_kernel
+  heading "what the machines boot"
+  local started=$SECONDS status=0 directory
+  "$source_dir/tests/lab/image" >/dev/null || return
+  say "$((SECONDS - started)) s"
+
+  heading "the lab"
+  directory=$(mktemp --directory /var/cache/nixbuild/lab/run.XXXXXX)
+  # shellcheck disable=SC2016 # for the inner shell
+  NIXBUILD_LAB_DIRECTORY=$directory "${inside[@]}" sh -ec '
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    mkdir -p /run/netns
+    mount -t tmpfs tmpfs /run/netns
+    ip link set lo up
+    cd "$1"
+    shift
+    exec "$@"
+  ' sh "$source_dir/tests/lab" "$python" -B "$@" </dev/null || status=$?
+  if [[ -z ${NIXBUILD_LAB_KEEP:-} ]]; then rm -rf --one-file-system "$directory"; fi
+  return "$status"
+}
