@@ -1,27 +1,13 @@
 """A machine that has just been installed becomes a client of the build server."""
 
-import importlib.util
-import pathlib
 import re
 
 import pytest
+from support import stand_ins
 
-HOME = pathlib.Path(__file__).resolve().parents[1] / "e2e/support/home.py"
 DIRECTORY = "/home/alice/configuration"
 BOOTSTRAP = ("bootstrap-new-machine", "--dir", DIRECTORY)
 PUBLIC_KEY = ".#homeConfigurations.default.config.programs.bootstrap.buildServer.publicKey"
-
-
-def stand_ins(machine):
-    """Flakes in place of nixpkgs and Home Manager, which only the internet has; options to use them."""
-    spec = importlib.util.spec_from_file_location("home", HOME)
-    home = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(home)
-    options = ["--no-write-lock-file"]
-    for name, text in home.INPUTS.items():
-        machine.write(f"/srv/{name}/flake.nix", text)
-        options += ["--override-input", name, f"path:/srv/{name}"]
-    return options
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +26,7 @@ def test_its_configuration_trusts_the_server(server, tailnet, new_laptop):
                                                       "/etc/nixbuild/cache-key").stderr)[0]  # fmt: skip
     assert fingerprint in done.stderr
     assert new_laptop.run("stat", "--format=%a %U", f"{DIRECTORY}/secrets.nix").stdout == "600 alice\n"
-    evaluated = new_laptop.run("nix", "eval", "--raw", PUBLIC_KEY, *stand_ins(new_laptop), user="alice",
+    evaluated = new_laptop.run("nix", "eval", "--raw", PUBLIC_KEY, *stand_ins.inputs(new_laptop), user="alice",
                                directory=DIRECTORY)  # fmt: skip
     assert evaluated.stdout == key
 

@@ -54,6 +54,28 @@ INPUTS = {
 }  # fmt: skip
 
 
+# In place of home-manager and nixos-rebuild, as which it is called. Real Nix builds the flake's configuration and makes
+# it a generation of the profile that the real ones use.
+REBUILD = r"""#!/bin/sh
+# A stand-in for the program of this name.
+echo "$(basename "$0") $*" >> "$MACHINE_DIR/calls"
+[ ! -e "$MACHINE_DIR/rebuild" ] || . "$MACHINE_DIR/rebuild"
+shift 2
+name=${1#.#}
+shift
+case $0 in
+  *home-manager) attribute="homeConfigurations.\"$name\".activationPackage"
+                 profile=$HOME/.local/state/nix/profiles/home-manager ;;
+  *) attribute="nixosConfigurations.\"$name\".config.system.build.toplevel"
+     profile=$NIX_STATE_DIR/profiles/system ;;
+esac
+nix --extra-experimental-features 'nix-command flakes' build --out-link "$TMPDIR/result" ".#$attribute" "$@" || exit 1
+mkdir -p "$(dirname "$profile")"
+nix-env --profile "$profile" --set "$(readlink "$TMPDIR/result")"
+rm "$TMPDIR/result"
+"""
+
+
 class StandIns:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)

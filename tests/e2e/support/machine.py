@@ -12,29 +12,11 @@ import subprocess
 import pytest
 from support.api import ApiServer
 from support.build import Repository
+from support.home import REBUILD
 from support.nix import NEWER_NIX, newer_nix_missing
 from support.server import BINARY, SANITIZER_REPORT, Server
 
 NIX_PROGRAMS = ("nix", "nix-store", "nix-instantiate", "nix-env", "nix-collect-garbage")
-
-STAND_IN = r"""#!/bin/sh
-# A stand-in for the program of this name.
-echo "$(basename "$0") $*" >> "$MACHINE_DIR/calls"
-[ ! -e "$MACHINE_DIR/rebuild" ] || . "$MACHINE_DIR/rebuild"
-shift 2
-name=${1#.#}
-shift
-case $0 in
-  *home-manager) attribute="homeConfigurations.\"$name\".activationPackage"
-                 profile=$HOME/.local/state/nix/profiles/home-manager ;;
-  *) attribute="nixosConfigurations.\"$name\".config.system.build.toplevel"
-     profile=$NIX_STATE_DIR/profiles/system ;;
-esac
-nix --extra-experimental-features 'nix-command flakes' build --out-link "$TMPDIR/result" ".#$attribute" "$@" || exit 1
-mkdir -p "$(dirname "$profile")"
-nix-env --profile "$profile" --set "$(readlink "$TMPDIR/result")"
-rm "$TMPDIR/result"
-"""
 
 
 class BuilderStore:
@@ -68,8 +50,8 @@ class Machine:
             for name in NIX_PROGRAMS:
                 self.program(name, f'#!/bin/sh\nexec {NEWER_NIX} --run --bind {builder.root} '
                              f'sh -c \'cd "$1" && shift && exec "$@"\' sh "$PWD" {name} "$@"\n')  # fmt: skip
-        self.program("home-manager", STAND_IN)
-        self.program("nixos-rebuild", STAND_IN)
+        self.program("home-manager", REBUILD)
+        self.program("nixos-rebuild", REBUILD)
 
     def program(self, name, text):
         (self.bin / name).write_text(text)
