@@ -3,12 +3,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
 
+#include "common/base/utf8.hpp"
+
 namespace nixbuild::terminal {
 namespace {
+
+constexpr std::string_view ellipsis = "\xe2\x80\xa6";
 
 struct Range {
   std::uint32_t first;
@@ -60,6 +65,29 @@ std::size_t width_of(std::uint32_t code) noexcept {
   return within(wide, code) ? 2 : 1;
 }
 
+// The length of the terminal escape sequence that `text` begins with (ECMA-48): control sequences,
+// operating system commands and other strings, two-byte sequences.
+std::size_t escape_length(std::string_view text) {
+  if (text.size() < 2) return text.size();
+  const char kind = text[1];
+  if (kind == '[') {
+    for (std::size_t i = 2; i < text.size(); ++i) {
+      if (text[i] >= 0x40 && text[i] <= 0x7e) return i + 1;
+      if (text[i] < 0x20 || text[i] > 0x3f) return i;
+    }
+    return text.size();
+  }
+  if (kind == ']' || kind == 'P' || kind == 'X' || kind == '^' || kind == '_') {
+    for (std::size_t i = 2; i < text.size(); ++i) {
+      if (text[i] == '\a') return i + 1;
+      if (text[i] == '\x1b' && i + 1 < text.size() && text[i + 1] == '\\') return i + 2;
+    }
+    return text.size();
+  }
+  // One intermediate byte may come before the final one: "ESC ( B".
+  return kind >= 0x20 && kind <= 0x2f ? std::min<std::size_t>(3, text.size()) : 2;
+}
+
 const char* environment(const char* name) noexcept {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
@@ -89,24 +117,30 @@ Size size(int fd) noexcept {
   return size;
 }
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, std::size_t most) {
   std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte == 0x1b && i + 1 < text.size() && text[i + 1] == '[') {
-      // A control sequence ends with a byte from '@' to '~' (ECMA-48).
-      i += 2;
-      while (i < text.size() && (text[i] < '@' || text[i] > '~'))
-        ++i;
-    } else if (byte == '\n') {
+  out.reserve(std::min(text.size(), most));
+  while (!text.empty()) {
+    if (out.size() >= most) return out += ellipsis;
+    const auto first = static_cast<unsigned char>(text.front());
+    std::size_t length = 1;
+    if (first == 0x1b) {
+      length = escape_length(text);
+    } else if (first == '\n') {
       out += ' ';
-    } else if (byte == 0xc2 && i + 1 < text.size() &&
-               static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      ++i;  // U+0080 to U+009F, control characters too
-    } else if (byte == '\t' || (byte >= 0x20 && byte != 0x7f)) {
-      out += text[i];
+    } else if (first == '\t' || (first >= 0x20 && first < 0x7f)) {
+      out += text.front();
+    } else if (first >= 0x80) {
+      length = utf8::sequence_length(text);
+      if (length == 0) {
+        out += utf8::replacement;
+        length = 1;
+      } else if (first != 0xc2 || static_cast<unsigned char>(text[1]) >= 0xa0) {
+        // U+0080 to U+009F are control characters too.
+        out += text.substr(0, length);
+      }
     }
+    text.remove_prefix(length);
   }
   return out;
 }
@@ -130,7 +164,7 @@ std::string fit(std::string_view text, std::size_t most) {
     width += more;
     rest = next;
   }
-  return std::string(text.substr(0, text.size() - rest.size())) + "…";
+  return std::string(text.substr(0, text.size() - rest.size())).append(ellipsis);
 }
 
 }  // namespace nixbuild::terminal

@@ -19,9 +19,10 @@ struct Size {
 };
 Size size(int fd) noexcept;  // the default where it cannot be found out
 
-// `text` without control characters, escape sequences among them: for what others wrote, such as a
-// server's message, so that it cannot command the terminal. Tabs stay, line ends become spaces.
-std::string printable(std::string_view text);
+// `text` without control characters and escape sequences, for what others wrote, such as a server's
+// message, so that it cannot command the terminal. Tabs stay, line ends become spaces, bytes that
+// are not UTF-8 become U+FFFD, and what follows `most` bytes becomes "…".
+std::string printable(std::string_view text, std::size_t most = std::string_view::npos);
 
 // How many columns valid UTF-8 takes.
 std::size_t columns(std::string_view text) noexcept;

@@ -5,40 +5,13 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "common/base/utf8.hpp"
+
 namespace nixbuild::nix {
 
 namespace {
 
-constexpr std::string_view replacement_character = "\xEF\xBF\xBD";
 constexpr std::size_t printable_limit = 80;
-
-// The length of the UTF-8 sequence that `text` begins with; 0 when it is none (RFC 3629: overlong
-// forms, surrogates and what lies above U+10FFFF are none).
-std::size_t utf8_sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  unsigned char second_low = 0x80;
-  unsigned char second_high = 0xbf;
-  std::size_t length = 0;
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) {
-    length = 2;
-  } else if (first >= 0xe0 && first <= 0xef) {
-    length = 3;
-    if (first == 0xe0) second_low = 0xa0;
-    if (first == 0xed) second_high = 0x9f;
-  } else if (first >= 0xf0 && first <= 0xf4) {
-    length = 4;
-    if (first == 0xf0) second_low = 0x90;
-    if (first == 0xf4) second_high = 0x8f;
-  } else {
-    return 0;
-  }
-  if (text.size() < length || byte(1) < second_low || byte(1) > second_high) return 0;
-  for (std::size_t i = 2; i < length; ++i)
-    if (byte(i) < 0x80 || byte(i) > 0xbf) return 0;
-  return length;
-}
 
 bool is_plain(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -86,9 +59,9 @@ void append_json_string(std::string& out, std::string_view text) {
     out += text.substr(0, plain_size);
     text.remove_prefix(plain_size);
     if (text.empty()) break;
-    std::size_t length = utf8_sequence_length(text);
+    std::size_t length = utf8::sequence_length(text);
     if (length == 0) {
-      out += replacement_character;
+      out += utf8::replacement;
       length = 1;
     } else if (length == 1 && text[0] != '\x7f') {
       append_escaped(out, text[0]);

@@ -10,66 +10,13 @@
 #include <optional>
 
 #include "common/base/error.hpp"
+#include "common/base/terminal.hpp"
 
 namespace nixbuild::build {
 namespace {
 
 constexpr std::size_t buffer_size = 65536;
 constexpr std::uint64_t tail_limit = std::uint64_t{1} << 20;
-constexpr std::string_view replacement = "\xef\xbf\xbd";
-constexpr std::string_view ellipsis = "\xe2\x80\xa6";
-
-// The length of the UTF-8 sequence that `text` begins with, 0 when it is none. RFC 3629: no
-// overlong forms, no surrogates, nothing above U+10FFFF.
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  std::size_t length = 0;
-  unsigned char low = 0x80;
-  unsigned char high = 0xbf;
-  if (first >= 0xc2 && first <= 0xdf) {
-    length = 2;
-  } else if (first >= 0xe0 && first <= 0xef) {
-    length = 3;
-    if (first == 0xe0) low = 0xa0;
-    if (first == 0xed) high = 0x9f;
-  } else if (first >= 0xf0 && first <= 0xf4) {
-    length = 4;
-    if (first == 0xf0) low = 0x90;
-    if (first == 0xf4) high = 0x8f;
-  } else {
-    return 0;
-  }
-  if (text.size() < length || byte(1) < low || byte(1) > high) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if (byte(i) < 0x80 || byte(i) > 0xbf) return 0;
-  }
-  return length;
-}
-
-// The length of the terminal escape sequence that `text` begins with (ECMA-48): control sequences,
-// operating system commands and other strings, two-byte sequences.
-std::size_t escape_length(std::string_view text) {
-  if (text.size() < 2) return text.size();
-  const char kind = text[1];
-  if (kind == '[') {
-    for (std::size_t i = 2; i < text.size(); ++i) {
-      if (text[i] >= 0x40 && text[i] <= 0x7e) return i + 1;
-      if (text[i] < 0x20 || text[i] > 0x3f) return i;
-    }
-    return text.size();
-  }
-  if (kind == ']' || kind == 'P' || kind == 'X' || kind == '^' || kind == '_') {
-    for (std::size_t i = 2; i < text.size(); ++i) {
-      if (text[i] == '\a') return i + 1;
-      if (text[i] == '\x1b' && i + 1 < text.size() && text[i + 1] == '\\') return i + 2;
-    }
-    return text.size();
-  }
-  // One intermediate byte may come before the final one: "ESC ( B".
-  return kind >= 0x20 && kind <= 0x2f ? std::min<std::size_t>(3, text.size()) : 2;
-}
 
 class LogFile {
  public:
@@ -129,29 +76,7 @@ std::string clean_line(std::string_view raw) {
   if (const std::size_t overwritten = raw.rfind('\r'); overwritten != std::string_view::npos) {
     raw.remove_prefix(overwritten + 1);
   }
-  std::string line;
-  line.reserve(std::min(raw.size(), max_line_length));
-  while (!raw.empty()) {
-    if (line.size() >= max_line_length) return line += ellipsis;
-    const auto first = static_cast<unsigned char>(raw.front());
-    std::size_t length = 1;
-    if (first == 0x1b) {
-      length = escape_length(raw);
-    } else if (first == '\t' || (first >= 0x20 && first < 0x7f)) {
-      line += raw.front();
-    } else if (first >= 0x80) {
-      length = sequence_length(raw);
-      // U+0080 to U+009F are control characters too.
-      if (length == 0) {
-        line += replacement;
-        length = 1;
-      } else if (first != 0xc2 || static_cast<unsigned char>(raw[1]) >= 0xa0) {
-        line += raw.substr(0, length);
-      }
-    }
-    raw.remove_prefix(length);
-  }
-  return line;
+  return terminal::printable(raw, max_line_length);
 }
 
 std::vector<std::string> last_lines(std::string_view text, std::size_t count) {

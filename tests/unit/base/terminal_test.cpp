@@ -10,7 +10,10 @@ using namespace nixbuild;
 TEST_CASE("text of others cannot command the terminal") {
   CHECK(terminal::printable("plain, tab\tand hällo ✓") == "plain, tab\tand hällo ✓");
   CHECK(terminal::printable("a\x1b[31mred\x1b[0m\nb\r\x07\x7f") == "ared b");
-  CHECK(terminal::printable("\x1b]0;title\x07x") == "]0;titlex");
+  CHECK(terminal::printable("\x1b]0;title\x07x") == "x");
+  CHECK(terminal::printable("a\xff\xc3(b") == "a\uFFFD\uFFFD(b");
+  CHECK(terminal::printable("12345\x1b[0m", 5) == "12345…");
+  CHECK(terminal::printable("12345", 5) == "12345");
   CHECK(terminal::printable("a\xc2\x9b"
                             "31mb\xc2\xa0") == "a31mb\xc2\xa0");
   CHECK(terminal::printable("cut\x1b[31") == "cut");

@@ -8,6 +8,7 @@ using namespace nixbuild::nix;
 TEST_CASE("the reason in what git and nix write") {
   CHECK(reason_in("").empty());
   CHECK(reason_in("warning: x\nlast line\n\n") == "last line");
+  CHECK(reason_in("error: \xff\xfe is no name") == "\uFFFD\uFFFD is no name");
   CHECK(reason_in("error: this one throws\n(use '--show-trace' to show detailed location "
                   "information)\n") == "this one throws");
   CHECK(reason_in("\x1b[31;1merror:\x1b[0m red\n") == "red");
