@@ -10,6 +10,7 @@ import pytest
 
 from support.build import make_builder, without_pid_namespaces
 from support.fake_api import FakeApi
+from support.fresh_machine import FreshMachine
 from support.nix import Client, Nix, Store, newer_nix_missing
 from support.sample import Sample
 from support.server import BINARY, Server
@@ -117,6 +118,12 @@ def api():
     fake = FakeApi()
     yield fake
     fake.stop()
+
+
+@pytest.fixture
+def machine(root):
+    """A fresh machine, to be bootstrapped."""
+    return FreshMachine(root)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`bootstrap` on a fresh machine: a real cache, real Nix on what it writes.
+"""`bootstrap` on a fresh machine: what it says and writes, whose keys it takes, what comes next.
 
 Tailscale's daemon cannot run in a test: the `tailscale` command is a stand-in that prints what the
 real one would. So is `home-manager`, which notes how it is called.
@@ -6,92 +6,16 @@ real one would. So is `home-manager`, which notes how it is called.
 
 import json
 import os
-import random
 import re
-import signal
 import subprocess
-import time
 
 import pytest
 
-from support.fake_api import FakeApi, Reply, ended
-from support.home import StandIns, evaluate, mode, stand_in_command
-from support.nix import Store
+from support.fake_api import Reply
+from support.fresh_machine import FILES, KEY, OTHER_KEY, announce, files_of, fingerprint
+from support.home import mode, stand_in_command
 from support.oracle import hash_part
 from support.server import BINARY, program, program_environment
-
-KEY = "build-server-1:Ppfs4u4Zi77ZguR6GbdFlHqFfYm99VHew4xO33MVXrM="
-OTHER_KEY = "build-server-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
-FILES = [".gitignore", "flake.nix", "home.nix", "secrets.nix"]
-
-
-@pytest.fixture
-def api():
-    fake = FakeApi()
-    yield fake
-    fake.stop()
-
-
-@pytest.fixture
-def machine(root):
-    return Machine(root)
-
-
-@pytest.fixture(scope="session")
-def stand_ins(session_root):
-    return StandIns(session_root / "stand-ins")
-
-
-@pytest.fixture(scope="session")
-def eval_store(session_root, system_nix):
-    """The store that flakes are evaluated in; nothing is kept of it."""
-    return Store(system_nix, session_root / "eval-store")
-
-
-class Machine:
-    """A fresh machine: a home, a directory for the configuration."""
-
-    def __init__(self, root):
-        self.root = root
-        self.home = root / "home"
-        self.home.mkdir()
-        self.directory = root / "configuration"
-        self.path = os.environ["PATH"]
-
-    def environment(self, **more):
-        return {"HOME": str(self.home), "PATH": self.path, **more}
-
-    def bootstrap(self, *options, code=0, server=None, directory=None, user="ann", host="new-laptop", **more):
-        words = ["bootstrap", f"--user={user}", f"--host={host}", "--dir", directory or self.directory, *options]
-        if server:
-            words += ["--server", server]
-        done = program(*words, environment=self.environment(**more))
-        assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def offline(self, *options, **more):
-        return self.bootstrap("--public-key", KEY, *options, **more)
-
-    def read(self, name):
-        return (self.directory / name).read_text()
-
-    def names(self):
-        return sorted(str(file.relative_to(self.directory)) for file in self.directory.rglob("*")
-                      if file.is_file() and ".git" not in file.relative_to(self.directory).parts)  # fmt: skip
-
-
-def announce(api, cache_url, outputs=()):
-    """Makes the API tell of that cache and of a build with these outputs."""
-    api.answers["GET /info"] = {
-        "hostname": "build-server", "version": "0", "system": "x86_64-linux", "api_port": api.port,
-        "cache_url": cache_url, "public_keys": [], "repositories": ["nix-terminal"],
-    }  # fmt: skip
-    api.answers["GET /build/status"] = ended(outputs=list(outputs))
-
-
-def fingerprint(key):
-    done = program("bootstrap", "--public-key", key, "--dry-run", environment={"HOME": "/tmp"})
-    return re.search(r"SHA256:[A-Za-z0-9+/]{43}", done.stderr)[0]
 
 
 # --- what it says and writes ---
@@ -138,142 +62,7 @@ def test_dry_run_writes_nothing(machine):
     assert f"--- {machine.directory}/flake.nix" in done.stdout and KEY in done.stdout
 
 
-# --- real Nix on what is written ---
-
-SUMMARY = """homes: builtins.mapAttrs (_: home: {
-  inherit (home.config) modules;
-  inherit (home.config.home) username homeDirectory;
-  inherit (home.config.programs.bootstrap.buildServer) publicKey address;
-  inherit (home.config.services.bootstrap-services.tailscale) authKeyFile;
-  system = home.pkgs.system;
-}) homes"""
-
-
-def test_outside_git_it_evaluates(machine, nix, stand_ins, eval_store):
-    machine.offline("--template", "desktop", "--system", "aarch64-linux", "--server", "build-server:8001")
-    homes = evaluate(nix, eval_store, stand_ins, machine.directory, "homeConfigurations", apply=SUMMARY)
-    assert sorted(homes) == ["", "ann", "ann@new-laptop", "default"]
-    assert all(home == homes["default"] for home in homes.values())
-    assert homes["default"] == {
-        "modules": ["default", "desktop", "terminal"],
-        "username": "ann", "homeDirectory": "/home/ann", "publicKey": KEY, "address": "build-server:8001",
-        "authKeyFile": "/home/ann/.config/nixbuild/tailscale-auth-key", "system": "aarch64-linux",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("attribute", ["", "default", "ann", "ann%40new-laptop"])
-def test_what_home_manager_asks_for(machine, nix, stand_ins, eval_store, attribute):
-    # Its flake URI, as home-manager makes it of --flake .#NAME and, without a name, of USER@HOST.
-    machine.offline()
-    path = f'homeConfigurations."{attribute}".activationPackage.drvPath'
-    drv = evaluate(nix, eval_store, stand_ins, machine.directory, path)
-    assert drv.endswith("-home.drv")
-
-
-def test_inside_git_it_needs_impure_and_says_so(machine, nix, stand_ins, eval_store, root):
-    subprocess.run(["git", "init", "-q", machine.directory], check=True)
-    done = machine.bootstrap("--public-key", OTHER_KEY)
-    commands = done.stdout.splitlines()
-    assert "git add --intent-to-add -- .gitignore home.nix flake.nix" in commands
-    assert "--impure" in commands[-1]
-    subprocess.run(["sh", "-c", commands[-2]], check=True, cwd=machine.directory)
-    status = subprocess.run(["git", "status", "--short", "--ignored"], cwd=machine.directory, text=True,
-                            capture_output=True, check=True).stdout  # fmt: skip
-    assert "!! secrets.nix" in status.splitlines()
-
-    attribute = "homeConfigurations.default.config.programs.bootstrap.buildServer.publicKey"
-    pure = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, check=False)
-    assert pure.returncode != 0
-    assert "home-manager switch --impure --flake .#default" in pure.stderr
-    homes = evaluate(nix, eval_store, stand_ins, machine.directory, "homeConfigurations", "--impure", apply=SUMMARY)
-    assert homes["default"]["publicKey"] == OTHER_KEY
-    # Nothing of the secrets has got into the store.
-    found = subprocess.run(["grep", "-rlF", OTHER_KEY, eval_store.real_store_dir], text=True, capture_output=True)
-    assert found.stdout == ""
-
-    (machine.directory / "secrets.nix").unlink()
-    gone = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, "--impure", check=False)
-    assert f"there is no {machine.directory}/secrets.nix" in gone.stderr
-
-
-ODD = ["o'\"ann", "$USER", "${user}", "$${user}", "''${user}''", "Jörg 日本 🦊", "back\\slash", "-rf", "a b", "@HOME@",
-       "default", "`id`"]  # fmt: skip
-
-
-def test_odd_names_mean_themselves(root, nix, stand_ins, eval_store):
-    # One evaluation for all: each name is user and host of one of several machines.
-    machine = Machine(root)
-    for name in ODD:
-        machine.offline("--multi-host", f"--server=http://s:1/{name.replace(' ', '')}", user=name, host=name)
-    homes = evaluate(nix, eval_store, stand_ins, machine.directory, "homeConfigurations",
-                     apply=f"homes: ({SUMMARY}) (removeAttrs homes [ \"\" \"default\" ])")  # fmt: skip
-    for name in ODD:
-        home = homes[f"{name}@{name}"]
-        assert home["username"] == name
-        assert home["homeDirectory"] == f"/home/{name}"
-        assert home["address"] == f"http://s:1/{name.replace(' ', '')}"
-        if name != "default":
-            assert homes[name] == home
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_odd_names_of_one_machine(root, stand_ins, eval_store, name):
-    machine = Machine(root)
-    machine.directory = root / "odd '\"${dir}"
-    machine.offline(user=name, host=name)
-    # Its outputs, called as Nix does; flake references of Nix 2.8 cannot name such a directory. The
-    # secrets stay there, so they are found by the path that the flake has of them.
-    for file in ("flake.nix", "home.nix"):
-        (root / file).write_text(machine.read(file))
-    homes = json.loads(eval_store.run("nix", "eval", "--impure", "--json", "--expr", f"""
-      let
-        nixpkgs = (import {stand_ins.directory}/nixpkgs/flake.nix).outputs {{ self = null; }};
-        call = name: (import ({stand_ins.directory} + "/${{name}}/flake.nix")).outputs {{ self = null; inherit nixpkgs; }};
-        inputs = {{ inherit nixpkgs; }} // builtins.listToAttrs (map (name: {{ inherit name; value = call name; }})
-          [ "home-manager" "atuin-bootstrap" "nix-terminal" ]);
-      in ({SUMMARY}) ((import {root}/flake.nix).outputs inputs).homeConfigurations"""))
-    assert set(homes) == {"", "default", name, f"{name}@{name}"}
-    assert homes["default"]["username"] == name and homes["default"]["publicKey"] == KEY
-
-
-def test_several_machines(machine, nix, stand_ins, eval_store):
-    machine.offline("--multi-host")
-    assert machine.names() == [".gitignore", "flake.nix", "hosts/new-laptop/home.nix", "hosts/new-laptop/host.nix",
-                               "secrets/new-laptop.nix"]  # fmt: skip
-    flake = machine.read("flake.nix")
-    machine.offline("--multi-host", "--template", "desktop", "--system", "aarch64-linux", host="desktop.example.org")
-    assert machine.read("flake.nix") == flake
-    homes = evaluate(nix, eval_store, stand_ins, machine.directory, "homeConfigurations",
-                     apply=f"homes: ({SUMMARY}) (removeAttrs homes [ \"\" \"default\" \"ann\" ])")  # fmt: skip
-    assert set(homes) == {"ann@new-laptop", "ann@desktop", "ann@desktop.example.org"}
-    assert homes["ann@desktop"]["modules"] == ["default", "desktop", "terminal"]
-    assert homes["ann@desktop"]["system"] == "aarch64-linux"
-    # Both machines' secrets are here, so neither is the default.
-    attribute = "homeConfigurations.default.config.home.username"
-    unclear = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, check=False)
-    assert "which machine? Name one: ann@desktop.example.org, ann@new-laptop" in unclear.stderr
-    (machine.directory / "secrets/new-laptop.nix").unlink()
-    system = "homeConfigurations.default.pkgs.system"
-    assert evaluate(nix, eval_store, stand_ins, machine.directory, system) == "aarch64-linux"
-
-
-def test_several_machines_in_git(machine, nix, stand_ins, eval_store):
-    subprocess.run(["git", "init", "-q", machine.directory], check=True)
-    for host in ("new-laptop", "desktop"):
-        machine.offline("--multi-host", host=host)
-    subprocess.run(["git", "add", "."], check=True, cwd=machine.directory)
-    (machine.directory / "secrets/desktop.nix").unlink()
-    attribute = "homeConfigurations.default.config.services.bootstrap-services.tailscale.authKeyFile"
-    pure = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, check=False)
-    assert "home-manager switch --impure --flake .#default" in pure.stderr
-    assert evaluate(nix, eval_store, stand_ins, machine.directory, attribute, "--impure").startswith("/home/ann/")
-
-
 # --- the server's key ---
-
-
-def files_of(directory):
-    return {str(file): file.read_bytes() for file in directory.rglob("*") if file.is_file()} if directory.exists() else {}
 
 
 def test_a_changed_key_is_refused(machine, api):
@@ -353,6 +142,7 @@ def test_a_malformed_key_on_the_command_line(machine, key):
 
 # --- Tailscale, by a stand-in command ---
 
+
 TAILSCALE = {
     "BackendState": "Running", "Self": {"HostName": "laptop"},
     "Peer": {"a": {"HostName": "build-server", "DNSName": "build-server.t.ts.net.", "Online": True}},
@@ -372,125 +162,6 @@ def test_tailscale(machine, root, script, line):
     assert line in done.stderr.splitlines()
     if "NeedsLogin" in script:
         assert "    sudo tailscale up --auth-key file:/home/ann/.config/nixbuild/tailscale-auth-key" in done.stderr
-
-
-# --- files that are there, faults ---
-
-
-def test_it_never_overwrites_unasked(machine):
-    machine.offline()
-    (machine.directory / "home.nix").write_text("mine")
-    before = files_of(machine.directory)
-    done = machine.offline("--template", "server", code=1)
-    assert "home.nix" in done.stderr and "--force" in done.stderr
-    assert files_of(machine.directory) == before
-    machine.offline("--template", "server", "--force")
-    backups = list(machine.directory.glob("home.nix.backup-*"))
-    assert [backup.read_text() for backup in backups] == ["mine"]
-    assert "homeManagerModules.server" in machine.read("home.nix")
-
-
-def test_a_gitignore_is_added_to(machine):
-    machine.directory.mkdir()
-    (machine.directory / ".gitignore").write_text("mine\n")
-    machine.offline()
-    assert machine.read(".gitignore").splitlines()[:2] == ["mine", "/secrets.nix"]
-
-
-def test_tracked_secrets_are_refused(machine):
-    subprocess.run(["git", "init", "-q", machine.directory], check=True)
-    (machine.directory / "secrets.nix").write_text("{ }")
-    subprocess.run(["git", "add", "secrets.nix"], check=True, cwd=machine.directory)
-    done = machine.offline("--force", code=1)
-    assert "git rm --cached secrets.nix" in done.stderr
-    assert machine.read("secrets.nix") == "{ }"
-
-
-@pytest.mark.parametrize("options", [
-    ["--template", "phone"], ["--system", "x86"], ["--system", "x86_64-linux; id"], ["--bootstrap-url", ""],
-    ["--server", "ht tp"], {"user": "a\nb"}, {"host": "a\x1b[2J"},
-])  # fmt: skip
-def test_bad_options(machine, options):
-    if isinstance(options, dict):
-        machine.offline(code=2, **options)
-    else:
-        machine.offline(*options, code=2)
-    machine.offline("--multi-host", host="a/b", code=2)
-    machine.offline("--multi-host", host="..", code=2)
-    assert not machine.directory.exists()
-
-
-def test_a_directory_that_cannot_be_written(machine, nobody):
-    machine.directory.mkdir()
-    binary = machine.root / "nixbuild"
-    binary.write_bytes(BINARY.read_bytes())
-    binary.chmod(0o755)
-    done = subprocess.run(
-        ["setpriv", "--reuid", nobody, "--regid", "nogroup", "--clear-groups", "--", binary, "bootstrap",
-         "--public-key", KEY, "--dir", machine.directory],
-        env={**program_environment(), **machine.environment()}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert "Permission denied" in done.stderr and str(machine.directory) in done.stderr
-    assert machine.names() == []
-
-
-def test_a_full_disk(machine):
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    script = f"""mount -t tmpfs -o size=16k none {machine.home} && mkdir {machine.home}/c &&
-      head -c 12288 /dev/zero > {machine.home}/filler && {BINARY} bootstrap --public-key {KEY} --dir {machine.home}/c
-      code=$?; ls -A {machine.home}/c; exit $code"""
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True,
-                          env={**program_environment(), **machine.environment()})  # fmt: skip
-    if "mount" in done.stderr and "bootstrap" not in done.stderr.lower():
-        pytest.skip(f"no small disk can be mounted: {done.stderr.strip()}")
-    assert done.returncode == 1, done.stderr
-    assert "No space left on device" in done.stderr
-    assert done.stdout == ""
-
-
-def test_killed_at_any_moment(machine):
-    machine.offline()
-    whole = {name: machine.read(name) for name in FILES}
-    took = []
-    for attempt in range(40):
-        directory = machine.root / f"killed-{attempt}"
-        process = subprocess.Popen(
-            [BINARY, "bootstrap", "--user", "ann", "--host", "new-laptop", "--dir", directory, "--public-key", KEY],
-            env={**program_environment(), **machine.environment()}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        # From the moment the directory is there, a little later each time.
-        while not directory.exists() and process.poll() is None:
-            time.sleep(0.0001)
-        time.sleep(random.Random(attempt).uniform(0, 0.004))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        took.append(process.returncode)
-        for file in directory.iterdir() if directory.exists() else ():
-            if file.name in FILES:
-                assert file.read_text() == whole[file.name].replace(str(machine.directory), str(directory))
-        if (directory / "flake.nix").exists():
-            assert all((directory / name).exists() for name in FILES)
-        # The next one ends what this one began.
-        machine.bootstrap("--public-key", KEY, directory=directory)
-        assert sorted(file.name for file in directory.iterdir()) == FILES
-    assert -signal.SIGKILL in took
-
-
-def test_two_at_once(machine):
-    machine.directory.mkdir()
-    with open(machine.directory / ".x", "w"):
-        pass
-    holder = subprocess.Popen(["flock", machine.directory, "sleep", "30"])
-    try:
-        deadline = time.monotonic() + 10
-        while subprocess.run(["flock", "-n", machine.directory, "true"]).returncode == 0:
-            assert time.monotonic() < deadline
-        assert "another process" in machine.offline(code=1).stderr
-    finally:
-        holder.kill()
-        holder.wait()
 
 
 # --- what comes next ---
