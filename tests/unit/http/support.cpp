@@ -1,9 +1,11 @@
 #include "support.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -215,6 +217,28 @@ std::string pattern(std::uint64_t offset, std::uint64_t length) {
   for (std::uint64_t i = 0; i < length; ++i)
     text[i] = pattern_at(offset + i);
   return text;
+}
+
+std::shared_ptr<const UniqueFd> file_with(const std::string& content) {
+  std::string name = "/tmp/nixbuild-http-test.XXXXXX";
+  UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
+  ::unlink(name.c_str());
+  if (::write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
+    throw std::runtime_error("writing a file");
+  }
+  return std::make_shared<const UniqueFd>(std::move(fd));
+}
+
+asio::awaitable<void> produce_pattern(BodyWriter& writer, std::uint64_t offset,
+                                      std::uint64_t length) {
+  // One buffer for all: what the server allocates must not drown in what the test does.
+  static const std::string bytes = pattern(0, pattern_period + 10'000);
+  while (length > 0) {
+    const std::uint64_t piece = std::min<std::uint64_t>(10'000, length);
+    co_await writer.write(std::string_view(bytes).substr(offset % pattern_period, piece));
+    offset += piece;
+    length -= piece;
+  }
 }
 
 }  // namespace nixbuild::http::test

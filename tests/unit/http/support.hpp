@@ -103,4 +103,11 @@ inline char pattern_at(std::uint64_t position) {
 constexpr std::uint64_t pattern_period = 26 * 26;
 std::string pattern(std::uint64_t offset, std::uint64_t length);
 
+// The pattern's bytes from `offset` on.
+asio::awaitable<void> produce_pattern(BodyWriter& writer, std::uint64_t offset,
+                                      std::uint64_t length);
+
+// A file without a name.
+std::shared_ptr<const UniqueFd> file_with(const std::string& content);
+
 }  // namespace nixbuild::http::test
