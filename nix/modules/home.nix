@@ -10,7 +10,13 @@ let
     rebuild = "nixbuild system-update --no-update --no-gc";
     system-update = "nixbuild system-update";
   };
-  ownAliases = lib.filterAttrs (name: command: builtinAliases.${name} or null != command) cfg.aliases;
+  # What every shell and Atuin take alike; the program refuses the rest, which stays with Home Manager.
+  isPortable = name: command:
+    builtins.match "[A-Za-z0-9_][A-Za-z0-9_.-]*" name != null
+    && builtins.match "[^[:cntrl:]]*[^[:cntrl:] ][^[:cntrl:]]*" command != null;
+  ownAliases = lib.filterAttrs
+    (name: command: builtinAliases.${name} or null != command && isPortable name command)
+    cfg.aliases;
 in
 {
   imports = [ ./build-client.nix ./atuin.nix ./profile.nix ];

@@ -228,6 +228,23 @@ in
       extra = [ "gs=git status" ];
     };
   };
+  "client: aliases that not every shell takes stay with Home Manager" = {
+    got =
+      let
+        config = home [
+          default
+          (bootstrap { aliases = { ".." = "cd .."; "a b" = "c"; lines = "a\nb"; tab = "a\tb"; blank = " "; "g.s-1" = "git status -s"; }; })
+        ];
+      in
+      {
+        inherit (config.programs.bootstrap.settings.aliases) extra;
+        shells = builtins.attrNames (removeAttrs config.home.shellAliases [ "bt" "bs" "bl" "rebuild" "system-update" ]);
+      };
+    want = {
+      extra = [ "g.s-1=git status -s" ];
+      shells = [ ".." "a b" "blank" "g.s-1" "lines" "tab" ];
+    };
+  };
   "client: Atuin" = {
     got = client'.programs.atuin.settings;
     want = {
