@@ -413,6 +413,20 @@ in
       groups = [ "nixbuild" "nixbuild-api" "nixbuild-build" "nixbuild-cache" ];
     };
   };
+  "NixOS server: listens on the interface whose ports are open" = {
+    got =
+      let config = nixos [ buildServer { services.nixbuild.enable = true; services.tailscale.interfaceName = "ts1"; } ];
+      in {
+        firewall = config.networking.firewall.interfaces;
+        settings = config.services.nixbuild.settings;
+        byDefault = nixosServer.services.nixbuild.settings;
+      };
+    want = {
+      firewall.ts1.allowedTCPPorts = [ 5000 8000 ];
+      settings.tailscale_interface = "ts1";
+      byDefault = { };
+    };
+  };
   "NixOS server: units, polkit, firewall, gc" = {
     got = {
       packages = namesOf nixosServer.systemd.packages;

@@ -5,6 +5,7 @@ let
   inherit (lib) mkOption types;
   cfg = config.services.nixbuild;
   defaultKeyFile = "/etc/nixbuild/cache-key";
+  tailscaleInterface = config.services.tailscale.interfaceName;
   hasOwnKeyFile = cfg.secretKeyFile != defaultKeyFile;
 
   # sysusers.d(5), as far as this file uses it: g NAME, u NAME - "DESCRIPTION" HOME, m USER GROUP.
@@ -96,7 +97,7 @@ in
         restartIfChanged = false;
       };
 
-      networking.firewall.interfaces.${config.services.tailscale.interfaceName}.allowedTCPPorts = [ 5000 8000 ];
+      networking.firewall.interfaces.${tailscaleInterface}.allowedTCPPorts = [ 5000 8000 ];
 
       nix.settings.experimental-features = [ "nix-command" "flakes" ];
       nix.gc = {
@@ -105,6 +106,11 @@ in
       };
       nix.optimise.automatic = lib.mkDefault true;
     }
+
+    # The ports are opened where the servers listen.
+    (lib.mkIf (tailscaleInterface != "tailscale0") {
+      services.nixbuild.settings.tailscale_interface = lib.mkDefault tailscaleInterface;
+    })
 
     (lib.mkIf hasOwnKeyFile {
       systemd.services.nixbuild-key.enable = false;
