@@ -76,6 +76,17 @@ def test_every_command_has_its_page(installed):
     assert {file.name for file in pages.glob("nixbuild-*.1")} == {f"nixbuild-{name}.1" for name in commands()}
 
 
+def test_the_first_page_leads_to_all_others():
+    see_also = (SOURCE / "man/nixbuild.1").read_text().partition(".SH SEE ALSO\n")[2].replace("\\-", "-")
+    assert set(re.findall(r"^\.BR nixbuild-([a-z-]+) \(1\)", see_also, re.MULTILINE)) == set(commands())
+
+
+def test_every_exit_code_is_explained():
+    codes = re.findall(r"= (\d+)", (SOURCE / "src/common/base/exit_code.hpp").read_text())
+    listed = (SOURCE / "man/nixbuild.1").read_text().partition(".SH EXIT STATUS\n")[2].partition(".SH")[0]
+    assert re.findall(r"^\.B (\d+)$", listed, re.MULTILINE) == codes and "75" in codes
+
+
 def test_every_other_name_is_installed(installed):
     files = installed[1]
     program = only(files, "bin/nixbuild")

@@ -8,7 +8,7 @@
   home = {
     username = "me";
     homeDirectory = "/home/me";
-    stateVersion = "26.05";
+    stateVersion = "25.05";
   };
 
   programs.home-manager.enable = true;
