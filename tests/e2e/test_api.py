@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import pytest
 from support.api import ApiServer
@@ -367,6 +368,27 @@ def test_sighup_reads_the_repositories_again(builder, serve):
     builder.command("config", "check")  # writes the configuration
     api.process.send_signal(signal.SIGHUP)
     builder.wait_for(lambda: fetch(api, "/build/status/second").status == 200)
+
+
+def test_sighup_while_the_repositories_are_told(builder, serve):
+    for number in range(300):
+        builder.add(f"r{number}", "/nowhere")
+    builder.command("config", "check")  # writes the configuration
+    api = serve()
+    over = time.monotonic() + 3
+
+    def ask():
+        statuses = set()
+        while time.monotonic() < over:
+            statuses |= {fetch(api, url).status for url in ("/metrics", "/repositories", "/info")}
+        return statuses
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(ask) for _ in range(4)]
+        while time.monotonic() < over:
+            api.process.send_signal(signal.SIGHUP)
+            time.sleep(0.005)
+        assert set.union(*(answer.result() for answer in answers)) == {200}
 
 
 def resolve(schema, document):

@@ -238,7 +238,8 @@ http::Reply ApiService::stream(const Parameters& parameters, const std::string& 
 
 http::Reply ApiService::repositories() {
   protocol::RepositoryList list;
-  for (const config::Repository& repository : settings()->repositories) {
+  const auto current = settings();  // held: a reload puts others in their place
+  for (const config::Repository& repository : current->repositories) {
     constexpr std::array<const char*, 3> locks = {"updated", "committed", "both"};
     list.repositories.push_back({repository.name, config::without_credentials(repository.url),
                                  repository.branch,
@@ -262,7 +263,8 @@ http::Reply ApiService::info(const http::Request& request) {
                          ? fmt::format("http://{}:{}", host, cache.port)
                          : cache.base_url();
     info.public_keys = cache_probe_.ask().public_keys;
-    for (const auto& repository : settings()->repositories)
+    const auto current = settings();
+    for (const auto& repository : current->repositories)
       info.repositories.push_back(repository.name);
     return http::json_response(200, protocol::to_json(info));
   });
@@ -290,19 +292,20 @@ http::Reply ApiService::metrics() {
     out.process();
     if (const http::Server* server = server_) out.server(server->statistics(), *router_);
     out.single("followers", "gauge", "Clients that follow a build.", feed_.followers());
+    const auto current = settings();
     out.family("build_running", "gauge", "Whether a build of the repository runs or is queued.");
-    for (const auto& repository : settings()->repositories) {
+    for (const auto& repository : current->repositories) {
       const auto build = history.newest(repository.name);
       const bool runs = build && (build->state == "queued" || build->state == "running");
       out.sample(runs ? 1 : 0, fmt::format("repository=\"{}\"", repository.name));
     }
     out.family("build_number", "gauge", "The number of the repository's newest build.");
-    for (const auto& repository : settings()->repositories) {
+    for (const auto& repository : current->repositories) {
       const auto build = history.newest(repository.name);
       out.sample(build ? build->id : 0, fmt::format("repository=\"{}\"", repository.name));
     }
     out.family("build_succeeded", "gauge", "Whether the newest build that has ended succeeded.");
-    for (const auto& repository : settings()->repositories) {
+    for (const auto& repository : current->repositories) {
       for (const auto& build : history.list(repository.name, 2, std::nullopt).builds) {
         if (build.state != "success" && build.state != "failed") continue;
         out.sample(build.state == "success" ? 1 : 0,

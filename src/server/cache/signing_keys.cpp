@@ -59,14 +59,16 @@ std::vector<std::string> SigningKeys::add_to(std::vector<std::string> signatures
   };
   for (std::string& signature : signatures)
     add(std::move(signature));
-  for (const nix::SecretKey& key : *keys())
+  const auto current = keys();  // held: a reload puts others in their place
+  for (const nix::SecretKey& key : *current)
     add(key.sign(message));
   return result;
 }
 
 std::vector<nix::PublicKey> SigningKeys::public_keys() const {
   std::vector<nix::PublicKey> result;
-  for (const nix::SecretKey& key : *keys())
+  const auto current = keys();
+  for (const nix::SecretKey& key : *current)
     result.push_back(key.public_key());
   return result;
 }
