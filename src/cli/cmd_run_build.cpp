@@ -2,13 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 
 #include "cli/command.hpp"
 #include "cli/progress_view.hpp"
 #include "cli/setting_flags.hpp"
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "common/config/configuration.hpp"
 #include "common/config/state_dir.hpp"
 #include "server/build/run_build.hpp"
@@ -55,8 +55,8 @@ build::RunOptions options_of(RunBuild& command) {
 ExitCode run(RunBuild& command) {
   const build::RunOptions options = options_of(command);
   // The journal gets the steps only: the log is in a file of its own.
-  ProgressView view(std::getenv("JOURNAL_STREAM") == nullptr ? ProgressView::LogLines::shown
-                                                             : ProgressView::LogLines::hidden);
+  ProgressView view(log::goes_to_journal() ? ProgressView::LogLines::hidden
+                                           : ProgressView::LogLines::shown);
   protocol::BuildStatus last;
   build::Observer observer;
   observer.status = [&](const protocol::BuildStatus& status) {

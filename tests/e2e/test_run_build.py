@@ -270,6 +270,16 @@ def test_home_modules_without_home_manager(builder):
     assert builder.targets()["homeModules"]["error"] == "broken module"
 
 
+def test_home_manager_that_cannot_be_had_holds_nothing_else_back(builder):
+    modules = '{ default.text = [ "x" ]; }; ' + packages(x="echo good > $out").strip().removesuffix(";")
+    repository(builder, home_flake(builder, modules, with_home_manager=False))
+    builder.settings = f'[build]\nhome_manager = "git+file://{builder.root}/nowhere"'
+    builder.run(code=1)
+    assert builder.content("packages.x86_64-linux.x") == "good\n"
+    home = builder.targets()["homeModules"]
+    assert home["result"] == "evaluation failed" and "nowhere" in home["error"]
+
+
 def test_flake_config_is_followed_where_it_is_accepted(builder):
     text = flake('packages.x86_64-linux.x = mk "x" "echo $NIX_BUILD_CORES > $out";')
     text = text.replace("{\n", "{\n  nixConfig = { cores = 7; extra-substituters = [ ]; };\n", 1)

@@ -92,6 +92,19 @@ def test_cancel_stops_the_unit(builder, systemd, serve):
     builder.wait_for(lambda: not any("begun" in command for command in builder.processes().values()))
 
 
+def test_a_build_that_was_started_by_hand_is_not_said_to_end(builder, systemd, serve):
+    repository(builder, ENDLESS)
+    api = serve()
+    by_hand = builder.start()
+    wait_for_log_line(builder, api, "begun")
+    answer = fetch(api, "/build/cancel", "POST", {"Content-Length": "0"})
+    assert answer.status == 503 and f"by hand as process {by_hand.pid}" in answer.text, answer.text
+    assert api.get("/build/status")["is_running"]
+    by_hand.send_signal(signal.SIGTERM)
+    by_hand.wait(30)
+    assert api.wait_until_done()["error"] == "cancelled"
+
+
 def test_a_restarted_server_finds_the_unit_running(builder, systemd, serve):
     repository(builder, ENDLESS)
     api = serve()

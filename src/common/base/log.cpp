@@ -4,6 +4,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
@@ -62,7 +64,7 @@ class JournalPriority : public spdlog::custom_flag_formatter {
 };
 
 std::shared_ptr<spdlog::logger> make_logger() {
-  if (std::getenv("JOURNAL_STREAM") != nullptr) {
+  if (goes_to_journal()) {
     auto logger = std::make_shared<spdlog::logger>(
         "nixbuild", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
@@ -93,6 +95,18 @@ void init() {
   } else {
     warn("NIXBUILD_LOG={}: not a level; use trace, debug, info, warn, error or off", wanted);
   }
+}
+
+bool goes_to_journal() noexcept {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat status {};
+  if (stream == nullptr || ::fstat(STDERR_FILENO, &status) != 0) return false;
+  // Its children inherit the variable, with standard errors of their own.
+  char* end = nullptr;
+  const auto device = std::strtoull(stream, &end, 10);
+  if (*end != ':') return false;
+  const auto inode = std::strtoull(end + 1, &end, 10);
+  return *end == '\0' && device == status.st_dev && inode == status.st_ino;
 }
 
 void set_level(Level level) {

@@ -17,6 +17,9 @@ enum class Level { trace, debug, info, warn, error, off };
 void init();
 
 void set_level(Level level);
+// Whether standard error goes to systemd's journal: JOURNAL_STREAM names that very file,
+// systemd.exec(5).
+bool goes_to_journal() noexcept;
 bool enabled(Level level) noexcept;
 void write(Level level, std::string_view message);
 

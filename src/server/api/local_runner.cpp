@@ -55,15 +55,16 @@ class LocalRunner : public Runner {
   std::map<pid_t, Child> children_;
 };
 
-// Opens /dev/null as input, and `output` as output and error.
+// Opens /dev/null as input and output, for the build's log is in a file already, and `output` as
+// error.
 class FileActions {
  public:
   explicit FileActions(const std::string& output) {
     posix_spawn_file_actions_init(&actions_);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, output.c_str(),
+    posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions_, STDERR_FILENO, output.c_str(),
                                      O_WRONLY | O_CREAT | O_TRUNC, 0640);
-    posix_spawn_file_actions_adddup2(&actions_, STDOUT_FILENO, STDERR_FILENO);
   }
   ~FileActions() { posix_spawn_file_actions_destroy(&actions_); }
   FileActions(const FileActions&) = delete;

@@ -162,14 +162,22 @@ std::string SystemBus::object_of(const std::string& unit) {
 }
 
 std::string SystemBus::load_state(const std::string& unit) {
+  return unit_property(unit, "LoadState");
+}
+
+std::string SystemBus::active_state(const std::string& unit) {
+  return unit_property(unit, "ActiveState");
+}
+
+std::string SystemBus::unit_property(const std::string& unit, const char* property) {
   const std::string object = object_of(unit);
   BusError error;
-  char* state = nullptr;
+  char* value = nullptr;
   const int result = sd_bus_get_property_string(bus_, destination, object.c_str(), unit_interface,
-                                                "LoadState", &error.error, &state);
-  if (result < 0) throw_call_failed("LoadState", unit, result, error.error);
-  const std::unique_ptr<char, decltype(&std::free)> owned(state, &std::free);
-  return state;
+                                                property, &error.error, &value);
+  if (result < 0) throw_call_failed(property, unit, result, error.error);
+  const std::unique_ptr<char, decltype(&std::free)> owned(value, &std::free);
+  return value;
 }
 
 std::string SystemBus::failure(const std::string& unit) {

@@ -32,6 +32,8 @@ class SystemBus {
 
   // "loaded", "not-found", "masked", …
   std::string load_state(const std::string& unit);
+  // "active", "activating" (a oneshot unit that runs), "inactive", "failed", …
+  std::string active_state(const std::string& unit);
   // Why a service that has failed did so: "exit-code, status 1", "signal, status 9", "timeout".
   std::string failure(const std::string& unit);
 
@@ -45,6 +47,7 @@ class SystemBus {
   void subscribe();
   Message call_manager(const char* method, const std::string& unit, const char* mode);
   std::string object_of(const std::string& unit);
+  std::string unit_property(const std::string& unit, const char* property);
   static int on_job_removed(sd_bus_message* message, void* self, sd_bus_error* error);
 
   sd_bus* bus_ = nullptr;

@@ -18,6 +18,7 @@
 #include "common/base/unique_fd.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/system_bus.hpp"
+#include "server/build/build_lock.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -36,7 +37,7 @@ class SystemdRunner : public Runner {
 
   const char* name() const noexcept override { return "systemd"; }
   void start(const std::string& repository, std::int64_t build) override;
-  void stop(const std::string& repository) override { SystemBus().stop_unit(unit_of(repository)); }
+  void stop(const std::string& repository) override;
 
  private:
   struct Watch {
@@ -57,6 +58,21 @@ SystemdRunner::~SystemdRunner() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
   for (Watch& watch : watches_)
     watch.thread.join();
+}
+
+void SystemdRunner::stop(const std::string& repository) {
+  SystemBus bus;
+  const std::string state = bus.active_state(unit_of(repository));
+  if (state == "inactive" || state == "failed") {
+    // systemd would say that it has stopped the unit, which does not run.
+    if (const auto holder = build::lock_holder(layout_.lock(repository))) {
+      throw RunnerError(
+          fmt::format("the build of {} was started by hand as process {}, which this server may "
+                      "not end; end it there, with Ctrl-C or kill",
+                      repository, *holder));
+    }
+  }
+  bus.stop_unit(unit_of(repository));
 }
 
 void SystemdRunner::start(const std::string& repository, std::int64_t build) {

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t buffer_size = 65536;
 constexpr std::uint64_t tail_limit = std::uint64_t{1} << 20;
+constexpr std::uint64_t most_read = std::uint64_t{8} << 20;
 
 class LogFile {
  public:
@@ -177,10 +178,11 @@ LogTail read_log_tail(const std::filesystem::path& file, std::size_t lines) {
   if (!log) return {};
   constexpr std::size_t chunk_size = 65536;
   // Back from the end until there are enough line ends: those of `lines` lines, and that before.
-  std::uint64_t begin = log.size();
+  const std::uint64_t size = log.size();
+  std::uint64_t begin = size;
   std::vector<std::string> chunks;  // last first
   std::size_t ends = 0;
-  while (begin > 0 && ends <= lines) {
+  while (begin > 0 && ends <= lines && size - begin < most_read) {
     const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_size, begin));
     begin -= length;
     chunks.push_back(log.read(begin, length));
@@ -193,6 +195,7 @@ LogTail read_log_tail(const std::filesystem::path& file, std::size_t lines) {
   const std::size_t used = split_lines(text, tail.lines);
   tail.end = begin + used;
   // What the first chunk begins with may be the rest of a line.
+  if (begin > 0 && ends <= lines && !tail.lines.empty()) tail.lines.erase(tail.lines.begin());
   const std::size_t wanted = std::min(lines, tail.lines.size());
   tail.lines.erase(tail.lines.begin(), tail.lines.end() - static_cast<std::ptrdiff_t>(wanted));
   return tail;

@@ -67,8 +67,8 @@ struct LogTail {
   std::uint64_t end = 0;
 };
 
-// Reads from the end: the cost depends on what is returned, not on the log's length. A log that is
-// not there is empty. Throws SystemError.
+// Reads from the end: the cost depends on what is returned, not on the log's length, and that is at
+// most 8 MiB. A log that is not there is empty. Throws SystemError.
 LogTail read_log_tail(const std::filesystem::path& file, std::size_t lines);
 
 // Whole lines from byte `offset` on, at most about `limit` bytes of them.

@@ -275,13 +275,16 @@ void History::set_targets(std::int64_t id, const std::vector<protocol::Target>& 
 void History::add_derivations(std::int64_t id,
                               const std::vector<protocol::DerivationTime>& derivations) {
   Transaction transaction(impl_->database);
+  Statement count = impl_->database.prepare("SELECT count(*) FROM derivations WHERE build = ?");
+  count.bind(id);
+  std::int64_t position = count.step() ? count.integer(0) : 0;
   for (const protocol::DerivationTime& derivation : derivations) {
     impl_->database
         .prepare(
             "INSERT INTO derivations (build, position, derivation, name, start, milliseconds, "
-            "failed) SELECT ?1, (SELECT count(*) FROM derivations WHERE build = ?1), ?2, ?3, "
-            "?4, ?5, ?6")
+            "failed) VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(id)
+        .bind(position++)
         .bind(std::string_view(derivation.derivation))
         .bind(std::string_view(derivation.name))
         .bind(derivation.start)

@@ -389,7 +389,9 @@ class Run {
     try {
       for (const protocol::Target& target : targets_) {
         if (target.result == "success") continue;
-        report_.log(fmt::format("{}: {}: {}", target.name, target.result, target.error));
+        report_.log(target.result == "pending"
+                        ? fmt::format("{}: not built", target.name)
+                        : fmt::format("{}: {}: {}", target.name, target.result, target.error));
       }
       report_.log(error ? fmt::format("build {} failed: {}", id_, *error)
                         : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
@@ -469,6 +471,7 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
     log::warn("killed {} processes that an interrupted build of {} left", killed, name);
   }
   for (;;) {
+    interruption.set_timeout(std::chrono::seconds(0));  // that of the build before
     hold_reserve(layout.reserve(name));
     const std::int64_t id = history.take_queued({name, invoking_user(), "command line"});
     const ExitCode code = Run(options, layout, history, interruption, observer, id).run();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "common/base/error.hpp"
+#include "server/build/interruption.hpp"
 
 namespace nixbuild::build {
 namespace {
@@ -159,6 +160,7 @@ class Evaluation {
 
   void add_home(bool has_home_manager) {
     std::string home_manager;
+    std::string problem;
     if (!has_home_manager) {
       if (source_.home_manager.empty()) {
         report_.warn(
@@ -166,16 +168,28 @@ class Evaluation {
             "home_manager in [build] is not set");
         return;
       }
-      home_manager = locked_home_manager();
+      try {
+        home_manager = locked_home_manager();
+      } catch (const Interrupted&) {
+        throw;
+      } catch (const Error& error) {
+        problem = error.what();
+      }
     }
     for (const std::string& system : source_.systems) {
       Item item;
       item.target.name =
           name_of(source_.systems.size() == 1 ? AttributePath{"homeModules"}
                                               : AttributePath{"homeModules", system});
-      item.target.result = "pending";
-      item.expression =
-          home_expression({source_.reference, system, home_manager, source_.home_config});
+      if (problem.empty()) {
+        item.target.result = "pending";
+        item.expression =
+            home_expression({source_.reference, system, home_manager, source_.home_config});
+      } else {
+        item.target.result = "evaluation failed";
+        item.target.error = problem;
+        report_.log(fmt::format("{}: {}", item.target.name, problem));
+      }
       items_.push_back(std::move(item));
     }
   }

@@ -117,6 +117,7 @@ def serve(directory):
         def Get(self, interface, name):
             return {
                 (f"{NAME}.Unit", "LoadState"): control().get("load_state", "loaded"),
+                (f"{NAME}.Unit", "ActiveState"): "activating" if self.process else "inactive",
                 (f"{NAME}.Service", "Result"): self.result,
                 (f"{NAME}.Service", "ExecMainStatus"): dbus.Int32(self.status),
             }[str(interface), str(name)]

@@ -68,6 +68,20 @@ TEST_CASE("the log's end is read from the end") {
   }
 }
 
+TEST_CASE("of very long lines fewer are read than asked for") {
+  const TemporaryDirectory directory;
+  const auto file = directory.path / "l";
+  std::string text;
+  for (int i = 0; i < 2000; ++i)
+    text += fmt::format("{:016000}\n", i);
+  write_file_atomic(file, text, 0600);
+  const auto tail = read_log_tail(file, 10'000);
+  CHECK(tail.lines.size() > 400);
+  CHECK(tail.lines.size() < 600);
+  CHECK(tail.lines.front() == fmt::format("{:016000}", 2000 - tail.lines.size()));
+  CHECK(tail.lines.back() == fmt::format("{:016000}", 1999));
+}
+
 TEST_CASE("a line still being written is left for later") {
   const TemporaryDirectory directory;
   const auto file = directory.path / "l";
