@@ -2,12 +2,16 @@
 
 import json
 import os
+import pathlib
+import re
 import shutil
 import subprocess
+import textwrap
 
 import pytest
 from support.repository import Clone
 
+MANUAL = pathlib.Path(__file__).parents[2] / "docs/operations.md"
 WRONG_KEY = "build-server-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 
@@ -71,3 +75,38 @@ def test_the_nix_of_this_machine_substitutes_too(server, outputs, tailnet, tmp_p
     copied = copy(server.public_key())
     assert copied.returncode == 0, copied.stderr
     assert (tmp_path / f"store{outputs['lib']}/lib").read_text() == "a library\n"
+
+
+def fetch_anew(client, path, code=0):
+    """As if it had never asked: Nix remembers narinfos, with their signatures, for a month."""
+    client.run("sh", "-ec", "rm -f /root/.cache/nix/binary-cache-*")
+    client.restart_nix()
+    client.run("nix-store", "--delete", "--ignore-liveness", path)
+    return client.run("nix-store", "--realise", path, user="alice", code=code)
+
+
+def test_the_key_is_changed_as_the_manual_says(server, outputs, tailnet, laptop, desktop):
+    """While both keys sign, clients of either are served."""
+    old = server.public_key()
+    new = server.run("nixbuild", "keys", "generate", "--file", "/etc/nixbuild/cache-key-2", "--name",
+                     "build-server-2").stdout.strip()  # fmt: skip
+    lines = re.search(r"```ini\n(.*?)```", MANUAL.read_text(), re.DOTALL)[1]
+    server.machine.write("/etc/systemd/system/nixbuild-cache.service.d/override.conf", textwrap.dedent(lines))
+    server.run("systemctl", "daemon-reload")
+    server.run("systemctl", "restart", "nixbuild-cache")
+    server.join_tailnet()
+    for client, key in ((laptop, old), (desktop, new)):
+        client.trust(key)
+        fetch_anew(client, outputs["big"])
+    assert server.public_key() == old, "it is the first"
+
+    for suffix in ("", ".pub"):
+        server.run("mv", f"/etc/nixbuild/cache-key-2{suffix}", f"/etc/nixbuild/cache-key{suffix}")
+    server.run("systemctl", "revert", "nixbuild-cache")
+    server.run("systemctl", "restart", "nixbuild-cache")
+    server.join_tailnet()
+    assert server.public_key() == new != old
+    fetch_anew(desktop, outputs["big"])
+    fetch_anew(laptop, outputs["big"], code=1)
+    laptop.trust(new)
+    laptop.run("nix-store", "--realise", outputs["big"], user="alice")
