@@ -350,6 +350,17 @@ def test_a_token_where_it_is_asked_for(builder, serve):
     api.get("/health")
 
 
+def test_a_token_that_systemd_hands_over(builder, serve):
+    """As the drop-in of docs/operations.md and NixOS' tokenFile do: a credential, with its group's bits."""
+    repository(builder)
+    token = builder.root / "token"
+    token.write_text("secret\n")
+    token.chmod(0o440)
+    api = serve(NIXBUILD_API_TOKEN_FILE=str(token))
+    assert fetch(api, "/build/status").status == 401
+    api.get("/build/status", 200, Authorization="Bearer secret")
+
+
 def test_a_build_that_cannot_be_started_fails(builder, serve):
     repository(builder)
     api = serve()

@@ -9,6 +9,7 @@ import stat
 import subprocess
 
 import pytest
+from support.nix import SOURCE
 from support.server import BINARY, program_environment
 
 SERVICES = ["nixbuild-api.service", "nixbuild-cache.service", "nixbuild-build@demo.service", "nixbuild-key.service"]
@@ -63,6 +64,20 @@ def test_units_verify(installed):
     ours = [line for line in result.stderr.splitlines() if "nixbuild" in line]
     assert ours == []
     assert result.returncode == 0, result.stderr
+
+
+def test_the_drop_in_for_a_token_verifies(installed):
+    drop_ins = re.findall(r"```ini\n(.*?)```", (SOURCE / "docs/operations.md").read_text(), re.DOTALL)
+    [drop_in] = [text for text in drop_ins if "NIXBUILD_API_TOKEN_FILE" in text]
+    directory = installed / "etc/systemd/system/nixbuild-api.service.d"
+    directory.mkdir(parents=True)
+    try:
+        for text, good in ((drop_in, True), (drop_in.replace("LoadCredential", "LoadCredentials"), False)):
+            (directory / "override.conf").write_text(text)
+            result = run("systemd-analyze", "verify", "--man=no", f"--root={installed}", "nixbuild-api.service")
+            assert (not [line for line in result.stderr.splitlines() if "nixbuild" in line]) == good, result.stderr
+    finally:
+        shutil.rmtree(directory)
 
 
 def test_a_unit_with_a_fault_does_not_verify(installed):

@@ -83,6 +83,7 @@ let
       services.nixbuild = {
         enable = true;
         secretKeyFile = "/run/secrets/cache-key";
+        tokenFile = "/run/secrets/token";
         remoteBuilders = [{ hostName = "mac"; systems = [ "aarch64-darwin" ]; }];
         emulatedSystems = [ "aarch64-linux" ];
         settings.repository = [{ name = "nix-terminal"; url = "https://example.org/nix-terminal"; }];
@@ -461,6 +462,7 @@ in
     got = {
       credential = fullServer.systemd.services.nixbuild-cache.serviceConfig.LoadCredential;
       hidden = map (name: fullServer.systemd.services.${name}.serviceConfig.InaccessiblePaths) [ "nixbuild-build@" "nixbuild-api" ];
+      token = { inherit (fullServer.systemd.services.nixbuild-api) environment; inherit (fullServer.systemd.services.nixbuild-api.serviceConfig) LoadCredential; };
       generated = fullServer.systemd.services.nixbuild-key.enable;
       builders = { inherit (fullServer.nix) distributedBuilds buildMachines; };
       emulated = fullServer.boot.binfmt.emulatedSystems;
@@ -470,7 +472,8 @@ in
     };
     want = {
       credential = [ "" "cache-key:/run/secrets/cache-key" ];
-      hidden = [ [ "-/run/secrets/cache-key" ] [ "-/run/secrets/cache-key" ] ];
+      hidden = let files = [ "-/run/secrets/cache-key" "-/run/secrets/token" ]; in [ files files ];
+      token = { environment.NIXBUILD_API_TOKEN_FILE = "%d/token"; LoadCredential = [ "token:/run/secrets/token" ]; };
       generated = false;
       builders = { distributedBuilds = true; buildMachines = [{ hostName = "mac"; systems = [ "aarch64-darwin" ]; }]; };
       emulated = [ "aarch64-linux" ];

@@ -7,6 +7,8 @@ let
   defaultKeyFile = "/etc/nixbuild/cache-key";
   tailscaleInterface = config.services.tailscale.interfaceName;
   hasOwnKeyFile = cfg.secretKeyFile != defaultKeyFile;
+  # The units hide /etc/nixbuild/cache-key by themselves.
+  secrets = lib.optional hasOwnKeyFile cfg.secretKeyFile ++ lib.optional (cfg.tokenFile != null) cfg.tokenFile;
 
   # sysusers.d(5), as far as this file uses it: g NAME, u NAME - "DESCRIPTION" HOME, m USER GROUP.
   sysusers = builtins.filter builtins.isString
@@ -40,6 +42,16 @@ in
       description = ''
         The key that the cache signs with. The default one is made at the first start; any other file
         must be there.
+      '';
+    };
+
+    tokenFile = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "/run/secrets/nixbuild-token";
+      description = ''
+        A file with the token that the API asks clients for. Root alone needs to read it: systemd hands
+        it to the API.
       '';
     };
 
@@ -115,9 +127,19 @@ in
     (lib.mkIf hasOwnKeyFile {
       systemd.services.nixbuild-key.enable = false;
       systemd.services.nixbuild-cache.serviceConfig.LoadCredential = [ "" "cache-key:${cfg.secretKeyFile}" ];
-      # Whatever a repository evaluates must not reach it.
-      systemd.services."nixbuild-build@".serviceConfig.InaccessiblePaths = [ "-${cfg.secretKeyFile}" ];
-      systemd.services.nixbuild-api.serviceConfig.InaccessiblePaths = [ "-${cfg.secretKeyFile}" ];
+    })
+
+    (lib.mkIf (cfg.tokenFile != null) {
+      systemd.services.nixbuild-api = {
+        serviceConfig.LoadCredential = [ "token:${cfg.tokenFile}" ];
+        environment.NIXBUILD_API_TOKEN_FILE = "%d/token";
+      };
+    })
+
+    # Whatever a repository evaluates must reach neither; the API gets its token from systemd.
+    (lib.mkIf (secrets != [ ]) {
+      systemd.services."nixbuild-build@".serviceConfig.InaccessiblePaths = map (file: "-${file}") secrets;
+      systemd.services.nixbuild-api.serviceConfig.InaccessiblePaths = map (file: "-${file}") secrets;
     })
 
     (lib.mkIf (cfg.remoteBuilders != [ ]) {
