@@ -20,18 +20,24 @@ class KeysCommand {
  public:
   explicit KeysCommand(CLI::App& app) : flags_(app, configuration_, {"state_dir"}) {
     app.add_option("--file", file_,
-                   "The key's file (default: what the configuration signs with, else cache-key in "
-                   "the state directory)")
+                   "The key's file (default: what the configuration signs with, else "
+                   "/etc/nixbuild/cache-key where a server is installed, else cache-key in the "
+                   "state directory)")
         ->type_name("FILE");
   }
 
   // The key that was named, else those that serve-cache is configured to sign with, else the one
-  // that it makes for itself.
+  // that it was installed with, else the one that it makes for itself.
   std::vector<std::filesystem::path> files() {
     flags_.load();
     if (!file_.empty()) return {file_};
     if (!configuration_.cache.secret_key_files.empty()) {
       return configuration_.cache.secret_key_files;
+    }
+    std::error_code error;
+    if (configuration_.state_dir.empty() &&
+        std::filesystem::exists(keys::installed_key_file, error)) {
+      return {keys::installed_key_file};
     }
     return {config::resolve_state_dir(configuration_.state_dir, config::process_environment) /
             keys::default_key_file};
@@ -58,7 +64,7 @@ ExitCode generate(KeysCommand& command) {
 
 ExitCode show(KeysCommand& command) {
   for (const auto& file : command.files()) {
-    const nix::PublicKey key = keys::load_key_file(file).public_key();
+    const nix::PublicKey key = keys::load_public_key(file);
     fmt::print("{}\n", key.to_string());
     fmt::print(stderr, "{}  {}\n", key.fingerprint(), key.name());
   }
@@ -88,7 +94,9 @@ Examples:
       [to_generate, &action] { action = [to_generate] { return generate(*to_generate); }; });
 
   CLI::App* showing = command->add_subcommand("show", "Print the public half of each key");
-  showing->footer("One key a line, as the clients' trusted-public-keys takes them.");
+  showing->footer(
+      R"(One key a line, as the clients' trusted-public-keys takes them; on standard error its fingerprint.
+A user who may not read the key itself is shown what stands in FILE.pub.)");
   auto to_show = std::make_shared<KeysCommand>(*showing);
   showing->callback([to_show, &action] { action = [to_show] { return show(*to_show); }; });
 }

@@ -301,7 +301,7 @@ void collect(const Runner& runner, const Plan& plan) {
 
 // Takes hold of the flakes, and mends what a run that was killed has left of them.
 std::vector<LockFile> take_flakes(const Plan& plan) {
-  const fs::path state = config::resolve_state_dir({}, config::process_environment);
+  const fs::path state = config::user_state_dir(config::process_environment);
   std::vector<LockFile> locks;
   for (const fs::path& flake : plan.flakes()) {
     locks.emplace_back(flake, state);

@@ -22,8 +22,7 @@ def new_laptop(lab, server):
 def test_its_configuration_trusts_the_server(server, tailnet, new_laptop):
     done = new_laptop.run(*BOOTSTRAP, user="alice")
     key = server.public_key()
-    fingerprint = re.search(r"SHA256:\S+", server.run("nixbuild", "keys", "show", "--file",
-                                                      "/etc/nixbuild/cache-key").stderr)[0]  # fmt: skip
+    fingerprint = re.search(r"SHA256:\S+", server.run("nixbuild", "keys", "show").stderr)[0]
     assert fingerprint in done.stderr
     assert new_laptop.run("stat", "--format=%a %U", f"{DIRECTORY}/secrets.nix").stdout == "600 alice\n"
     evaluated = new_laptop.run("nix", "eval", "--raw", PUBLIC_KEY, *stand_ins.inputs(new_laptop), user="alice",

@@ -20,8 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 // As `meson install` and tmpfiles.d lay an installed server out.
-constexpr const char* installed_state_dir = "/var/lib/nixbuild";
-constexpr const char* installed_key_file = "/etc/nixbuild/cache-key";
 constexpr const char* installed_cache_user = "nixbuild-cache";
 constexpr std::array unit_directories = {"/etc/systemd/system", "/run/systemd/system",
                                          "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
@@ -132,16 +130,12 @@ bool has_enabled_units() {
 ServerSetup find_server_setup(const config::Configuration& configuration) {
   ServerSetup setup;
   setup.has_units = has_installed_units();
-  std::error_code error;
   const bool is_told = !configuration.state_dir.empty();
-  setup.state_dir =
-      !is_told && fs::exists(installed_state_dir, error)
-          ? fs::path(installed_state_dir)
-          : config::resolve_state_dir(configuration.state_dir, config::process_environment);
+  setup.state_dir = config::resolve_state_dir(configuration.state_dir, config::process_environment);
   setup.key_files = configuration.cache.secret_key_files;
   if (setup.key_files.empty()) {
     const bool is_installed = !is_told && setup.has_units;
-    setup.key_files.push_back(is_installed ? fs::path(installed_key_file)
+    setup.key_files.push_back(is_installed ? fs::path(keys::installed_key_file)
                                            : setup.state_dir / keys::default_key_file);
   }
   setup.nix_state_dir = configuration.cache.nix_state_dir;

@@ -88,7 +88,7 @@ void KnownKeys::remember(std::string_view cache_url, const PublicKeys& keys) con
 }
 
 KnownKeys known_keys_of_user() {
-  return KnownKeys(config::resolve_state_dir({}, config::process_environment) / "known-keys");
+  return KnownKeys(config::user_state_dir(config::process_environment) / "known-keys");
 }
 
 }  // namespace nixbuild::cli

@@ -29,7 +29,7 @@ Configuration::Configuration() {
   settings
       .add("state_dir", state_dir, "DIR",
            "Where keys, histories and compressed NARs are kept (default: $STATE_DIRECTORY, else "
-           "~/.local/state/nixbuild)")
+           "/var/lib/nixbuild where a server is installed, else ~/.local/state/nixbuild)")
       .add("tailscale_interface", tailscale_interface, "NAME",
            "The interface that tailscale:PORT stands for");
   add_client_settings(settings, client);

@@ -18,11 +18,18 @@ std::filesystem::path absolute(const std::filesystem::path& path, const char* or
 }  // namespace
 
 std::filesystem::path resolve_state_dir(const std::filesystem::path& configured,
-                                        const Environment& environment) {
+                                        const Environment& environment,
+                                        const std::filesystem::path& installed) {
   if (!configured.empty()) return std::filesystem::absolute(configured).lexically_normal();
   if (const auto by_systemd = environment("STATE_DIRECTORY")) {
     return absolute(by_systemd->substr(0, by_systemd->find(':')), "STATE_DIRECTORY");
   }
+  std::error_code error;
+  if (std::filesystem::exists(installed, error)) return installed;
+  return user_state_dir(environment);
+}
+
+std::filesystem::path user_state_dir(const Environment& environment) {
   if (const auto state_home = environment("XDG_STATE_HOME")) {
     return absolute(*state_home, "XDG_STATE_HOME") / "nixbuild";
   }

@@ -64,6 +64,22 @@ nix::SecretKey load_key_file(const fs::path& file) {
   }
 }
 
+nix::PublicKey load_public_key(const fs::path& file) {
+  const fs::path public_file = public_key_file(file);
+  if (::access(file.c_str(), R_OK) == 0 || errno != EACCES ||
+      ::access(public_file.c_str(), R_OK) != 0) {
+    return load_key_file(file).public_key();
+  }
+  try {
+    return nix::PublicKey::parse(read_file(public_file, size_limit).value_or(""));
+  } catch (const FormatError& error) {
+    throw UsageError(
+        fmt::format("public key {}: {}; as a user who may read {}, write what `nixbuild keys show` "
+                    "prints into it",
+                    public_file.string(), error.what(), file.string()));
+  }
+}
+
 nix::SecretKey generate_key_file(const fs::path& file, std::string_view name) {
   const nix::SecretKey key = nix::SecretKey::generate(name);
   try {

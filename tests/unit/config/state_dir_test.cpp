@@ -10,21 +10,26 @@
 using namespace nixbuild;
 using namespace nixbuild::config;
 
-TEST_CASE("the state directory: what was said, systemd's, XDG's, the home's, in this order") {
+TEST_CASE("a server's state: what was said, systemd's, the installed one, XDG's, the home's") {
   std::map<std::string, std::string> variables;
   const Environment environment = [&](const std::string& name) -> std::optional<std::string> {
     const auto found = variables.find(name);
     if (found == variables.end()) return std::nullopt;
     return found->second;
   };
-  CHECK_THROWS_AS(resolve_state_dir("", environment), UsageError);
+  const std::filesystem::path missing = "/no/such/directory";
+  const std::filesystem::path installed = std::filesystem::temp_directory_path();
+  CHECK_THROWS_AS(resolve_state_dir("", environment, missing), UsageError);
   variables["HOME"] = "/home/u";
-  CHECK(resolve_state_dir("", environment) == "/home/u/.local/state/nixbuild");
+  CHECK(resolve_state_dir("", environment, missing) == "/home/u/.local/state/nixbuild");
   variables["XDG_STATE_HOME"] = "/x";
-  CHECK(resolve_state_dir("", environment) == "/x/nixbuild");
+  CHECK(resolve_state_dir("", environment, missing) == "/x/nixbuild");
+  CHECK(resolve_state_dir("", environment, installed) == installed);
+  CHECK(user_state_dir(environment) == "/x/nixbuild");
   variables["STATE_DIRECTORY"] = "/var/lib/nixbuild:/var/lib/other";
-  CHECK(resolve_state_dir("", environment) == "/var/lib/nixbuild");
-  CHECK(resolve_state_dir("/said", environment) == "/said");
+  CHECK(resolve_state_dir("", environment, installed) == "/var/lib/nixbuild");
+  CHECK(user_state_dir(environment) == "/x/nixbuild");
+  CHECK(resolve_state_dir("/said", environment, installed) == "/said");
   variables["STATE_DIRECTORY"] = "relative";
-  CHECK_THROWS_AS(resolve_state_dir("", environment), UsageError);
+  CHECK_THROWS_AS(resolve_state_dir("", environment, missing), UsageError);
 }
