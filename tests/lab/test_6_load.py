@@ -154,7 +154,6 @@ def test_garbage_is_collected_while_three_clients_substitute(lab, server, tailne
     assert outcomes["whole"] > 0, outcomes
     for path in [*rooted, *server.status()["outputs"]]:
         server.run("nix-store", "--verify-path", path)
-    print(outcomes)
 
 
 def garbage(server):

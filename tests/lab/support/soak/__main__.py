@@ -18,6 +18,7 @@ from support.soak.work import Builder, Known, LogReader, OtherSubstituter, Subst
 
 READERS = 6  # raw connections that are read from at once
 IDLE = 75  # seconds, after which the services close a connection that nothing comes from
+ROUND = 300  # seconds, more or less, between two services that have run for all of the latter part of it
 WARM_UP = 12  # seconds of load without faults, before memory is looked at
 BASE = {
     **{f"small-{number}": f"head -c {number}7000 /dev/urandom > $out" for number in range(1, 6)},
@@ -104,13 +105,13 @@ class Soak:
 
     def run(self):
         end = time.monotonic() + self.seconds
-        hard = min(100, self.seconds * 0.3)
-        soft = min(300, self.seconds * 0.35)
-        while (left := end - time.monotonic()) > 0:
-            self.load(self.faults.hard, min(hard, left))
+        rounds = max(1, round(self.seconds / ROUND))
+        for left in range(rounds, 0, -1):
+            seconds = max(20, (end - time.monotonic()) / left - WARM_UP)
+            self.load(self.faults.hard, seconds * 0.4)
             self.load((), WARM_UP)
             before = self.watch.quiet()
-            self.load(self.faults.soft, max(20, min(soft, end - time.monotonic())))
+            self.load(self.faults.soft, seconds * 0.6)
             self.watch.compare(before, self.watch.quiet())
             if self.report.violations:
                 break  # what is in the journal now is about them

@@ -11,6 +11,7 @@ from support.soak.watch import processes
 from support.soak.work import BUILD, EVERYTHING, LOOK, SUBSTITUTION
 
 HEALTHY_WITHIN = 60  # seconds
+SPEED = "300mbit"  # of what the server sends: so that much is under way whenever something happens
 # Of a service that ends: Nix goes on by itself when the cache is back; a build goes on, and who follows it does too, but
 # nobody can be asked to trigger one.
 EXCUSED = {"cache": set(), "api": {LOOK, BUILD}}
@@ -24,6 +25,7 @@ class Faults:
         self.machine = server.machine
         self.report = report
         self.random = random
+        self.machine.slow_down(lab.tailnet, SPEED)
         # Held while the server has no power: nobody can run a command there.
         self.power = threading.Lock()
         # Those that end a service's process, and those that do not.
@@ -127,3 +129,4 @@ class Faults:
             self.machine.unplug(self.lab.tailnet)
             time.sleep(self.random.uniform(0.1, 3))
             self.wait_until_well()
+        self.machine.slow_down(self.lab.tailnet, SPEED)
