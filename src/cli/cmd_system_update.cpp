@@ -168,15 +168,18 @@ void leave_out_silent_caches(Runner& runner) {
   runner.options.emplace_back("substituters", fmt::format("{}", fmt::join(substituters, " ")));
 }
 
-// The repositories that the server builds; nothing where it cannot be reached.
-std::optional<std::vector<protocol::Repository>> ask_server(const config::ClientOptions& options) {
+// The repositories that the server builds; nothing where it cannot be reached, and then its host if
+// that is what cannot be.
+std::optional<std::vector<protocol::Repository>> ask_server(const config::ClientOptions& options,
+                                                            std::string& silent_host) {
+  ApiClient api(options, patience);
   try {
-    ApiClient api(options, patience);
     return api.get<protocol::RepositoryList>(protocol::path_of(protocol::Operation::repositories))
         .repositories;
   } catch (const net::UnreachableError& error) {
     say(fmt::format("! {}", error.what()));
     say("! updating from upstream instead: not everything may have been built");
+    if (error.is_host_silent()) silent_host = api.server().host;
     return std::nullopt;
   }
 }
@@ -205,8 +208,9 @@ std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner
   const Step step("update");
   std::optional<ApiClient> api;
   std::optional<AnsweringServer> server;
+  std::string silent_host;
   if (!command.upstream) {
-    if (auto repositories = ask_server(command.configuration.client)) {
+    if (auto repositories = ask_server(command.configuration.client, silent_host)) {
       api.emplace(command.configuration.client);
       server.emplace(AnsweringServer{*api, std::move(*repositories)});
     }
@@ -214,7 +218,8 @@ std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner
   std::vector<FlakeUpdate> updates;
   std::size_t changes = 0;
   for (const fs::path& flake : plan.flakes()) {
-    updates.push_back({flake, update_lock(runner, flake, server ? &*server : nullptr)});
+    updates.push_back(
+        {flake, update_lock(runner, flake, server ? &*server : nullptr, silent_host)});
     tell(flake, updates.back().lock);
     changes += updates.back().lock.changes.size();
   }

@@ -186,11 +186,18 @@ std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
 }
 
 void update_rest(const Runner& runner, const Copy& copy, const std::set<std::string>& settled,
-                 UpdatedLock& result) {
+                 const std::string& silent_host, UpdatedLock& result) {
   std::vector<std::string> rest;
-  for (const std::string& name : copy.parse().inputs()) {
+  const FlakeLock lock = copy.parse();
+  for (const std::string& name : lock.inputs()) {
     // git lets a name begin with a dash; Nix would take it for an option.
-    if (!settled.contains(name) && !name.starts_with('-')) rest.push_back(name);
+    if (settled.contains(name) || name.starts_with('-')) continue;
+    if (is_hosted_by(*lock.input(name), silent_host)) {
+      result.notes.push_back(
+          fmt::format("{}: stays as it is: {} cannot be reached", name, silent_host));
+    } else {
+      rest.push_back(name);
+    }
   }
   if (rest.empty()) return;
   Command asked;
@@ -216,8 +223,8 @@ void update_rest(const Runner& runner, const Copy& copy, const std::set<std::str
 
 }  // namespace
 
-UpdatedLock update_lock(const Runner& runner, const fs::path& flake,
-                        const AnsweringServer* server) {
+UpdatedLock update_lock(const Runner& runner, const fs::path& flake, const AnsweringServer* server,
+                        const std::string& silent_host) {
   const Copy copy(runner, flake);
   UpdatedLock result;
   result.before = copy.before();
@@ -225,7 +232,7 @@ UpdatedLock update_lock(const Runner& runner, const fs::path& flake,
   if (!copy.has_lock()) return result;  // a flake without inputs
   std::set<std::string> settled;
   if (server != nullptr) settled = follow_server(runner, copy, *server, result);
-  update_rest(runner, copy, settled, result);
+  update_rest(runner, copy, settled, silent_host, result);
   result.after = copy.read();
   std::optional<FlakeLock> before;
   if (result.before) before = FlakeLock::parse(*result.before);

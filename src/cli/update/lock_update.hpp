@@ -31,8 +31,9 @@ struct UpdatedLock {
 };
 
 // `server` is null for an update from upstream. Throws Error where the inputs cannot be locked, and
-// as ApiClient does; an input that cannot be updated stays as it is, with a note.
+// as ApiClient does; an input that cannot be updated stays as it is, with a note. So does one that
+// lies on `silent_host`, empty for none, without a try: git would wait for minutes.
 UpdatedLock update_lock(const Runner& runner, const std::filesystem::path& flake,
-                        const AnsweringServer* server);
+                        const AnsweringServer* server, const std::string& silent_host);
 
 }  // namespace nixbuild::cli

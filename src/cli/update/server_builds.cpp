@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <string_view>
 
 #include "common/base/error.hpp"
@@ -37,6 +38,19 @@ nix::FlakeLock lock_of(ApiClient& api, std::int64_t build) {
 }
 
 }  // namespace
+
+bool is_hosted_by(const nlohmann::json& node, std::string_view host) {
+  const std::string place = nix::origin_of(nix::FlakeLock::original_of(node)).place;
+  const std::string_view authority = std::string_view(place).substr(0, place.find('/'));
+  const std::string written =
+      host.find(':') == std::string_view::npos ? std::string(host) : fmt::format("[{}]", host);
+  if (host.empty() || authority.size() < written.size()) return false;
+  const std::string_view port = authority.substr(written.size());
+  return std::equal(
+             written.begin(), written.end(), authority.begin(),
+             [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; }) &&
+         (port.empty() || port.front() == ':');
+}
 
 std::vector<BuiltInput> built_inputs(const nix::FlakeLock& lock,
                                      const std::vector<protocol::Repository>& repositories,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/api_client.hpp"
@@ -24,6 +25,9 @@ struct BuiltInput {
 std::vector<BuiltInput> built_inputs(const nix::FlakeLock& lock,
                                      const std::vector<protocol::Repository>& repositories,
                                      std::vector<std::string>& notes);
+
+// Whether the input that has this node is fetched from the host, whatever its port.
+bool is_hosted_by(const nlohmann::json& node, std::string_view host);
 
 // A successful build.
 struct ServerBuild {

@@ -47,7 +47,7 @@ double seconds(std::chrono::milliseconds time) {
 }
 
 [[noreturn]] void unreachable(const HttpOptions& options, std::string_view why,
-                              std::string_view advice) {
+                              std::string_view advice, bool is_host_silent = false) {
   std::string message =
       fmt::format("cannot reach {}: {}\n  {}", options.server.host_port(), why, advice);
   if (const std::string proxy = proxy_of(options.server); !proxy.empty()) {
@@ -55,7 +55,7 @@ double seconds(std::chrono::milliseconds time) {
         fmt::format("\n  the environment sends this through a proxy ({}); no_proxy={} would not",
                     proxy, options.server.host);
   }
-  throw UnreachableError(message);
+  throw UnreachableError(message, is_host_silent);
 }
 
 [[noreturn]] void cannot_connect(CURL* handle, const HttpOptions& options) {
@@ -75,7 +75,8 @@ double seconds(std::chrono::milliseconds time) {
     case ENETDOWN:
     case EHOSTDOWN:
       unreachable(options, std::strerror(error),
-                  "check that this machine is online and that Tailscale is up (tailscale status)");
+                  "check that this machine is online and that Tailscale is up (tailscale status)",
+                  true);
     default:
       unreachable(
           options,
@@ -99,7 +100,8 @@ double seconds(std::chrono::milliseconds time) {
                 fmt::format("the name '{}' was not resolved within {} s", server.host,
                             seconds(options.connect_timeout)),
                 "check that this machine's name server answers and that Tailscale is up (tailscale "
-                "status)");
+                "status)",
+                true);
   }
   if (connected == 0) {
     unreachable(
@@ -107,7 +109,8 @@ double seconds(std::chrono::milliseconds time) {
         fmt::format("no answer to a connection within {} s", seconds(options.connect_timeout)),
         fmt::format("check that the machine is on (tailscale ping {}) and that no firewall "
                     "drops packets to port {}",
-                    server.host, server.port));
+                    server.host, server.port),
+        true);
   }
   unreachable(options,
               fmt::format("it took the connection but did not answer {} within {} s", request,

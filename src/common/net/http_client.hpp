@@ -22,8 +22,15 @@ namespace nixbuild::net {
 // which host and port, and what to check.
 class UnreachableError : public Error {
  public:
-  using Error::Error;
+  explicit UnreachableError(const std::string& message, bool is_host_silent = false)
+      : Error(message), is_host_silent_(is_host_silent) {}
   ExitCode exit_code() const noexcept override { return ExitCode::unreachable; }
+  // Whether the host as a whole cannot be reached, as far as can be told: nothing of it is to be
+  // had on any port.
+  bool is_host_silent() const noexcept { return is_host_silent_; }
+
+ private:
+  bool is_host_silent_;
 };
 
 // Something answered, but not with what was asked for.

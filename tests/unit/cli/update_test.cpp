@@ -91,6 +91,24 @@ TEST_CASE("one repository of two has the branch") {
   CHECK(notes.empty());
 }
 
+TEST_CASE("inputs that a host has") {
+  const auto node = [](const std::string& url) {
+    return nlohmann::json{{"original", {{"type", "git"}, {"url", url}}}};
+  };
+  for (const char* url : {"git://build-server/tools", "ssh://git@Build-Server:2222/srv/tools",
+                          "https://build-server/t"}) {
+    CAPTURE(url);
+    CHECK(is_hosted_by(node(url), "build-server"));
+    CHECK(is_hosted_by(node(url), "BUILD-server"));
+    CHECK_FALSE(is_hosted_by(node(url), "build"));
+    CHECK_FALSE(is_hosted_by(node(url), "build-server2"));
+    CHECK_FALSE(is_hosted_by(node(url), ""));
+  }
+  CHECK(is_hosted_by(node("http://[fd7a::1]:80/t"), "fd7a::1"));
+  CHECK_FALSE(is_hosted_by(node("file:///build-server/t"), "build-server"));
+  CHECK_FALSE(is_hosted_by(node("file:///t"), ""));
+}
+
 // Pinning.
 
 TEST_CASE("the source of a commit") {
