@@ -12,7 +12,7 @@ from support.machine import wait_for
 from support.repository import Clone
 from support.server import BuildServer
 from support.soak.faults import Faults
-from support.soak.report import Report, Wrong
+from support.soak.report import Report
 from support.soak.watch import Watch
 from support.soak.work import Builder, Known, LogReader, OtherSubstituter, Substituter
 
@@ -85,8 +85,8 @@ class Soak:
                     self.faults.run(faults, seconds, pause)
                 else:
                     time.sleep(seconds)
-            except Wrong as error:
-                self.report.violation(str(error))
+            except Exception as error:
+                self.report.violation(f"while something was broken: {type(error).__name__}: {error}")
             readers.stop()
             result = readers.result(timeout=200)
             stop.set()
@@ -142,8 +142,8 @@ def main():
         soak = Soak(lab, report, seconds, seed)
         report.say("the machines have booted, and the server has built something")
         soak.run()
-    except (AssertionError, Wrong) as error:
-        report.violation(str(error))
+    except Exception as error:
+        report.violation(f"{type(error).__name__}: {error}")
     finally:
         if report.violations and soak and soak.server.machine.leader:
             print("\n".join(soak.server.machine.journal("nixbuild-*").splitlines()[-100:]))
