@@ -107,6 +107,11 @@ def test_what_units_start_is_a_command_of_ours(installed, unit):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@"])
+def test_no_number_of_failures_is_the_last(installed, unit):
+    assert re.search(r"^StartLimitIntervalSec=0$", the(installed, f"{unit}.service").read_text(), re.M)
+
+
 def test_only_the_cache_gets_the_key(installed):
     texts = {path.name: path.read_text() for path in installed.glob("**/nixbuild-*.service")}
     assert [name for name, text in texts.items() if "LoadCredential" in text] == ["nixbuild-cache.service"]
