@@ -6,7 +6,10 @@ Tailscale's daemon cannot run in a test: the `tailscale` command is a stand-in.
 import email.utils
 import json
 import os
+import pathlib
+import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -261,6 +264,21 @@ def test_a_key_that_the_cache_does_not_use(machine, shared_server):
     program("keys", "generate", "--file", key, "--name", "other-1")
     check = machine.checks("--on-server", "--state-dir", shared_server.state_dir, "--secret-key-file", key)["signing key"]
     assert check["state"] == "failed" and "signs with another" in check["message"]
+
+
+def test_a_daemon_that_is_stopped(machine, root):
+    with tempfile.TemporaryDirectory(prefix="nix-") as state:
+        path = pathlib.Path(state) / "daemon-socket/socket"
+        options = ("--on-server", "--state-dir", root / "state", "--nix-state-dir", state)
+        assert machine.checks(*options)["Nix daemon"]["message"].startswith("not in use")
+        path.parent.mkdir()
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.bind(str(path))
+            daemon.listen()
+            assert machine.checks(*options)["Nix daemon"]["state"] == "ok"
+        check = machine.checks(*options)["Nix daemon"]
+        assert check["state"] == "failed" and "Connection refused" in check["message"]
+        assert "systemctl start nix-daemon" in check["remedy"]
 
 
 def test_a_server_that_lacks_things(machine, root):

@@ -2,15 +2,21 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
 
 #include "cli/doctor/client_checks.hpp"
 #include "cli/machine/short_command.hpp"
 #include "common/base/error.hpp"
 #include "common/base/shell.hpp"
 #include "common/base/terminal.hpp"
+#include "common/base/unique_fd.hpp"
 #include "common/config/state_dir.hpp"
 #include "common/keys/key_file.hpp"
 
@@ -32,7 +38,7 @@ constexpr std::array units = {"nixbuild-cache.service", "nixbuild-cache.socket",
 
 Check units_of_this_machine() {
   ShortCommand command{
-      .arguments = {"systemctl", "show", "--property", "Id,LoadState,ActiveState,Result"},
+      .arguments = {"systemctl", "show", "--property", "Id,LoadState,ActiveState,SubState,Result"},
       .environment = {}};
   command.arguments.insert(command.arguments.end(), units.begin(), units.end());
   const auto exit = run_briefly(std::move(command));
@@ -62,6 +68,49 @@ Check check_database(const ServerSetup& setup) {
   }
   return check;
 }
+
+// 0, or an errno.
+int connect_to(const fs::path& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = socket.string();
+  if (path.size() >= sizeof address.sun_path) return ENAMETOOLONG;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno;
+  const bool is_connected =
+      ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  return is_connected ? 0 : errno;
+}
+
+}  // namespace
+
+Check check_nix_daemon(const fs::path& nix_state_dir) {
+  const fs::path socket = nix_state_dir / "daemon-socket/socket";
+  Check check{"Nix daemon", CheckState::ok, fmt::format("answers on {}", socket.string()), {}};
+  switch (const int error = connect_to(socket)) {
+    case 0:
+    case EAGAIN:  // others are in the queue
+      break;
+    case ENOENT:
+      check.message = fmt::format("not in use: there is no {}", socket.string());
+      break;
+    case EACCES:
+    case EPERM:
+      check.state = CheckState::warning;
+      check.message = fmt::format("this user may not ask the daemon on {}", socket.string());
+      check.remedy = "sudo nixbuild doctor --on-server";
+      break;
+    default:
+      check.state = CheckState::failed;
+      check.message = fmt::format("Nix's daemon does not answer on {}: {}", socket.string(),
+                                  std::generic_category().message(error));
+      check.remedy = "sudo systemctl start nix-daemon.socket nix-daemon";
+  }
+  return check;
+}
+
+namespace {
 
 Check check_nar_cache(const ServerSetup& setup) {
   Check check{"NAR cache", CheckState::ok, {}, {}};
@@ -163,6 +212,7 @@ std::vector<UnitState> parse_unit_states(std::string_view text) {
     if (name == "Id") states.back().name = value;
     if (name == "LoadState") states.back().load = value;
     if (name == "ActiveState") states.back().active = value;
+    if (name == "SubState") states.back().sub = value;
     if (name == "Result") states.back().result = value;
   }
   return states;
@@ -186,6 +236,10 @@ Check check_units(const std::vector<UnitState>& states) {
       remedies.push_back("install the units: meson install, then sudo systemctl daemon-reload");
     } else if (unit.active == "failed") {
       problems.push_back(fmt::format("{} has failed ({})", unit.name, unit.result));
+      remedies.push_back(fmt::format("journalctl -u {} -n 50", unit.name));
+    } else if (unit.sub == "auto-restart") {
+      problems.push_back(
+          fmt::format("{} ends ({}) whenever it is started", unit.name, unit.result));
       remedies.push_back(fmt::format("journalctl -u {} -n 50", unit.name));
     } else if (unit.active == "active" || unit.active == "activating") {
       running.push_back(fmt::format("{} runs", unit.name));
@@ -267,6 +321,7 @@ std::vector<Check> check_server(const ServerSetup& setup, const PublicKeys& serv
   for (const fs::path& file : setup.key_files)
     checks.push_back(check_key_file(file, served));
   checks.push_back(check_database(setup));
+  checks.push_back(check_nix_daemon(setup.nix_state_dir));
   checks.push_back(check_nar_cache(setup));
   checks.push_back(check_programs());
   if (const auto space = disk_space(setup.state_dir.string())) {

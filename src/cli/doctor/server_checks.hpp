@@ -35,14 +35,18 @@ struct UnitState {
   std::string load;    // "loaded", "not-found"
   std::string active;  // "active", "inactive", "failed", …
   std::string result;  // "success", "exit-code", …
+  std::string sub;     // "running", "auto-restart", …: what exactly `active` is
 };
-// From `systemctl show --property Id,LoadState,ActiveState,Result UNIT…`.
+// From `systemctl show --property Id,LoadState,ActiveState,SubState,Result UNIT…`.
 std::vector<UnitState> parse_unit_states(std::string_view text);
 // A service that waits for its first connection is as good as one that runs, if its socket listens.
 Check check_units(const std::vector<UnitState>& units);
 
 // Of one key's file: its mode, who can read it, and that its public half is what the cache shows.
 Check check_key_file(const std::filesystem::path& file, const PublicKeys& served);
+
+// Builds need Nix's daemon, where one is used; its socket outlives it.
+Check check_nix_daemon(const std::filesystem::path& nix_state_dir);
 
 // All of them. `served` are the keys that the cache shows; empty where it does not answer.
 std::vector<Check> check_server(const ServerSetup& setup, const PublicKeys& served);

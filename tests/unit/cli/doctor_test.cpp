@@ -200,8 +200,15 @@ TEST_CASE("units as systemctl tells them") {
   CHECK(waiting.message == "nixbuild-cache.service waits for its first connection");
   CHECK(check_units({units[0]}).remedy ==
         "sudo systemctl enable --now nixbuild-cache.socket nixbuild-cache.service");
-  CHECK(check_units({{"nixbuild-api.service", "not-found", "inactive", "success"}}).state ==
+  CHECK(check_units({{"nixbuild-api.service", "not-found", "inactive", "success", "dead"}}).state ==
         CheckState::failed);
+
+  const auto restarting = parse_unit_states(
+      "Id=nixbuild-api.service\nLoadState=loaded\nActiveState=activating\nSubState=auto-restart\n"
+      "Result=exit-code\n");
+  CHECK(check_units(restarting).state == CheckState::failed);
+  CHECK(check_units(restarting).message ==
+        "nixbuild-api.service ends (exit-code) whenever it is started");
 }
 
 TEST_CASE("access is asked for by owner, group and others, through every directory") {
