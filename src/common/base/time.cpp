@@ -49,4 +49,8 @@ std::chrono::sys_seconds now() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
+bool is_within(std::chrono::sys_seconds time, std::chrono::seconds span) {
+  return std::chrono::abs(now() - time) < span;
+}
+
 }  // namespace nixbuild

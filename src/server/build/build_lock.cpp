@@ -92,7 +92,7 @@ std::optional<FileLock> wait_for_slot(const StateLayout& layout, History& histor
                                       const std::function<bool()>& keep_waiting) {
   const auto comes_first = [&](const protocol::Build& other) {
     // A build that nobody has come to run must not hold up the rest for ever.
-    return is_locked(layout.lock(other.repository)) || now() - other.queued_at < start_patience;
+    return is_locked(layout.lock(other.repository)) || is_within(other.queued_at, start_patience);
   };
   while (keep_waiting()) {
     const auto before = history.queued_before(build);

@@ -388,7 +388,7 @@ bool History::reconcile(const std::string& repository, const std::function<bool(
   if (active->state == "running") {
     end_build(impl_->database, active->id, "interrupted", last_sign(active->id));
   } else {
-    if (now() - active->queued_at < patience) return false;
+    if (is_within(active->queued_at, patience)) return false;
     end_build(impl_->database, active->id, "the build was not started", now());
   }
   transaction.commit();

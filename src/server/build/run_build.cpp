@@ -363,7 +363,8 @@ class Run {
     protocol::BuildStatus last = report_.status();
     last.is_running = false;
     last.phase = "done";
-    last.last_finish = now();
+    // The clock may have been put back meanwhile.
+    last.last_finish = std::max(now(), last.last_start.value_or(queued_at_));
     last.last_status = error ? "failed" : "success";
     last.error = error;
     last.outputs = outputs_;

@@ -222,6 +222,17 @@ TEST_CASE("what nobody runs is ended, what is just being started is not") {
   CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
 }
 
+TEST_CASE("nobody waits for a build that was queued before the clock was put back") {
+  const TemporaryDirectory directory;
+  History history(directory.path / "h");
+  const auto unlocked = [] { return false; };
+  history.insert_queued({"a", "", ""});
+  run_sql(directory.path / "h", "UPDATE builds SET queued_at = queued_at + 20");
+  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+  run_sql(directory.path / "h", "UPDATE builds SET queued_at = queued_at + 86400");
+  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+}
+
 TEST_CASE("the generation tells of one's own changes and of others'") {
   const TemporaryDirectory directory;
   History one(directory.path / "h");
