@@ -57,6 +57,8 @@ std::string reason_in(std::string_view output) {
 }
 
 std::string reason_of(const Exit& exit) {
+  // What it said before that is not why.
+  if (exit.signal != 0) return exit.reason();
   const std::string reason = reason_in(exit.error);
   return reason.empty() ? exit.reason() : reason;
 }

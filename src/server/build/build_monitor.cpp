@@ -214,9 +214,12 @@ BuildMonitor::RunningBuilds::iterator BuildMonitor::end(RunningBuilds::iterator 
   return running_.erase(build);
 }
 
-void BuildMonitor::finish() {
+void BuildMonitor::finish(const std::string& reason) {
   for (auto build = running_.begin(); build != running_.end();) {
     build = end(build, !functions_.is_built(build->second.derivation));
+  }
+  for (auto& [derivation, failure] : failures_) {
+    if (failure.reason.empty()) failure.reason = reason;
   }
 }
 

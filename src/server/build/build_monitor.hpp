@@ -34,8 +34,9 @@ class BuildMonitor {
 
   // A line of Nix's standard error.
   void handle_line(std::string_view line);
-  // Nix has ended: so has everything that seemed to run.
-  void finish();
+  // Nix has ended: so has everything that seemed to run. `reason`, of Nix's end, is that of
+  // failures which Nix has given none for, such as those that a lost daemon leaves.
+  void finish(const std::string& reason);
 
   // Whether progress() may be another one than when this was last asked.
   bool has_changed() { return std::exchange(changed_, false); }

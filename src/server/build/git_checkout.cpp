@@ -36,6 +36,7 @@ std::string shown(std::string text, const config::Repository& repository) {
 
 // git ends with "Could not read from remote repository", advice behind it; the reason comes before.
 std::string git_reason(const Exit& exit) {
+  if (exit.signal != 0) return exit.reason();
   constexpr std::array<std::string_view, 3> says_nothing = {
       "fatal: Could not read from remote repository.",
       "Please make sure you have the correct access rights", "and the repository exists."};

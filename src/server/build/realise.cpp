@@ -119,15 +119,16 @@ class Realisation {
       if (monitor.has_changed()) show(monitor);
     };
     const Exit exit = tools_.run(std::move(command));
-    monitor.finish();
+    last_error_ = exit.signal != 0               ? fmt::format("nix-store: {}", exit.reason())
+                  : monitor.last_error().empty() ? exit.reason()
+                                                 : monitor.last_error();
+    monitor.finish(last_error_);
     show(monitor);
     done_before_ = report_.status().progress;
     auto& times = result_.derivations;
     times.insert(times.end(), monitor.ended().begin(), monitor.ended().end());
     failures_.insert(monitor.failures().begin(), monitor.failures().end());
-    if (exit.ok()) return true;
-    last_error_ = monitor.last_error().empty() ? exit.reason() : monitor.last_error();
-    return false;
+    return exit.ok();
   }
 
   // What was done by earlier programs counts too.

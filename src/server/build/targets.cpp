@@ -110,6 +110,10 @@ class Evaluation {
     if (!exit.ok()) {
       // One target that is wrong in a way that cannot be caught, such as a missing attribute, ends
       // the whole evaluation. Their names alone do not depend on it.
+      if (exit.signal != 0) {
+        report_.warn(
+            fmt::format("evaluating all targets at once: {}; trying each alone", reason_of(exit)));
+      }
       exit = tools_.run_logged(instantiate(list_expression(false)));
       if (!exit.ok()) throw Error(reason_of(exit));
     } else {

@@ -88,7 +88,7 @@ TEST_CASE("a real build is followed to its end") {
       for (const auto& one : progress.running)
         phase_seen |= one.phase == "buildPhase";
     }
-    replay.monitor.finish();
+    replay.monitor.finish("exit code 1");
     CHECK(most_running == 3);
     CHECK(phase_seen);
     const auto ended = replay.ended();
@@ -151,8 +151,10 @@ TEST_CASE("what seems to run when Nix ends has ended") {
   replay.line(start_line("built", 10));
   replay.line(start_line("killed", 11));
   replay.most_done = 1;
-  replay.monitor.finish();
+  replay.monitor.finish("killed by signal 9");
   CHECK(replay.ended() == std::vector<std::string>{"built", "killed!"});
+  REQUIRE(replay.failure("killed"));
+  CHECK(replay.failure("killed")->reason == "killed by signal 9");
 }
 
 TEST_CASE("reasons as newer versions of Nix word them") {

@@ -30,6 +30,14 @@ TEST_CASE("git's reason stands for Nix's when that only says that git failed") {
         "'/dead' does not appear to be a git repository");
 }
 
+TEST_CASE("who was killed did not end for what it said before") {
+  Exit exit;
+  exit.code = 128 + 9;
+  exit.signal = 9;
+  exit.error = "warning: Git tree is dirty\n";
+  CHECK(reason_of(exit) == "killed by signal 9");
+}
+
 TEST_CASE("a reason has a bound, and is not cut within a character") {
   std::string text = "error: ";
   for (int i = 0; i < 1000; ++i)
