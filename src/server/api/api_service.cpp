@@ -63,7 +63,12 @@ ApiService::ApiService(ServeOptions options)
       live_status_([this] { return std::make_unique<LiveStatus>(layout_); }),
       workers_(worker_threads),
       router_(make_router()) {
-  build::History{layout_.history()};  // a history that cannot be used is told now
+  try {
+    build::History{layout_.history()};  // a history that cannot be used is told now
+  } catch (const build::HistoryFull& error) {
+    // Clients are told this too, instead of finding nobody.
+    log::error("{}; make space there", error.what());
+  }
   log::info("builds run through the {} runner, state in {}", runner_->name(),
             layout_.root().string());
 }

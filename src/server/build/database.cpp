@@ -85,21 +85,28 @@ CREATE TABLE derivations (
 [[noreturn]] void fail(sqlite3* database) {
   const char* file = sqlite3_db_filename(database, nullptr);
   std::string reason = sqlite3_errmsg(database);
+  bool is_full = false;
   switch (sqlite3_errcode(database) & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       reason += "; move it away to begin a new history";
       break;
+    case SQLITE_FULL:
+      is_full = true;
+      break;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
       if (const int error = sqlite3_system_errno(database); error != 0) {
+        is_full = error == ENOSPC || error == EDQUOT;
         reason += fmt::format(" ({})", std::generic_category().message(error));
       }
       break;
     default:
       break;
   }
-  throw HistoryError(fmt::format("{}: {}", file == nullptr ? "history" : file, reason));
+  const std::string message = fmt::format("{}: {}", file == nullptr ? "history" : file, reason);
+  if (is_full) throw HistoryFull(message);
+  throw HistoryError(message);
 }
 
 // SQLite gives its journals the mode of the database; the group must be able to write all three.

@@ -26,6 +26,12 @@ class HistoryError : public Error {
   using Error::Error;
 };
 
+// The disk is full: the history is well, and can be used again once there is space.
+class HistoryFull : public HistoryError {
+ public:
+  using HistoryError::HistoryError;
+};
+
 // Who asked for a build.
 struct Trigger {
   std::string repository;
