@@ -149,6 +149,19 @@ def builder():
     yield from make_builder()
 
 
+@pytest.fixture
+def small_disk(builder):
+    """The state directory on a file system of a few MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    builder.state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", builder.state], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a file system cannot be mounted here")
+    yield builder
+    subprocess.run(["umount", "--lazy", builder.state], check=True)
+
+
 @pytest.fixture(params=["system", "newer"])
 def any_builder(request):
     """A builder of each Nix that is here."""

@@ -163,6 +163,25 @@ def test_after_kill_9_in_each_phase(builder, serve, who, phase):
     assert api.wait_until_done()["last_status"] == "success"
 
 
+def test_a_server_that_is_started_on_a_full_disk(small_disk, serve):
+    """What fills it hides the history too, which needs room to be opened; that is said, and no restart is needed."""
+    repository(small_disk)
+    small_disk.run()
+    filler = small_disk.state / "filler"
+    with pytest.raises(OSError), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    api = serve()
+    health = api.get("/health")
+    assert health["status"] == "degraded" and "full" in "".join(health["problems"])
+    detail = api.post("/build/trigger", 503)["detail"]
+    assert str(small_disk.state) in detail and "full" in detail
+    filler.unlink()
+    assert api.get("/build/status")["last_status"] == "success"
+    api.post("/build/trigger")
+    assert api.wait_until_done()["last_status"] == "success"
+
+
 def test_the_end_of_the_server_ends_its_builds(builder, serve):
     repository(builder, ENDLESS)
     api = serve()

@@ -213,19 +213,6 @@ def test_a_log_of_a_gigabyte(builder):
     assert builder.targets()["packages.x86_64-linux.x"]["log_tail"].rstrip().endswith("last")
 
 
-@pytest.fixture
-def small_disk(builder):
-    """The state directory on a file system of a few MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    builder.state.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", builder.state], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("a file system cannot be mounted here")
-    yield builder
-    subprocess.run(["umount", "--lazy", builder.state], check=True)
-
-
 def test_a_full_disk(small_disk):
     builder = small_disk
     line = "x" * 1000
