@@ -163,14 +163,19 @@ def test_after_kill_9_in_each_phase(builder, serve, who, phase):
     assert api.wait_until_done()["last_status"] == "success"
 
 
-def test_a_server_that_is_started_on_a_full_disk(small_disk, serve):
-    """What fills it hides the history too, which needs room to be opened; that is said, and no restart is needed."""
-    repository(small_disk)
-    small_disk.run()
-    filler = small_disk.state / "filler"
+def fill(builder):
+    filler = builder.state / "filler"
     with pytest.raises(OSError), open(filler, "wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
+    return filler
+
+
+def test_a_server_that_is_started_on_a_full_disk(small_disk, serve):
+    """The history needs room to be opened. That is said, and no restart is needed once there is some."""
+    repository(small_disk)
+    small_disk.run()
+    filler = fill(small_disk)
     api = serve()
     health = api.get("/health")
     assert health["status"] == "degraded" and "full" in "".join(health["problems"])
@@ -180,6 +185,22 @@ def test_a_server_that_is_started_on_a_full_disk(small_disk, serve):
     assert api.get("/build/status")["last_status"] == "success"
     api.post("/build/trigger")
     assert api.wait_until_done()["last_status"] == "success"
+
+
+def test_after_kill_9_the_status_is_right_on_a_full_disk(small_disk, serve):
+    repository(small_disk, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    small_disk.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    filler = fill(small_disk)
+    for pid, command in small_disk.processes().items():
+        if " run-build " in command:
+            os.kill(pid, signal.SIGKILL)
+    assert api.wait_until_done()["error"] == "interrupted"
+    # It cannot be written down, so no other build can be queued.
+    assert "full" in api.post("/build/trigger", 503)["detail"]
+    filler.unlink()
+    assert api.post("/build/trigger")["status"] == "triggered"
 
 
 def test_the_end_of_the_server_ends_its_builds(builder, serve):

@@ -40,7 +40,7 @@ std::string cleaned_user(std::string_view text) {
 http::Response BuildRequests::trigger(build::History& history, const build::Trigger& trigger) {
   const ChangeCount count(changes_);
   // What is dead must not stand in the way of a new build.
-  build::StatusReader(layout_, history, trigger.repository).read();
+  build::StatusReader(layout_, history, trigger.repository).end_what_is_dead();
   const build::History::Queued queued = history.insert_queued(trigger);
   protocol::TriggerReply reply;
   reply.repository = trigger.repository;

@@ -178,7 +178,7 @@ std::int64_t History::take_queued(const Trigger& trigger) {
   Transaction transaction(impl_->database);
   auto active = active_build(impl_->database, trigger.repository);
   if (active && active->state == "running") {
-    end_build(impl_->database, active->id, "interrupted", now());
+    end_build(impl_->database, active->id, reason_interrupted, now());
     active.reset();
   }
   const std::int64_t id = active ? active->id : insert(impl_->database, trigger);
@@ -386,10 +386,10 @@ bool History::reconcile(const std::string& repository, const std::function<bool(
   const auto active = active_build(impl_->database, repository);
   if (!active || is_locked()) return false;
   if (active->state == "running") {
-    end_build(impl_->database, active->id, "interrupted", last_sign(active->id));
+    end_build(impl_->database, active->id, reason_interrupted, last_sign(active->id));
   } else {
     if (is_within(active->queued_at, patience)) return false;
-    end_build(impl_->database, active->id, "the build was not started", now());
+    end_build(impl_->database, active->id, reason_not_started, now());
   }
   transaction.commit();
   return true;

@@ -32,6 +32,10 @@ class HistoryFull : public HistoryError {
   using HistoryError::HistoryError;
 };
 
+// Why what nothing runs has failed, as the history has it.
+constexpr const char* reason_interrupted = "interrupted";
+constexpr const char* reason_not_started = "the build was not started";
+
 // Who asked for a build.
 struct Trigger {
   std::string repository;

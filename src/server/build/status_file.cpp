@@ -71,6 +71,24 @@ struct StatusReader::State {
     return std::max({log, status}).value_or(now());
   }
 
+  // Ends what is dead. Throws HistoryFull where that cannot be written down.
+  void reconcile() {
+    if (history.reconcile(
+            repository, [this] { return probe.is_locked(); }, start_patience,
+            [this](std::int64_t id) { return last_sign(id); })) {
+      awaits_start = false;
+    }
+  }
+
+  // What reconcile() would have made of it.
+  void end(protocol::Build& build) const {
+    const bool ran = build.state == "running";
+    if (!ran && is_within(build.queued_at, start_patience)) return;
+    build.state = "failed";
+    build.error = ran ? reason_interrupted : reason_not_started;
+    build.finish = std::max(last_sign(build.id), build.start.value_or(build.queued_at));
+  }
+
   // The newest build, after what is dead has been ended.
   std::optional<protocol::Build> newest() {
     auto build = history.newest(repository);
@@ -80,13 +98,17 @@ struct StatusReader::State {
     awaits_start = false;
     if (!is_active() || probe.is_locked()) return build;
     awaits_start = build->state == "queued";
-    if (history.reconcile(
-            repository, [this] { return probe.is_locked(); }, start_patience,
-            [this](std::int64_t id) { return last_sign(id); })) {
-      awaits_start = false;
+    bool is_full = false;
+    try {
+      reconcile();
+    } catch (const HistoryFull&) {
+      is_full = true;
     }
     // Also where nothing was changed: it may have ended by itself since it was read.
-    return history.newest(repository);
+    build = history.newest(repository);
+    // It is so, though it cannot be written down now.
+    if (is_full && is_active() && !probe.is_locked()) end(*build);
+    return build;
   }
 };
 
@@ -109,6 +131,10 @@ StatusReader::StatusReader(const StateLayout& layout, History& history, std::str
 StatusReader::~StatusReader() = default;
 StatusReader::StatusReader(StatusReader&&) noexcept = default;
 StatusReader& StatusReader::operator=(StatusReader&&) noexcept = default;
+
+void StatusReader::end_what_is_dead() {
+  state_->reconcile();
+}
 
 protocol::BuildStatus StatusReader::read() {
   protocol::BuildStatus status;

@@ -31,8 +31,12 @@ class StatusReader {
   StatusReader(StatusReader&&) noexcept;
   StatusReader& operator=(StatusReader&&) noexcept;
 
-  // Throws HistoryError, SystemError.
+  // On a full disk, too. Throws HistoryError, SystemError.
   protocol::BuildStatus read();
+
+  // Puts the history right, so that another build can be queued. Throws HistoryError, HistoryFull
+  // among them.
+  void end_what_is_dead();
 
   // Changes whenever read() may have another answer; costs a few microseconds. While it stays the
   // same, an answer made from the last read() still holds.
