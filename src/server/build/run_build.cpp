@@ -19,6 +19,7 @@
 #include "common/base/time.hpp"
 #include "common/nix/expression.hpp"
 #include "server/build/build_lock.hpp"
+#include "server/build/disk_space.hpp"
 #include "server/build/flake_inputs.hpp"
 #include "server/build/git_checkout.hpp"
 #include "server/build/history.hpp"
@@ -103,6 +104,7 @@ class Run {
     } catch (const std::exception& failure) {
       error = phase_prefix() + failure.what();
     }
+    if (error) add_free_space(*error);
     if (tools_) tools_->end_all();
     finish(error);
     return error ? ExitCode::failed : ExitCode::done;
@@ -120,6 +122,22 @@ class Run {
   }
 
   std::string phase_prefix() const { return report_.status().phase + ": "; }
+
+  // Where a disk is full, which one can be seen.
+  void add_free_space(std::string& error) const {
+    const auto ran_out = [](const protocol::Target& target) {
+      return target.result != "success" &&
+             std::any_of(target.log_tail.begin(), target.log_tail.end(), tells_of_full_disk);
+    };
+    if (!tells_of_full_disk(error) && std::none_of(targets_.begin(), targets_.end(), ran_out)) {
+      return;
+    }
+    const store::StoreLayout store = LocalStore().layout();
+    std::error_code unknown;
+    const std::string space = free_space({layout_.root(), store.real_store_dir, store.nix_state_dir,
+                                          fs::temp_directory_path(unknown)});
+    if (!space.empty()) error += fmt::format(" ({})", space);
+  }
 
   void begin_phase(const std::string& name) {
     interruption_.check();
