@@ -29,7 +29,11 @@ class Clone:
     def push(self, **packages):
         """Commits a flake with these packages, NAME=SCRIPT, and pushes it; returns the commit."""
         lines = " ".join(f"{name} = mk \"{name}\" ''{script}'';" for name, script in packages.items())
-        self.machine.write(f"{self.directory}/flake.nix", FLAKE.replace("@PACKAGES@", lines), owner=self.user)
+        return self.commit(FLAKE.replace("@PACKAGES@", lines))
+
+    def commit(self, flake):
+        """The same with any text as flake.nix."""
+        self.machine.write(f"{self.directory}/flake.nix", flake, owner=self.user)
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", "A change")
         self.git("push", "--quiet", "origin", "main")

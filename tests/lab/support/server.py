@@ -71,3 +71,19 @@ class BuildServer:
             return None if status["is_running"] else status
 
         return wait_for(status, "the build is over", seconds)
+
+    def builds(self):
+        """All that the history has, newest first."""
+        url = "http://127.0.0.1:8000/builds?limit=1000"
+        return json.loads(self.run("curl", "--silent", "--show-error", "--fail", url).stdout)["builds"]
+
+    def check_served(self, client, *paths):
+        """A client can have these store paths, whole and signed."""
+        client.run("nix", "store", "verify", "--store", "http://build-server:5000", "--sigs-needed", "1",
+                   "--trusted-public-keys", self.public_key(), *paths)  # fmt: skip
+
+    def check_rooted(self, *paths):
+        """The garbage collector leaves them, as outputs of a build."""
+        for path in paths:
+            roots = self.run("nix-store", "--query", "--roots", path).stdout
+            assert "/var/lib/nixbuild/gcroots/nix-terminal/" in roots, path
