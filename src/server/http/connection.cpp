@@ -11,6 +11,7 @@
 #include "common/base/log.hpp"
 #include "server/http/ascii.hpp"
 #include "server/http/clock.hpp"
+#include "server/http/contain.hpp"
 #include "server/http/target.hpp"
 
 namespace nixbuild::http {
@@ -56,12 +57,7 @@ void Connection::on_event(std::uint32_t events) {
 }
 
 void Connection::resume() {
-  try {
-    proceed();
-  } catch (const std::exception& error) {
-    log::error("connection of {}: {}", peer_, error.what());
-    abort();
-  }
+  if (!contain(peer_, [this] { proceed(); })) abort();
 }
 
 void Connection::proceed() {
@@ -312,7 +308,9 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
     case State::body:
       worker_.own_counters().timeouts.add();
       if (state_ == State::header) worker_.own_counters().requests_begun.add();
-      refuse(408, "the request did not come in time", false);
+      if (!contain(peer_, [this] { refuse(408, "the request did not come in time", false); })) {
+        return abort();
+      }
       return resume();
     case State::sending:
     case State::streaming:

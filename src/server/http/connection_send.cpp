@@ -15,6 +15,7 @@
 
 #include "common/base/log.hpp"
 #include "server/http/connection.hpp"
+#include "server/http/contain.hpp"
 
 namespace nixbuild::http {
 namespace {
@@ -62,12 +63,11 @@ bool bodiless(unsigned status) {
 }  // namespace
 
 Response Connection::error_response(unsigned status, std::string_view reason) const {
-  try {
-    return router_->error_response(status, reason);
-  } catch (const std::exception& error) {
-    log::error("making the answer {}: {}", status, error.what());
-    return text_response(status, std::string(reason) + "\n");
+  Response response;
+  if (contain("making an answer", [&] { response = router_->error_response(status, reason); })) {
+    return response;
   }
+  return text_response(status, std::string(reason) + "\n");
 }
 
 void Connection::refuse(unsigned status, std::string_view reason, bool keep) {
@@ -114,11 +114,14 @@ asio::awaitable<Response> Connection::run_handler(asio::awaitable<Response> repl
 void Connection::on_reply(const std::exception_ptr& error, Response response) {
   coroutine_running_ = false;
   if (state_ == State::closed) return worker_.retire(*this);
-  if (error) {
-    refuse_exception(error);
-  } else {
-    answer(std::move(response));
-  }
+  const bool answered = contain(peer_, [&] {
+    if (error) {
+      refuse_exception(error);
+    } else {
+      answer(std::move(response));
+    }
+  });
+  if (!answered) return abort();
   resume();
 }
 
@@ -350,7 +353,7 @@ void Connection::on_stream_end() {
     const std::exception_ptr error = std::exchange(stream_error_, nullptr);
     if (head_started_) return cut(what(error));
     // Nothing has left yet, so the client can still be told.
-    refuse_exception(error);
+    if (!contain(peer_, [&] { refuse_exception(error); })) return abort();
     return resume();
   }
   if (stream_broken_ || (framing_ == Framing::length && stream_left_ > 0)) {

@@ -15,6 +15,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "server/http/connection.hpp"
+#include "server/http/contain.hpp"
 #include "server/http/response_head.hpp"
 #include "server/http/socket_address.hpp"
 
@@ -68,7 +69,9 @@ bool ConnectionGate::enter() noexcept {
 
 void ConnectionGate::leave() {
   open_.fetch_sub(1);
-  if (waiting_.load() && waiting_.exchange(false) && on_place) on_place();
+  if (!waiting_.load() || !waiting_.exchange(false) || !on_place) return;
+  // Whoever could not be told now is told at the next place.
+  if (!contain("making room for a connection", on_place)) waiting_.store(true);
 }
 
 class Worker::Acceptor final : public EpollTarget {
@@ -79,6 +82,7 @@ class Worker::Acceptor final : public EpollTarget {
 
   Worker& worker;
   const ListenSocket socket;
+  bool watched = false;
 };
 
 Worker::Worker(ServerShared& shared)
@@ -89,30 +93,26 @@ Worker::Worker(ServerShared& shared)
       context_(1),
       executor_(context_.get_executor()),
       epoll_(context_, make_epoll().release()),
-      sweep_timer_(context_) {}
+      sweep_timer_(context_) {
+  buffers_.reserve(spare_buffers);
+}
 
 Worker::~Worker() = default;
 
 void Worker::run() {
-  schedule_pump();
   const auto work = boost::asio::make_work_guard(context_);
-  for (;;) {
-    try {
-      context_.run();
-      return;
-    } catch (const std::exception& error) {
-      log::error("serving thread: {}", error.what());
-    }
+  // Whatever is thrown where nobody has thought of it: the thread goes on, and its pump with it.
+  while (!contain("serving thread", [this] {
+    if (!pump_is_due_) schedule_pump();
+    context_.run();
+  })) {
   }
 }
 
 void Worker::schedule_pump() {
-  waiting_ = true;
   epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                    [this](const boost::system::error_code& error) {
-                      waiting_ = false;
-                      if (!error || error == boost::asio::error::operation_aborted) pump();
-                    });
+                    [this](const boost::system::error_code&) { pump(); });
+  waiting_ = pump_is_due_ = true;
 }
 
 void Worker::run_again(Connection& connection) {
@@ -123,13 +123,16 @@ void Worker::run_again(Connection& connection) {
 }
 
 void Worker::pump() {
+  waiting_ = pump_is_due_ = false;
   for (int round = 0; round < rounds_a_turn; ++round) {
     if (!deliver() && again_.empty()) return schedule_pump();
   }
   boost::asio::post(context_, [this] { pump(); });
+  pump_is_due_ = true;
 }
 
-// Delivers what is ready now; false when nothing was.
+// Delivers what is ready now; false when nothing was. An event comes only once, so nothing that one
+// throws may keep the others from being delivered.
 bool Worker::deliver() {
   std::array<epoll_event, events_a_round> events;
   const int count = ::epoll_wait(epoll_.native_handle(), events.data(), events_a_round, 0);
@@ -138,10 +141,11 @@ bool Worker::deliver() {
   resuming_.swap(again_);
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
-    static_cast<EpollTarget*>(event.data.ptr)->on_event(event.events);
+    contain("serving a socket",
+            [&] { static_cast<EpollTarget*>(event.data.ptr)->on_event(event.events); });
   }
   for (Connection* connection : resuming_)
-    connection->resume();
+    contain("serving a connection", [connection] { connection->resume(); });
   resuming_.clear();
   delivering_ = false;
   bury();
@@ -163,8 +167,24 @@ void Worker::unwatch(int fd) {
 
 void Worker::add_listener(ListenSocket socket) {
   if (draining_) return;
-  auto& acceptor = acceptors_.emplace_back(std::make_unique<Acceptor>(*this, std::move(socket)));
-  if (accepting_) watch(acceptor->socket.fd->get(), *acceptor);
+  acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+  if (accepting_) watch_acceptors();
+}
+
+// Those that cannot be watched now are tried again with the next sweep.
+void Worker::watch_acceptors() {
+  for (const auto& acceptor : acceptors_) {
+    if (acceptor->watched) continue;
+    acceptor->watched = contain("listening; trying again in a moment",
+                                [&] { watch(acceptor->socket.fd->get(), *acceptor); });
+    if (!acceptor->watched) schedule_sweep();
+  }
+}
+
+void Worker::unwatch_acceptors() {
+  for (const auto& acceptor : acceptors_) {
+    if (std::exchange(acceptor->watched, false)) unwatch(acceptor->socket.fd->get());
+  }
 }
 
 void Worker::remove_listener(std::uint64_t id) {
@@ -172,7 +192,7 @@ void Worker::remove_listener(std::uint64_t id) {
       acceptors_.begin(), acceptors_.end(),
       [id](const std::unique_ptr<Acceptor>& acceptor) { return acceptor->socket.id != id; });
   for (auto it = gone; it != acceptors_.end(); ++it) {
-    if (accepting_) unwatch((*it)->socket.fd->get());
+    if ((*it)->watched) unwatch((*it)->socket.fd->get());
     closed_acceptors_.push_back(std::move(*it));
   }
   acceptors_.erase(gone, acceptors_.end());
@@ -198,28 +218,37 @@ void Worker::accept_from(Acceptor& acceptor) {
       if (error == EAGAIN || error == EWOULDBLOCK || error == EBADF || error == EINVAL) return;
       continue;  // this connection is gone; there may be others
     }
-    auto connection = std::make_unique<Connection>(*this, std::move(socket), acceptor.socket.router,
-                                                   peer_name(address));
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    event.data.ptr = static_cast<EpollTarget*>(connection.get());
-    if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, connection->fd(), &event) != 0) {
-      log::warn("watching a connection: {}", std::strerror(errno));
+    if (!contain("taking a connection",
+                 [&] { add_connection(std::move(socket), acceptor, peer_name(address)); })) {
       shared_.gate.leave();
       return pause_accepting();
     }
-    counters_.connections_accepted.add();
-    connection->index = connections_.size();
-    connections_.push_back(std::move(connection));
-    schedule_sweep();
   }
+}
+
+void Worker::add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer) {
+  // So that neither retiring nor resuming one can fail.
+  const std::size_t most = connections_.size() + graveyard_.size() + 1;
+  if (connections_.capacity() < most) connections_.reserve(2 * most);
+  if (graveyard_.capacity() < most) graveyard_.reserve(2 * most);
+  auto connection = std::make_unique<Connection>(*this, std::move(socket), acceptor.socket.router,
+                                                 std::move(peer));
+  schedule_sweep();
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.ptr = static_cast<EpollTarget*>(connection.get());
+  if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, connection->fd(), &event) != 0) {
+    throw SystemError(errno, "watching a connection");
+  }
+  counters_.connections_accepted.add();
+  connection->index = connections_.size();
+  connections_.push_back(std::move(connection));
 }
 
 void Worker::pause_accepting() {
   if (!accepting_) return;
   accepting_ = false;
-  for (const auto& acceptor : acceptors_)
-    unwatch(acceptor->socket.fd->get());
+  unwatch_acceptors();
   schedule_sweep();  // which tries again
 }
 
@@ -231,10 +260,9 @@ bool Worker::has_waiting_client() const {
 }
 
 void Worker::resume_accepting() {
-  if (accepting_ || draining_) return;
+  if (draining_) return;
   accepting_ = true;
-  for (const auto& acceptor : acceptors_)
-    watch(acceptor->socket.fd->get(), *acceptor);
+  watch_acceptors();
 }
 
 void Worker::retire(Connection& connection) {
@@ -267,10 +295,7 @@ void Worker::drain() {
       accept_from(*acceptor);
     } while (connections_.size() > before);
   }
-  if (accepting_) {
-    for (const auto& acceptor : acceptors_)
-      unwatch(acceptor->socket.fd->get());
-  }
+  unwatch_acceptors();
   accepting_ = false;
   draining_ = true;
   acceptors_.clear();
@@ -294,11 +319,11 @@ void Worker::abort_connections() {
 
 void Worker::schedule_sweep() {
   if (sweeping_) return;
-  sweeping_ = true;
   sweep_timer_.expires_after(sweep_interval_);
   sweep_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) sweep();
   });
+  sweeping_ = true;
 }
 
 void Worker::sweep() {
@@ -309,7 +334,7 @@ void Worker::sweep() {
   const MonotonicTime now = coarse_now();
   // Backwards: closing one moves the last into its place.
   for (std::size_t i = connections_.size(); i-- > 0;)
-    connections_[i]->check_deadline(now, crowded);
+    contain("a connection's time", [&] { connections_[i]->check_deadline(now, crowded); });
   bury();
   if (!connections_.empty()) schedule_sweep();
 }

@@ -128,7 +128,10 @@ class Worker {
   void pump();
   void schedule_pump();
   bool deliver();
+  void watch_acceptors();
+  void unwatch_acceptors();
   void accept_from(Acceptor& acceptor);
+  void add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer);
   void pause_accepting();
   bool has_waiting_client() const;
   void schedule_sweep();
@@ -153,7 +156,8 @@ class Worker {
   bool drained_ = false;
   bool sweeping_ = false;
   bool delivering_ = false;
-  bool waiting_ = false;  // for events, with nothing else to do
+  bool waiting_ = false;      // for events, with nothing else to do
+  bool pump_is_due_ = false;  // without more being done for it
   std::chrono::milliseconds sweep_interval_;
 
   // Last, so that it goes first: coroutines that it still holds refer to connections.
