@@ -92,6 +92,8 @@ class EventStream::Impl {
     parser_.reset();
     failed_response_ = {};
     head_is_whole_ = false;
+    is_stream_ = false;
+    date_.clear();
     failure_ = nullptr;
     silence_.restart();
     connected_at_ = Steady::now();

@@ -143,6 +143,14 @@ TEST_CASE("a server that stays away is given up") {
   CHECK_THROWS_AS(happenings(stream), UnreachableError);
 }
 
+TEST_CASE("a connection without an answer is none on which the stream fell silent") {
+  Server server({{stream_of("data: one\n\n")}, {"", true}});
+  HttpOptions options = server.options();
+  options.total_timeout = 1s;
+  EventStream stream(options, "/stream", {60s, 0s});
+  CHECK_THROWS_WITH_AS(happenings(stream), doctest::Contains("did not answer"), UnreachableError);
+}
+
 TEST_CASE("a first connection that fails is an error, and so is a refusal later") {
   Server missing({{"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}});
   EventStream first(missing.options(), "/");
