@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -274,3 +275,48 @@ def test_path_deleted_in_mid_download(writable_store, root, serve, suffix):
     else:
         assert len(body) < int(fields["NarSize"])
     server.wait_for_log("(?i)cut after")
+
+
+def nar_url(server, store_path):
+    fields = oracle.parse_narinfo(fetch(server, f"/{oracle.hash_part(store_path)}.narinfo").text)
+    return f"/nar/{fields['NarHash'].removeprefix('sha256:')}.nar"
+
+
+@pytest.mark.parametrize("change", ["hash = 'sha256:nonsense'", "hash = ''", "narSize = null", "deriver = 'x.drv'"])
+def test_a_row_that_is_not_what_nix_writes(writable_store, root, serve, change):
+    """It is absent for everybody, is told of once, and costs no other path anything."""
+    store, path = writable_store
+    odd = add_file(store, root, "odd")
+    with contextlib.closing(sqlite3.connect(store.state_dir / "db/db.sqlite", timeout=10)) as database:
+        database.execute(f"update ValidPaths set {change} where path = ?", [odd])
+        database.commit()
+    server = serve(store)
+    for _ in range(3):
+        assert status_of(server, odd) == 404
+        assert fetch(server, f"/{oracle.hash_part(odd)}.ls").status == 404
+        assert fetch(server, f"/nar/{oracle.hash_part(odd)}.nar").status == 404
+        assert status_of(server, path) == 200
+    assert fetch(server, nar_url(server, path)).status == 200
+    assert len([line for line in server.log if "taken for absent" in line]) == 1
+
+
+def test_no_thread_for_the_index(writable_store, serve, nobody):
+    """Where the system gives no more threads, what needs no index is served, and the rest once there is one."""
+    store, path = writable_store
+    server = serve(store, user=nobody)
+    url = nar_url(server, path)
+
+    def limit_threads(number):
+        as_nobody = ["setpriv", "--reuid", nobody, "--regid", "nogroup", "--clear-groups"]
+        command = [*as_nobody, "prlimit", "--pid", str(server.process.pid), f"--nproc={number}:"]
+        subprocess.run(command, check=True)
+
+    limit_threads(1)
+    for number in range(300):
+        assert fetch(server, f"/{number:032}.narinfo").status == 404
+    assert status_of(server, path) == 200
+    assert fetch(server, f"{url}?hash={oracle.hash_part(path)}").status == 200
+    assert fetch(server, url).status == 503
+    server.wait_for_log("no thread can be started")
+    limit_threads(1000)
+    assert fetch(server, url).status == 200

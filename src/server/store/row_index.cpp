@@ -1,9 +1,12 @@
 #include "server/store/row_index.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "common/nix/store_path.hpp"
@@ -136,18 +139,23 @@ void RowIndex::start_scan(const std::shared_ptr<DatabaseOpening>& opening,
                           std::uint64_t generation) {
   const std::lock_guard lock(mutex_);
   if (scanning_) return;
-  scanner_ = std::jthread([this, opening, generation](const std::stop_token& stop) {
-    std::string failure;
-    try {
-      scan(stop, *opening, generation);
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-    const std::lock_guard done(mutex_);
-    scan_failure_ = std::move(failure);
-    scan_ended_ = std::chrono::steady_clock::now();
-    scanning_ = false;
-  });
+  try {
+    scanner_ = std::jthread([this, opening, generation](const std::stop_token& stop) {
+      std::string failure;
+      try {
+        scan(stop, *opening, generation);
+      } catch (const std::exception& error) {
+        failure = error.what();
+      }
+      const std::lock_guard done(mutex_);
+      scan_failure_ = std::move(failure);
+      scan_ended_ = std::chrono::steady_clock::now();
+      scanning_ = false;
+    });
+  } catch (const std::system_error& error) {
+    scan_failure_ = fmt::format("no thread can be started: {}", error.what());
+    return;
+  }
   scanning_ = true;
 }
 

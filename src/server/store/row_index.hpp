@@ -46,7 +46,8 @@ class RowIndex {
               RowIndexStatements& statements);
   // Forgets everything: what update() read turned out unsound.
   void forget();
-  // Starts the thread that makes the index, unless it runs.
+  // Starts the thread that makes the index, unless it runs. Where none can be started, that is the
+  // scan's failure.
   void start_scan(const std::shared_ptr<DatabaseOpening>& opening, std::uint64_t generation);
   // Whether the index would save much, or has grown so much that it should be made anew.
   bool wants_scan();

@@ -66,6 +66,13 @@ std::shared_ptr<DatabaseOpening> StoreAccess::opening() {
   return current_;
 }
 
+void StoreAccess::note_odd_row(const std::string& problem) {
+  constexpr std::size_t most = 1000;
+  const std::lock_guard lock(mutex_);
+  if (odd_rows_.size() >= most || !odd_rows_.insert(problem).second) return;
+  log::warn("{}; it is taken for absent", problem);
+}
+
 void StoreAccess::discard(const DatabaseOpening& opening) noexcept {
   const std::lock_guard lock(mutex_);
   if (current_.get() != &opening) return;

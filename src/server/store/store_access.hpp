@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <string>
 
 #include "server/store/daemon_connection.hpp"
 #include "server/store/database_opening.hpp"
@@ -35,6 +37,8 @@ class StoreAccess {
   std::shared_ptr<DatabaseOpening> opening();
   // Something is wrong with this opening: the next call of opening() makes another.
   void discard(const DatabaseOpening& opening) noexcept;
+  // Logs what is wrong with a row, once.
+  void note_odd_row(const std::string& problem);
 
   std::shared_ptr<DatabaseOpening> open();
   std::shared_ptr<DatabaseOpening> open_with_help(const SqliteFailure& failure);
@@ -49,6 +53,7 @@ class StoreAccess {
   std::shared_ptr<DatabaseOpening> current_;
   std::uint64_t last_epoch_ = 0;
   DaemonConnection daemon_;
+  std::set<std::string> odd_rows_;  // as logged
 };
 
 }  // namespace nixbuild::store

@@ -61,9 +61,12 @@ class StoreDatabase::Impl {
             auto result = body(*this);
             read = opening_->end_read(guard);
             if (read == Read::sound) return result;
-          } catch (const FormatError&) {
+          } catch (const FormatError& error) {
             read = opening_->end_read(guard);
-            if (read == Read::sound) throw;
+            if (read == Read::sound) {
+              access_->note_odd_row(error.what());
+              return decltype(body(*this)){};
+            }
           }
           if (index_updated_) index().forget();
         }
@@ -90,6 +93,10 @@ class StoreDatabase::Impl {
     const std::string_view path = path_info_.text(1);
     if (!path.starts_with(lower_bound_)) return std::nullopt;
     nix::PathInfo info{parse_path(path), parse_hash(path_info_.text(2), path), 0, {}, {}, {}, {}};
+    if (path_info_.integer(3) <= 0) {
+      throw FormatError(fmt::format("the store database {} has no NAR size for {}",
+                                    access_->database_file().native(), path));
+    }
     info.nar_size = static_cast<std::uint64_t>(path_info_.integer(3));
     if (!path_info_.is_null(4) && !path_info_.text(4).empty()) {
       info.deriver = parse_path(path_info_.text(4));

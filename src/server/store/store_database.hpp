@@ -32,7 +32,8 @@ class StoreDatabase {
 
   // Every query throws StoreUnavailable at once, without waiting: whoever asks decides how long to
   // try. The very first may throw it for some 20 ms, while the Nix daemon is asked to open the
-  // database. Rows that are not what Nix writes throw FormatError.
+  // database. A row that is not what Nix writes, which Nix cannot read either, is taken for none:
+  // it is logged, and other rows are answered from.
   std::optional<nix::PathInfo> query_path_info(std::string_view hash_part);
   // A path that holds that NAR, by an index of our own (see RowIndex), which is made on first use:
   // until then, StoreUnavailable.

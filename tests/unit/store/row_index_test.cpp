@@ -159,9 +159,9 @@ TEST_CASE("a database that was restored in place is read anew") {
   sqlite3* other = nullptr;
   REQUIRE(sqlite3_open((directory.path() / "backup").c_str(), &other) == SQLITE_OK);
   REQUIRE(sqlite3_exec(other,
-                       ("insert into ValidPaths (path, hash, registrationTime) values "
+                       ("insert into ValidPaths (path, hash, registrationTime, narSize) values "
                         "('/nix/store/" +
-                        hash_part_of(100) + "-x', 'sha256:" + std::string(64, '7') + "', 1)")
+                        hash_part_of(100) + "-x', 'sha256:" + std::string(64, '7') + "', 1, 120)")
                            .c_str(),
                        nullptr, nullptr, nullptr) == SQLITE_OK);
   sqlite3* live = nullptr;
