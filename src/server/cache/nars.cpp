@@ -4,6 +4,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -46,10 +50,15 @@ bool is_gone(const std::filesystem::path& path) {
 // Bytes [offset, offset + length) of the NAR.
 asio::awaitable<void> send_plain(http::BodyWriter& out, std::filesystem::path path,
                                  std::uint64_t offset, std::uint64_t length) {
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
   store::NarSource source(path);
   if (offset > 0) source.seek(offset);
   for (bool last = false; length > 0 && !last;) {
     const store::NarSource::Piece piece = source.next();
+    if (piece.bytes.empty() && piece.fd < 0 && !piece.last) {
+      co_await asio::post(executor, asio::use_awaitable);
+      continue;
+    }
     const std::string_view bytes =
         piece.bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(length, SIZE_MAX)));
     if (!bytes.empty()) {

@@ -29,6 +29,8 @@ constexpr std::size_t piece_size = std::size_t{128} << 10;
 constexpr std::uint64_t small_file_limit = std::uint64_t{64} << 10;
 // Directories on the way down that are kept open; those above are opened again by "..".
 constexpr std::size_t open_levels = 64;
+// What is left out costs a system call an entry, and a whole tree may be: so many at once.
+constexpr unsigned skipped_at_once = 256;
 
 unsigned char type_of(mode_t mode) {
   return static_cast<unsigned char>((mode & S_IFMT) >> 12);  // DT_* is S_IF* without its low bits
@@ -282,9 +284,14 @@ NarSource::Piece NarSource::next() {
   State& state = *state_;
   state.buffer.clear();
   if (state.file) state.close_large_file();
-  while (!state.finished && !state.file && state.buffer.size() < piece_size) {
+  unsigned skipped = 0;
+  while (!state.finished && !state.file && state.buffer.size() < piece_size &&
+         skipped < skipped_at_once) {
     state.step();
-    if (state.skip > 0) state.apply_skip();
+    if (state.skip > 0) {
+      state.apply_skip();
+      ++skipped;
+    }
   }
   Piece piece;
   piece.bytes = state.buffer;

@@ -30,8 +30,9 @@ class NarSource {
   // before the first next().
   void seek(std::uint64_t offset);
 
-  // The next piece. Bytes come some 64 to 256 KiB at a time. Throws SystemError (ENOENT: the path
-  // is gone) and Error (a file changed its size meanwhile).
+  // The next piece. Bytes come some 64 to 256 KiB at a time; a piece with nothing in it comes,
+  // again and again, where much is left out: others may then have their turn. Throws SystemError
+  // (ENOENT: the path is gone) and Error (a file changed its size meanwhile).
   Piece next();
 
  private:

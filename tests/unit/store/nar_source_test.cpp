@@ -188,6 +188,28 @@ TEST_CASE("a large file is handed out as a descriptor, from where it is wanted")
   CHECK(source.next().last);
 }
 
+TEST_CASE("where much is left out, it is told now and then that nothing has come yet") {
+  const TemporaryDirectory directory;
+  constexpr int count = 2000;
+  for (int i = 0; i < count; ++i)
+    write_text(directory.path() / std::to_string(i), "content");
+  const std::string nar = dumped(directory.path());
+  NarSource source(directory.path());
+  source.seek(nar.size() - 10);
+  int empty = 0;
+  for (;;) {
+    const NarSource::Piece piece = source.next();
+    if (!piece.bytes.empty() || piece.last) {
+      CHECK(piece.bytes == std::string_view(nar).substr(nar.size() - 10));
+      CHECK(piece.last);
+      break;
+    }
+    ++empty;
+  }
+  CHECK(empty >= count / 500);
+  CHECK(read_from(directory.path(), nar.size() / 2) == nar.substr(nar.size() / 2));
+}
+
 TEST_CASE("files beyond 4 GiB keep their size") {
   const TemporaryDirectory directory;
   const fs::path tree = directory.path() / "tree";
