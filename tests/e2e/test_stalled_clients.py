@@ -1,6 +1,7 @@
 """Clients that ask for much, take nothing and go: what they cost the server is bounded, and it lives on."""
 
 import bz2
+import random
 import socket
 import struct
 import time
@@ -102,3 +103,44 @@ def test_a_store_that_cannot_be_read_is_not_empty(writable_store, serve, nobody)
     store.real_store_dir.chmod(0o755)
     assert fetch(server, url).status == 200
     assert fetch(server, url + ".zst", headers=resumed).status == 206
+
+
+def test_clients_that_take_nothing_of_what_is_compressed_for_them_alone(root, writable_store, serve, monkeypatch):
+    """Each would hold a compressor's 20 MiB; and so many would leave none for others."""
+    # An AddressSanitizer keeps what was freed, by default up to 256 MiB of it.
+    monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1")
+    store, _ = writable_store
+    file = root / "noise"
+    file.write_bytes(random.Random(1).randbytes(20_000_000))
+    path = store.add(file)
+    server = serve(store, "--nar-cache-size", "0")
+    fields = oracle.parse_narinfo(fetch(server, f"/{oracle.hash_part(path)}.narinfo").text)
+    url = f"/nar/{fields['NarHash'].removeprefix('sha256:')}.nar.zst"
+    whole = fetch(server, url).body
+    assert oracle.decompress(whole, "zstd") == oracle.nar(store.real(path))
+    before = resident(server)
+    connections = [stalled(server, url) for _ in range(80)]
+    for connection in connections:
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    most, deadline = 0, time.monotonic() + 3
+    while time.monotonic() < deadline:
+        most = max(most, resident(server) - before)
+        time.sleep(0.05)
+    assert fetch(server, url).body == whole
+    assert max(most, resident(server) - before) < 400_000_000
+    for connection in connections[1:]:
+        reset(connection)
+    # The one that has waited longest goes on.
+    received = b""
+    while not received.endswith(b"\r\n0\r\n\r\n") and (piece := connections[0].recv(1 << 16)):
+        received += piece
+    assert dechunked(received.partition(b"\r\n\r\n")[2]) == whole
+
+
+def dechunked(body):
+    pieces = []
+    while not body.startswith(b"0\r\n"):
+        size, _, rest = body.partition(b"\r\n")
+        pieces.append(rest[: int(size, 16)])
+        body = rest[int(size, 16) + 2 :]
+    return b"".join(pieces)

@@ -17,6 +17,10 @@ namespace asio = boost::asio;
 // compressed for itself.
 constexpr std::chrono::seconds unkept_pause{5};
 constexpr std::size_t measured_limit = 10'000;
+// What compressors may take that wait for slow clients. Fewer at once than the queue lets begin, so
+// that clients which take nothing keep nobody from being served.
+constexpr std::uint64_t waiting_bytes = std::uint64_t{256} << 20;
+constexpr std::size_t waiting_streams = 24;
 // The hash of a larger NAR is checked after it was sent, see NarCheck. In bytes.
 constexpr std::uint64_t checked_at_once = std::uint64_t{32} << 20;
 
@@ -26,14 +30,15 @@ constexpr std::uint64_t checked_at_once = std::uint64_t{32} << 20;
 class CompressedNars::FollowedStream {
  public:
   FollowedStream(CompressedNars& nars, NarStream::Task task)
-      : nars_(nars), stream_(std::make_shared<NarStream>(std::move(task))) {
+      : nars_(nars),
+        stream_(std::make_shared<NarStream>(std::move(task), nars.queue_, nars.waiting_room_)) {
     {
       const std::lock_guard lock(nars_.mutex_);
       if (nars_.stopped_) throw Error("the server is stopping");
       nars_.streams_.insert(stream_.get());
       ++nars_.counts_.streamed;
     }
-    nars_.queue_.add(stream_, Priority::foreground);
+    stream_->begin();
   }
   ~FollowedStream() {
     stream_->cancel();
@@ -52,7 +57,11 @@ class CompressedNars::FollowedStream {
 
 CompressedNars::CompressedNars(NarCache& cache, store::StoreLayout layout, unsigned threads,
                                Levels levels)
-    : cache_(cache), layout_(std::move(layout)), levels_(levels), queue_(threads) {}
+    : cache_(cache),
+      layout_(std::move(layout)),
+      levels_(levels),
+      waiting_room_(waiting_bytes, waiting_streams),
+      queue_(threads) {}
 
 CompressedNars::~CompressedNars() {
   stop();

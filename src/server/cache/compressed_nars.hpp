@@ -17,6 +17,7 @@
 #include "server/cache/nar_cache.hpp"
 #include "server/cache/nar_production.hpp"
 #include "server/cache/nar_stream.hpp"
+#include "server/cache/waiting_room.hpp"
 #include "server/http/response.hpp"
 #include "server/store/store_layout.hpp"
 
@@ -93,6 +94,7 @@ class CompressedNars {
   NarCache::Clock::time_point unkept_until_;  // until then the cache is not tried again
   bool stopped_ = false;
   Statistics counts_;
+  WaitingRoom waiting_room_;
   JobQueue queue_;  // last: its jobs use all of the above
 };
 

@@ -67,6 +67,8 @@ class ZstdCompressor final : public SizedCompressor {
     check(ZSTD_CCtx_setPledgedSrcSize(context_.get(), size));
   }
 
+  std::uint64_t memory() const override { return ZSTD_sizeof_CCtx(context_.get()); }
+
  private:
   struct FreeContext {
     void operator()(ZSTD_CCtx* context) const noexcept { ZSTD_freeCCtx(context); }
@@ -120,10 +122,13 @@ class XzCompressor final : public SizedCompressor {
     if (lzma_stream_encoder_mt(&stream_, &mt) != LZMA_OK) {
       throw Error("compressing a NAR: no memory for xz");
     }
+    memory_ = lzma_stream_encoder_mt_memusage(&mt);
   }
   ~XzCompressor() override { lzma_end(&stream_); }
   XzCompressor(const XzCompressor&) = delete;
   XzCompressor& operator=(const XzCompressor&) = delete;
+
+  std::uint64_t memory() const override { return memory_; }
 
  private:
   void compress(std::string_view bytes, bool last) override {
@@ -142,6 +147,7 @@ class XzCompressor final : public SizedCompressor {
   }
 
   lzma_stream stream_ = LZMA_STREAM_INIT;
+  std::uint64_t memory_ = 0;
 };
 
 }  // namespace

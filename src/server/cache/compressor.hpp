@@ -22,6 +22,8 @@ class Compressor {
   // the NAR's last byte the result is completed. Throws Error when there are more bytes than were
   // announced, and what the sink throws.
   virtual void write(std::string_view bytes) = 0;
+  // What it takes, about, in bytes. May be asked from within the sink.
+  virtual std::uint64_t memory() const = 0;
 };
 
 // `size` is that of the whole NAR, in bytes, and is known before its first byte. `level` has been

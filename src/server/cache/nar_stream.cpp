@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/base/error.hpp"
-#include "server/cache/compressor.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -13,25 +12,36 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr std::size_t buffer_limit = 512 * 1024;  // bytes made ahead of the client
+// Bytes handed out at once: all that is kept for a client that takes nothing, once its run was
+// given up.
+constexpr std::size_t piece_limit = 64 * 1024;
 
 struct Enough {};
+struct SentAway {};
 
 }  // namespace
 
 asio::awaitable<std::string> NarStream::read() {
-  asio::awaitable<void> changed = changed_.wait([this] {
-    const std::lock_guard lock(mutex_);
-    return ended_ || !buffer_.empty();
-  });
-  co_await std::move(changed);
-  std::string bytes;
-  {
-    const std::lock_guard lock(mutex_);
-    bytes.swap(buffer_);
-    if (bytes.empty() && !error_.empty()) throw Error(error_);
+  for (;;) {
+    asio::awaitable<void> changed = changed_.wait([this] {
+      const std::lock_guard lock(mutex_);
+      return ended_ || suspended_ || !buffer_.empty();
+    });
+    co_await std::move(changed);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!buffer_.empty()) {
+        std::string bytes = buffer_.substr(0, piece_limit);
+        buffer_.erase(0, bytes.size());
+        taken_.notify_all();
+        co_return bytes;
+      }
+      if (ended_ && !error_.empty()) throw Error(error_);
+      if (ended_) co_return std::string();
+      suspended_ = false;
+    }
+    begin();
   }
-  room_.notify_all();
-  co_return bytes;
 }
 
 NarCache::FileInfo NarStream::info() const {
@@ -44,15 +54,26 @@ void NarStream::cancel() noexcept {
     const std::lock_guard lock(mutex_);
     cancelled_ = true;
   }
-  room_.notify_all();
+  taken_.notify_all();
+}
+
+void NarStream::send_away() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    sent_away_ = true;
+  }
+  taken_.notify_all();
 }
 
 bool NarStream::run(JobQueue::Slot& slot) noexcept {
   std::string error;
+  bool sent_away = false;
+  position_ = 0;
+  hasher_ = nix::Sha256Hasher();
   try {
-    const auto compressor =
-        make_compressor(task_.compression, task_.level, task_.input.size, slot.threads(),
-                        [&](std::string_view bytes) { take(bytes, slot); });
+    std::unique_ptr<Compressor> compressor;
+    compressor = make_compressor(task_.compression, task_.level, task_.input.size, slot.threads(),
+                                 [&](std::string_view bytes) { take(bytes, *compressor, slot); });
     read_nar(task_.input, [&](std::string_view bytes) {
       if (cancelled_) throw Error("nobody wants it any more");
       compressor->write(bytes);
@@ -60,40 +81,74 @@ bool NarStream::run(JobQueue::Slot& slot) noexcept {
     const std::lock_guard lock(mutex_);
     info_ = {hasher_.finish(), position_};
   } catch (const Enough&) {
+  } catch (const SentAway&) {
+    sent_away = true;
   } catch (const std::exception& thrown) {
     error = thrown.what();
   }
-  end(std::move(error));
+  if (sent_away) {
+    suspend();
+  } else {
+    end(std::move(error));
+  }
   return true;
 }
 
-// Waits while the client has enough, and lets another compression run meanwhile.
-void NarStream::take(std::string_view bytes, JobQueue::Slot& slot) {
+void NarStream::take(std::string_view bytes, const Compressor& compressor, JobQueue::Slot& slot) {
   hasher_.update(bytes);
-  const std::uint64_t begin = std::max(position_, task_.offset);
-  position_ += bytes.size();
   const std::uint64_t wanted_end =
       task_.length > UINT64_MAX - task_.offset ? UINT64_MAX : task_.offset + task_.length;
+  const std::uint64_t begin = position_;
+  position_ += bytes.size();
   const std::uint64_t end = std::min(position_, wanted_end);
-  std::unique_lock lock(mutex_);
-  if (begin < end) {
-    const std::uint64_t skipped = begin - (position_ - bytes.size());
-    if (buffer_.size() >= buffer_limit && !cancelled_) {
+  bool added = false;
+  {
+    // Only this thread moves next_ while it runs.
+    std::unique_lock lock(mutex_);
+    if (next_ < end && buffer_.size() >= buffer_limit && !cancelled_) {
       lock.unlock();
-      slot.release();
-      lock.lock();
-      room_.wait(lock, [&] { return buffer_.size() < buffer_limit || cancelled_; });
-      lock.unlock();
-      slot.acquire();
+      wait_for_room(compressor, slot);
       lock.lock();
     }
-    buffer_.append(
-        bytes.substr(static_cast<std::size_t>(skipped), static_cast<std::size_t>(end - begin)));
+    if (next_ < end) {
+      // A run behind another passes over what that one has made.
+      const std::uint64_t from = std::max(begin, next_);
+      buffer_.append(bytes.substr(static_cast<std::size_t>(from - begin),
+                                  static_cast<std::size_t>(end - from)));
+      next_ = end;
+      added = true;
+    }
   }
-  const bool enough = task_.offset < wanted_end && position_ >= wanted_end;
-  lock.unlock();
-  if (begin < end) changed_.notify();
-  if (enough) throw Enough();
+  if (added) changed_.notify();
+  if (task_.offset < wanted_end && position_ >= wanted_end) throw Enough();
+}
+
+// Lets another compression run while the client has enough.
+void NarStream::wait_for_room(const Compressor& compressor, JobQueue::Slot& slot) {
+  slot.release();
+  room_.enter(*this, compressor.memory());
+  {
+    std::unique_lock lock(mutex_);
+    taken_.wait(lock, [&] { return buffer_.size() < buffer_limit || cancelled_ || sent_away_; });
+  }
+  room_.leave(*this);
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(sent_away_, false)) {
+      if (!cancelled_) throw SentAway();
+    }
+  }
+  slot.acquire();
+}
+
+void NarStream::suspend() {
+  {
+    const std::lock_guard lock(mutex_);
+    next_ -= buffer_.size();
+    std::string().swap(buffer_);
+    suspended_ = true;
+  }
+  changed_.notify();
 }
 
 void NarStream::end(std::string error) {

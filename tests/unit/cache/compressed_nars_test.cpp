@@ -372,3 +372,33 @@ TEST_CASE("a slow client's own stream does not hold up others") {
   CHECK(decompress(text) == fixture.nar);
   CHECK(slow_text == text);
 }
+
+TEST_CASE("clients that take nothing hold nobody up, and get theirs when they go on") {
+  Fixture fixture(0, 20'000'000, 1);
+  constexpr std::size_t count = 40;
+  std::atomic<bool> release{false};
+  std::atomic<std::size_t> began{0};
+  std::vector<std::string> texts(count);
+  std::vector<std::jthread> threads;
+  for (std::string& text : texts) {
+    threads.emplace_back([&] {
+      const http::Response response = fixture.respond();
+      test::StringWriter writer;
+      writer.on_bytes = [&, first = true]() mutable {
+        if (std::exchange(first, false)) ++began;
+        while (!release)
+          ::usleep(1000);
+      };
+      test::run(std::get<http::StreamBody>(response.body).produce(writer, 0, UINT64_MAX));
+      text = std::move(writer.text);
+    });
+  }
+  while (began < count)
+    ::usleep(1000);
+  const std::string whole = body_text(fixture.respond());
+  CHECK(decompress(whole) == fixture.nar);
+  release = true;
+  threads.clear();
+  for (const std::string& text : texts)
+    CHECK(text == whole);
+}
