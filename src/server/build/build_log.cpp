@@ -205,7 +205,8 @@ LogTail read_log_from(const std::filesystem::path& file, std::uint64_t offset, s
   LogTail result;
   result.end = offset;
   const LogFile log(file);
-  if (!log) return result;
+  // Clients name offsets, which may be larger than any that can be read from.
+  if (!log || offset >= log.size()) return result;
   const std::string text = log.read(offset, std::max(limit, 2 * max_line_length));
   result.end = offset + split_lines(text, result.lines);
   return result;

@@ -94,7 +94,10 @@ TEST_CASE("a line still being written is left for later") {
   CHECK(next.lines == std::vector<std::string>{"three", "", "five"});
   CHECK(next.end == std::filesystem::file_size(file));
   CHECK(read_log_from(file, next.end).lines.empty());
-  CHECK(read_log_from(file, 100'000).end == 100'000);
+  for (const std::uint64_t beyond : {std::uint64_t{100'000}, UINT64_MAX / 2, UINT64_MAX}) {
+    CHECK(read_log_from(file, beyond).end == beyond);
+    CHECK(read_log_from(file, beyond).lines.empty());
+  }
 }
 
 TEST_CASE("a log that is too long keeps its beginning and its end") {
