@@ -331,8 +331,9 @@ ExitCode run(SystemUpdate& command) {
     need_program("nix", "install Nix first");
     const Identity identity = this_machine();
     leave_out_silent_caches(runner);
-    const Plan plan(command, identity,
-                    find_configurations(runner, choice, identity, options.impure));
+    const Plan plan(
+        command, identity,
+        find_configurations(runner, choice, options.home_flake, identity, options.impure));
     plan.check_programs();
 
     std::vector<LockFile> locks;

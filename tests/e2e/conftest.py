@@ -11,6 +11,7 @@ import pytest
 from support.build import make_builder, without_pid_namespaces
 from support.fake_api import FakeApi
 from support.fresh_machine import FreshMachine
+from support.machine import World
 from support.nix import Client, Nix, Store, newer_nix_missing
 from support.sample import Sample
 from support.server import BINARY, Server
@@ -168,6 +169,22 @@ def any_builder(request):
     if request.param == "newer" and (missing := newer_nix_missing()):
         pytest.skip(missing)
     yield from make_builder(nix=request.param)
+
+
+@pytest.fixture
+def world(builder):
+    """A build server with its API and cache, and a machine that it configures."""
+    world = World(builder)
+    yield world
+    world.stop()
+
+
+@pytest.fixture(params=["system", "newer"])
+def world_of_each_nix(request, builder):
+    """The same, for each Nix that the machine may have."""
+    world = World(builder, request.param)
+    yield world
+    world.stop()
 
 
 @pytest.fixture

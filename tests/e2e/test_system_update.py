@@ -12,28 +12,8 @@ import subprocess
 import time
 
 import pytest
-from support.build import make_builder
-from support.machine import World
+from support.fake_api import FakeApi, Reply
 from support.server import BINARY
-
-
-@pytest.fixture
-def builder():
-    yield from make_builder()
-
-
-@pytest.fixture
-def world(builder):
-    world = World(builder)
-    yield world
-    world.stop()
-
-
-@pytest.fixture(params=["system", "newer"])
-def world_of_each_nix(request, builder):
-    world = World(builder, request.param)
-    yield world
-    world.stop()
 
 
 def test_what_is_needed_has_been_built(world_of_each_nix):
@@ -77,29 +57,6 @@ def test_what_is_needed_has_been_built(world_of_each_nix):
     machine.settings["max-jobs"] = "1"
     machine.update("--upstream", "--no-gc")
     assert machine.locked("tools") == world.tools.head() and machine.locked("nixpkgs") == world.nixpkgs.head()
-
-
-def test_a_flake_without_a_lock_in_git(world_of_each_nix):
-    """Nix sees in a repository only what git knows of."""
-    world = world_of_each_nix
-    machine = world.machine
-    git = ["git", "-C", machine.flake]
-    subprocess.run([*git, "init", "--quiet"], check=True)
-    subprocess.run([*git, "add", "flake.nix"], check=True)
-    built = world.build()
-    world.move_on(2)
-    machine.settings["max-jobs"] = "0"
-
-    machine.during_rebuild("exit 9")
-    assert "exit code 9" in machine.update(code=1).stderr
-    assert machine.lock_text is None
-    assert subprocess.check_output([*git, "status", "--short"], text=True) == "A  flake.nix\n"
-
-    machine.during_rebuild("")
-    machine.update("--no-gc")
-    assert machine.locked("tools") == built["tools"]
-    assert machine.generation() == world.builder.outputs("tools")["packages.x86_64-linux.tool.out"]
-    assert "flake.lock" in subprocess.check_output([*git, "ls-files"], text=True)
 
 
 def test_what_changed_between_generations(world):
@@ -356,6 +313,21 @@ def nixos(world):
     """Makes the machine a NixOS with both configurations."""
     machine = world.machine
     extra = (f'nixosConfigurations."{socket.gethostname()}".config.system.build.toplevel = '
+def test_the_home_flake_that_is_configured(world):
+    machine = world.machine
+    config = machine.root / "config.toml"
+    config.write_text(f'[update]\nhome_flake = "{machine.flake}"\n')
+    machine.update("--no-gc", directory="/", NIXBUILD_CONFIG=str(config))
+    assert machine.calls == ["home-manager switch --flake .#root"]
+    # What stands where the person is comes first.
+    (machine.root / "other").mkdir()
+    (machine.root / "other/flake.nix").write_text(world.machine_flake().replace(".tool;", ".library;"))
+    machine.update("--no-gc", directory=machine.root / "other", NIXBUILD_CONFIG=str(config))
+    assert machine.generation().endswith("-library-1.0")
+    missing = machine.update("--home-flake", "/no/flake", directory="/", code=2)
+    assert "is found in . and /no/flake" in missing.stderr
+
+
              'nixpkgs.mk "nixos-1.0" "echo > $out";')  # fmt: skip
     (machine.flake / "flake.nix").write_text(world.machine_flake(extra))
     (machine.root / "etc-of-nixos").mkdir()

@@ -136,6 +136,7 @@ void complete_plan(Bootstrap& command) {
 
 // --- the steps ---
 
+  plan.in_git = repository_of(plan.directory).has_value();
 PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url) {
   PublicKeys known;
   try {
@@ -234,7 +235,7 @@ NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
                       const std::vector<PlannedFile>& files, const std::optional<LocalNix>& nix) {
   const HomePlan& plan = command.plan;
   SwitchConditions conditions;
-  conditions.in_git = repository_of(plan.directory).has_value();
+  conditions.in_git = plan.in_git;
   for (const PlannedFile& file : files) {
     if (file.file.path != secrets_path(plan)) {
       conditions.to_add.push_back(file.file.path.string());

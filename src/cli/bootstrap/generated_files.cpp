@@ -78,6 +78,8 @@ std::string secrets(const HomePlan& plan) {
   return filled(texts::secrets, {{"ADDRESS", nix_string(plan.server)},
                                  {"CACHE_URL", cache_url},
                                  {"PUBLIC_KEY", nix_string(plan.public_key)},
+                                 {"DIRECTORY", nix_string(plan.directory.string())},
+                                 {"IN_GIT", plan.in_git ? "true" : "false"},
                                  {"AUTH_KEY_FILE", nix_string(plan.auth_key_file)}});
 }
 

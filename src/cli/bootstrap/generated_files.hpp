@@ -30,6 +30,7 @@ struct HomePlan {
   std::string terminal_url;
 
   std::filesystem::path directory;  // absolute
+  bool in_git = false;              // it is part of a repository
   bool multi_host = false;
 };
 

@@ -37,6 +37,8 @@ const std::string_view flake = R"nix(# Made by `nixbuild bootstrap`. It is yours
           throw ''
             git ignores secrets.nix, so it is no part of this flake. Type:
               home-manager switch --impure --flake .#default
+            or, where that has been done once,
+              nixbuild system-update --impure
           ''
         else if builtins.pathExists secretsFile then
           import secretsFile
@@ -83,6 +85,8 @@ const std::string_view flake_of_hosts =
       impureCommand = attribute: ''
         git ignores secrets/, so it is no part of this flake. Type:
           home-manager switch --impure --flake .#${attribute}
+        or, where that has been done once,
+          nixbuild system-update --impure
       '';
       secretsOf = name:
         if builtins.pathExists (ownFile name) then
@@ -152,6 +156,7 @@ const std::string_view home = R"nix({ inputs, secrets, ... }:
       enable = true;
       syncServer = "https://api.atuin.sh";
     };
+    settings.update = secrets.update or { };
   };
 
   # The profile turns these on and chooses folders; what is said here goes on top.
@@ -180,6 +185,13 @@ const std::string_view secrets =
   buildServer = {
     address = @ADDRESS@;
 @CACHE_URL@    publicKey = @PUBLIC_KEY@;
+  };
+
+  # What `nixbuild system-update` rebuilds, in whatever directory it is typed.
+  update = {
+    home_flake = @DIRECTORY@;
+    # Whether it has to pass --impure: git ignores this file, so inside a repository it has.
+    impure = @IN_GIT@;
   };
 
   syncthing = {

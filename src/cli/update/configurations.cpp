@@ -98,7 +98,8 @@ struct Search {
                   search.identity.user, search.identity.host, where, seen));
 }
 
-std::vector<fs::path> home_flakes() {
+std::vector<fs::path> home_flakes(const std::string& told) {
+  if (!told.empty()) return {told};
   std::vector<fs::path> directories;
   fs::path config;
   if (const auto xdg = config::process_environment("XDG_CONFIG_HOME")) {
@@ -171,6 +172,7 @@ std::optional<std::string> choose_name(ConfigurationKind kind,
 
 std::vector<Configuration> find_configurations(const Runner& runner,
                                                const std::optional<FlakeChoice>& choice,
+                                               const std::string& home_flake,
                                                const Identity& identity, bool impure) {
   Search search{runner, identity, impure, {}};
   if (choice) {
@@ -191,12 +193,12 @@ std::vector<Configuration> find_configurations(const Runner& runner,
     return one.has_value();
   };
   if (identity.is_nixos) add("/etc/nixos", ConfigurationKind::nixos);
-  for (const fs::path& directory : home_flakes()) {
+  for (const fs::path& directory : home_flakes(home_flake)) {
     if (add(directory, ConfigurationKind::home)) break;
   }
   if (found.empty()) {
-    throw_none(search, identity.is_nixos ? "., /etc/nixos and ~/.config/home-manager"
-                                         : ". and ~/.config/home-manager");
+    throw_none(search, fmt::format("{} and {}", identity.is_nixos ? "., /etc/nixos" : ".",
+                                   home_flake.empty() ? "~/.config/home-manager" : home_flake));
   }
   return found;
 }

@@ -47,10 +47,11 @@ std::optional<std::string> choose_name(ConfigurationKind kind,
                                        const Identity& identity);
 
 // Without a choice: the flake of the current directory where it has this machine's configuration,
-// else /etc/nixos for NixOS and ~/.config/home-manager for the home. Throws UsageError where there
-// is none, Error where a flake does not evaluate.
+// else /etc/nixos for NixOS, and for the home `home_flake`, or ~/.config/home-manager where that is
+// empty. Throws UsageError where there is none, Error where a flake does not evaluate.
 std::vector<Configuration> find_configurations(const Runner& runner,
                                                const std::optional<FlakeChoice>& choice,
+                                               const std::string& home_flake,
                                                const Identity& identity, bool impure);
 
 }  // namespace nixbuild::cli

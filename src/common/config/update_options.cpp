@@ -12,7 +12,9 @@ void add_update_settings(Settings& settings, UpdateOptions& options) {
       .add(
           "flake", options.flake, "DIR",
           "The flake that configures this machine; DIR#NAME chooses a configuration (default: that "
-          "of the current directory, else /etc/nixos and ~/.config/home-manager)")
+          "of the current directory, else /etc/nixos and the home's)")
+      .add("home_flake", options.home_flake, "DIR",
+           "The flake that configures this user's home (default: ~/.config/home-manager)")
       .add("impure", options.impure, "Let the flake read files outside of it, such as secrets")
       .add_duration("keep", options.keep, "Generations younger than this survive gc, in days")
       .checked([](const std::string& text) {

@@ -35,7 +35,7 @@ INPUTS = {
             inherit config pkgs;
             activationPackage = derivation {
               name = "home"; system = pkgs.system; builder = "/bin/sh";
-              args = [ "-c" "echo $home > $out" ]; home = builtins.toJSON config.home;
+              args = [ "-c" "echo $home > $out" ]; home = builtins.toJSON { inherit (config) home programs; };
             };
           };
       };

@@ -104,6 +104,15 @@ TEST_CASE("the flake of several machines is the same for each") {
   CHECK(content_of(a, ".gitignore") == content_of(b, ".gitignore"));
 }
 
+TEST_CASE("system-update is told of the flake, and that git ignores the secrets") {
+  HomePlan plan = usual();
+  CHECK(content_of(plan, "secrets.nix").find("    home_flake = \"/home/ann/nix\";\n") !=
+        std::string::npos);
+  CHECK(content_of(plan, "secrets.nix").find("    impure = false;\n") != std::string::npos);
+  plan.in_git = true;
+  CHECK(content_of(plan, "secrets.nix").find("    impure = true;\n") != std::string::npos);
+}
+
 TEST_CASE("a placeholder in a name is no placeholder") {
   HomePlan plan = usual();
   plan.user = "@HOME@";

@@ -30,6 +30,8 @@
           throw ''
             git ignores secrets.nix, so it is no part of this flake. Type:
               home-manager switch --impure --flake .#default
+            or, where that has been done once,
+              nixbuild system-update --impure
           ''
         else if builtins.pathExists secretsFile then
           import secretsFile

@@ -7,6 +7,13 @@
     publicKey = "build-server-1:Ppfs4u4Zi77ZguR6GbdFlHqFfYm99VHew4xO33MVXrM=";
   };
 
+  # What `nixbuild system-update` rebuilds, in whatever directory it is typed.
+  update = {
+    home_flake = "/home/ann/nix";
+    # Whether it has to pass --impure: git ignores this file, so inside a repository it has.
+    impure = false;
+  };
+
   syncthing = {
     # What `syncthing --device-id` prints here, and on the other machines.
     deviceId = null;

@@ -35,6 +35,8 @@
       impureCommand = attribute: ''
         git ignores secrets/, so it is no part of this flake. Type:
           home-manager switch --impure --flake .#${attribute}
+        or, where that has been done once,
+          nixbuild system-update --impure
       '';
       secretsOf = name:
         if builtins.pathExists (ownFile name) then

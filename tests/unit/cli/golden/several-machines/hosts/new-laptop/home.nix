@@ -23,6 +23,7 @@
       enable = true;
       syncServer = "https://api.atuin.sh";
     };
+    settings.update = secrets.update or { };
   };
 
   # The profile turns these on and chooses folders; what is said here goes on top.
