@@ -77,16 +77,31 @@ def test_a_changed_key_is_refused(machine, api):
         done = machine.bootstrap(*options, server=api.address, code=4)
         assert "HAS CHANGED" in done.stderr
         assert fingerprint(KEY) in done.stderr and fingerprint(OTHER_KEY) in done.stderr
-        assert f"nixbuild bootstrap --public-key {OTHER_KEY}" in done.stderr
+        assert f"  --force --public-key {OTHER_KEY}" in done.stderr.splitlines()
         assert files_of(machine.root) == before
     # Into another directory it is refused too, and where the record is lost but the files are there.
     machine.bootstrap(server=api.address, directory=machine.root / "second", code=4)
     assert not (machine.root / "second").exists()
     (machine.home / ".local/state/nixbuild/known-keys").unlink()
     machine.bootstrap("--force", server=api.address, code=4)
-    # A person who has compared them goes on.
+    # A person who has compared them goes on; then all is as if it had never been another.
     machine.bootstrap("--force", "--public-key", OTHER_KEY, server=api.address)
-    assert OTHER_KEY in machine.read("secrets.nix")
+    assert OTHER_KEY in machine.read("secrets.nix") and f'cacheUrl = "http://{cache}"' in machine.read("secrets.nix")
+    assert "Keeping secrets.nix" in machine.bootstrap(server=api.address).stderr
+
+
+def test_a_told_key_is_of_the_cache_that_the_server_names(machine, api):
+    announce(api, "http://cache.example:45011")
+    done = machine.offline(server=api.address)
+    assert 'cacheUrl = "http://cache.example:45011"' in machine.read("secrets.nix")
+    assert "extra-substituters http://cache.example:45011" in done.stdout and "! " not in done.stderr.split("✓ Its key")[0]
+    known = (machine.home / ".local/state/nixbuild/known-keys").read_text()
+    assert known == f"http://cache.example:45011 {KEY}\n"
+    # A server that is away is said to be, and no hindrance.
+    api.stop()
+    done = machine.bootstrap("--public-key", KEY, "--force", server="127.0.0.1:1")
+    assert "! its cache is taken to be http://127.0.0.1:5000" in done.stderr.splitlines()
+    assert "cacheUrl" not in machine.read("secrets.nix")
 
 
 def test_a_key_of_another_server_is_no_change(machine, api):

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "cli/bootstrap/placement.hpp"
 #include "cli/bootstrap/server_key.hpp"
 #include "cli/command.hpp"
+#include "cli/machine/build_server.hpp"
 #include "cli/machine/nix_settings.hpp"
 #include "cli/machine/short_command.hpp"
 #include "cli/machine/tailscale.hpp"
@@ -35,6 +37,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// For a server that need not be there.
+constexpr std::chrono::seconds patience{2};
 constexpr const char* default_bootstrap_url = "github:Bullish-Design/atuin-bootstrap";
 constexpr const char* default_terminal_url = "github:Bullish-Design/nix-terminal";
 
@@ -132,11 +136,11 @@ void complete_plan(Bootstrap& command) {
   std::error_code error;
   const fs::path real = fs::weakly_canonical(directory, error);
   plan.directory = error ? directory : real;
+  plan.in_git = repository_of(plan.directory).has_value();
 }
 
 // --- the steps ---
 
-  plan.in_git = repository_of(plan.directory).has_value();
 PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url) {
   PublicKeys known;
   try {
@@ -156,15 +160,24 @@ PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url)
   return known;
 }
 
-ServerKey key_as_told(const HomePlan& plan) {
+nix::PublicKey told_key(const HomePlan& plan) {
   try {
-    nix::PublicKey key = nix::PublicKey::parse(plan.public_key);
-    const std::string url = net::default_cache_url(net::parse_server_address(plan.server));
-    say(fmt::format("✓ Its key is taken as told: {}  {}", key.fingerprint(), key.name()));
-    return ServerKey{key, {key}, url, {}};
+    return nix::PublicKey::parse(plan.public_key);
   } catch (const FormatError& error) {
     throw UsageError(fmt::format("--public-key: {}", error.what()));
   }
+}
+
+// The server is not needed, but it knows where its cache is.
+ServerKey key_as_told(const Bootstrap& command) {
+  const nix::PublicKey key = told_key(command.plan);
+  const BuildServer server = ask_build_server(command.configuration.client, patience);
+  const std::string url = server.cache.base_url();
+  if (!server.info) {
+    say(fmt::format("! {}\n! its cache is taken to be {}", server.problem, url));
+  }
+  say(fmt::format("✓ Its key is taken as told: {}  {}", key.fingerprint(), key.name()));
+  return ServerKey{key, {key}, url, {}};
 }
 
 ServerKey find_key(Bootstrap& command) {
@@ -175,7 +188,7 @@ ServerKey find_key(Bootstrap& command) {
     tailscale = check_tailscale(ask_tailscale(), server.host, plan.auth_key_file);
     say(render(tailscale));
   }
-  if (!plan.public_key.empty()) return key_as_told(plan);
+  if (!plan.public_key.empty()) return key_as_told(command);
   try {
     return fetch_server_key(command.configuration.client, [&](const std::string& cache_url) {
       return keys_known_before(plan, cache_url);
@@ -340,7 +353,7 @@ Examples:
   nixbuild bootstrap --template laptop
   nixbuild bootstrap --dir ~/.config/home-manager --switch
   nixbuild bootstrap --multi-host --host desktop --template desktop
-  nixbuild bootstrap --public-key build-server-1:…       # without asking the server)");
+  nixbuild bootstrap --public-key build-server-1:…       # as the server's people tell it)");
   auto state = std::make_shared<Bootstrap>(*command);
   HomePlan& plan = state->plan;
   plan.bootstrap_url = default_bootstrap_url;
@@ -357,7 +370,7 @@ Examples:
       ->type_name("SYSTEM");
   command
       ->add_option("--public-key", plan.public_key,
-                   "Trust this key, NAME:BASE64, and do not ask the server")
+                   "Trust this key, NAME:BASE64, and do not ask the server for it")
       ->type_name("KEY");
   command
       ->add_option("--bootstrap-url", plan.bootstrap_url,

@@ -26,8 +26,9 @@ std::string describe(const nix::PublicKey& key) {
   message += fmt::format(
       "Somebody may pose as the server, or it has a new key. Nothing was written.\n"
       "On the server, `nixbuild keys show` tells its fingerprint. Only if it is the second one, go "
-      "on with\n"
-      "  nixbuild bootstrap --public-key {}",
+      "on with the same command and\n"
+      "  --force --public-key {}\n"
+      "Of each file that this replaces a backup is kept.",
       shell_word(changes.front().now.to_string()));
   throw net::RefusedError(message);
 }

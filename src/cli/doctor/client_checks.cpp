@@ -11,6 +11,7 @@
 
 #include "cli/progress_view.hpp"
 #include "common/base/error.hpp"
+#include "common/base/shell.hpp"
 #include "common/base/terminal.hpp"
 
 namespace nixbuild::cli {
@@ -175,7 +176,9 @@ Check check_public_key(const LocalNix& nix, const PublicKeys& served, const Publ
                                 describe(changes.front().before), describe(changes.front().now));
     check.remedy =
         "compare the second with what `nixbuild keys show` prints on the server; only if it is the "
-        "same, take it with `nixbuild bootstrap --public-key`";
+        "same, take it: give the command again that set this machine up, with --force "
+        "--public-key " +
+        shell_word(changes.front().now.to_string());
     return check;
   }
   const PublicKeys trusted = parsed(nix.trusted_public_keys());

@@ -1,6 +1,7 @@
 // The build server as a fresh machine meets it: what it says of itself, and where its cache is.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,8 +20,10 @@ struct BuildServer {
   std::vector<std::string> store_paths;  // of its newest build
 };
 
-// Asks the API; where that gives no answer, the cache is taken to be at the same host. Throws
-// UsageError when the settings are of no use.
-BuildServer ask_build_server(const config::ClientOptions& options);
+// Asks the API; where that gives no answer, the cache is taken to be at the same host. `patience`
+// bounds how long a request may take, where the usual is too long. Throws UsageError when the
+// settings are of no use.
+BuildServer ask_build_server(const config::ClientOptions& options,
+                             std::optional<std::chrono::milliseconds> patience = std::nullopt);
 
 }  // namespace nixbuild::cli
