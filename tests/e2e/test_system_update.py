@@ -207,6 +207,21 @@ def test_silent_caches_are_left_out(world):
     assert machine.calls == [f"home-manager switch --flake .#root --option substituters {world.cache.url}"]
 
 
+def test_caches_that_answer_stay_whatever_they_say(world):
+    machine = world.machine
+    world.build()
+    protected = FakeApi()
+    protected.answers["GET /nix-cache-info"] = Reply("who are you?", status=401)
+    try:
+        with_password = world.cache.url.replace("http://", "http://me:secret@")
+        machine.substituters = [f"http://{protected.address}", with_password, *machine.substituters]
+        result = machine.update("--dry-run")
+        assert "does not answer" not in result.stderr
+        assert "--option substituters" not in result.stderr
+    finally:
+        protected.stop()
+
+
 def test_an_input_that_is_gone_holds_back_no_other(world):
     machine = world.machine
     machine.nix("flake", "lock")
@@ -298,21 +313,6 @@ def test_the_home_s_own_directory(world):
     assert machine.calls == ["home-manager switch --flake .#root"] and machine.lock_text
 
 
-def test_programs_that_are_missing(world):
-    machine = world.machine
-    (machine.bin / "home-manager").unlink()
-    result = machine.update(code=1)
-    assert f"nix run home-manager -- switch --flake {machine.flake}#root" in result.stderr
-    assert machine.lock_text is None
-    for name in ("unshare", "sh", "mount"):
-        (machine.bin / name).symlink_to(shutil.which(name))
-    assert "no 'nix' in PATH" in machine.update(code=1, PATH=str(machine.bin)).stderr
-
-
-def nixos(world):
-    """Makes the machine a NixOS with both configurations."""
-    machine = world.machine
-    extra = (f'nixosConfigurations."{socket.gethostname()}".config.system.build.toplevel = '
 def test_the_home_flake_that_is_configured(world):
     machine = world.machine
     config = machine.root / "config.toml"
@@ -328,6 +328,21 @@ def test_the_home_flake_that_is_configured(world):
     assert "is found in . and /no/flake" in missing.stderr
 
 
+def test_programs_that_are_missing(world):
+    machine = world.machine
+    (machine.bin / "home-manager").unlink()
+    result = machine.update(code=1)
+    assert f"nix run home-manager -- switch --flake {machine.flake}#root" in result.stderr
+    assert machine.lock_text is None
+    for name in ("unshare", "sh", "mount"):
+        (machine.bin / name).symlink_to(shutil.which(name))
+    assert "no 'nix' in PATH" in machine.update(code=1, PATH=str(machine.bin)).stderr
+
+
+def nixos(world):
+    """Makes the machine a NixOS with both configurations."""
+    machine = world.machine
+    extra = (f'nixosConfigurations."{socket.gethostname()}".config.system.build.toplevel = '
              'nixpkgs.mk "nixos-1.0" "echo > $out";')  # fmt: skip
     (machine.flake / "flake.nix").write_text(world.machine_flake(extra))
     (machine.root / "etc-of-nixos").mkdir()

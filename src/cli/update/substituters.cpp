@@ -8,15 +8,19 @@
 namespace nixbuild::cli {
 namespace {
 
+// Any response is an answer: one that asks for a password may get it from Nix, out of its netrc.
 bool answers(const std::string& url, std::chrono::milliseconds patience) {
   try {
     net::HttpOptions options;
     options.server = net::parse_server_address(url.substr(0, url.find('?')), net::cache_port);
     options.connect_timeout = patience;
     options.total_timeout = patience;
-    return net::HttpClient(std::move(options)).get("/nix-cache-info").status == 200;
-  } catch (const Error&) {
+    static_cast<void>(net::HttpClient(std::move(options)).get("/nix-cache-info"));
+    return true;
+  } catch (const net::UnreachableError&) {
     return false;
+  } catch (const Error&) {
+    return true;  // what cannot be asked here, such as http://USER:PASSWORD@HOST, Nix may judge
   }
 }
 
