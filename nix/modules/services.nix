@@ -144,9 +144,12 @@ in
       home.activation = lib.mkIf (cfg.tailscale.keyFile != null) {
         tailscaleLogin = lib.hm.dag.entryAfter [ "writeBoundary" ] ''
           if ! ${pkgs.tailscale}/bin/tailscale status >/dev/null 2>&1; then
-            printf '%s\n' 'This machine is not connected to Tailscale. To connect it:' \
-              ${lib.escapeShellArg
-                "  sudo tailscale up --auth-key ${lib.escapeShellArg "file:${cfg.tailscale.keyFile}"}"}
+            tailscaleUp='sudo tailscale up'
+            if [ -e ${lib.escapeShellArg cfg.tailscale.keyFile} ]; then
+              tailscaleUp=${lib.escapeShellArg
+                "sudo tailscale up --auth-key ${lib.escapeShellArg "file:${cfg.tailscale.keyFile}"}"}
+            fi
+            printf '%s\n' 'This machine is not connected to Tailscale. To connect it:' "  $tailscaleUp"
           fi
         '';
       };

@@ -176,7 +176,7 @@ def test_tailscale(machine, root, script, line):
     done = machine.offline("--dry-run")
     assert line in done.stderr.splitlines()
     if "NeedsLogin" in script:
-        assert "    sudo tailscale up --auth-key file:/home/ann/.config/nixbuild/tailscale-auth-key" in done.stderr
+        assert "    sudo tailscale up" in done.stderr.splitlines()
 
 
 # --- what comes next ---

@@ -230,10 +230,14 @@ def test_tailscale_and_name(machine, root):
     machine.path = f"{stand_in_command(root / 'bin', 'tailscale', f'echo {chr(39)}{json.dumps(status)}{chr(39)}')}:{machine.path}"
     checks = machine.checks(server="no-such-host.invalid")
     assert checks["Tailscale"]["state"] == "warning"
-    assert checks["Tailscale"]["remedy"] == (
-        f"sudo tailscale up --auth-key file:{machine.home}/.config/nixbuild/tailscale-auth-key"
-    )
+    assert checks["Tailscale"]["remedy"] == "sudo tailscale up"
     assert checks["name"]["state"] == "failed" and "no-such-host.invalid" in checks["name"]["message"]
+
+    key = machine.home / ".config/nixbuild/tailscale-auth-key"
+    key.parent.mkdir(parents=True)
+    key.touch()
+    remedy = machine.checks(server="no-such-host.invalid")["Tailscale"]["remedy"]
+    assert remedy == f"sudo tailscale up --auth-key file:{key}"
 
 
 # --- on the server ---

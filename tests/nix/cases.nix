@@ -304,6 +304,11 @@ in
     };
     want = { warnings = [ ]; shown = true; };
   };
+  "Tailscale: a key file that is not there is not named" = {
+    got = builtins.match ".*tailscaleUp='sudo tailscale up'.*-e '?/home/me/key'? .*"
+      (withKey { authKeyFile = "/home/me/key"; }).home.activation.tailscaleLogin.data != null;
+    want = true;
+  };
   "Tailscale: a key file in the store warns" = {
     got = mentions "authKeyFile is ${builtins.storeDir}" (withKey { authKeyFile = "${builtins.storeDir}/x-flake/key"; }).warnings;
     want = true;

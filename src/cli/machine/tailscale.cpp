@@ -124,8 +124,12 @@ Check check_tailscale(const Tailscale& tailscale, std::string_view host,
       return check;
     case Tailscale::State::logged_out:
       check.message = "this machine is not logged in";
-      check.remedy = fmt::format("sudo {}", shell_command({"tailscale", "up", "--auth-key",
-                                                           "file:" + auth_key_file.string()}));
+      // Without a key, `tailscale up` shows where to log in.
+      check.remedy = "sudo tailscale up";
+      if (std::error_code error; std::filesystem::exists(auth_key_file, error)) {
+        check.remedy = shell_command(
+            {"sudo", "tailscale", "up", "--auth-key", "file:" + auth_key_file.string()});
+      }
       return check;
     case Tailscale::State::stopped:
       check.message = "it is stopped";
