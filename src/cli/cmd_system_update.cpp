@@ -223,7 +223,7 @@ std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner
     tell(flake, updates.back().lock);
     changes += updates.back().lock.changes.size();
   }
-  step.done(fmt::format("update: {} inputs changed", changes));
+  step.done(fmt::format("update: {} {} changed", changes, changes == 1 ? "input" : "inputs"));
   return updates;
 }
 

@@ -32,6 +32,21 @@ def test_a_flake_without_a_lock_in_git(world_of_each_nix):
     assert "flake.lock" in subprocess.check_output([*git, "ls-files"], text=True)
 
 
+def test_a_failed_rebuild_leaves_git_s_index_alone(world):
+    """A lock that git tracks and that somebody has deleted goes on to be just that."""
+    machine = world.machine
+    git = ["git", "-C", machine.flake, "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "flake.nix"], check=True)
+    machine.nix("flake", "lock")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
+    (machine.flake / "flake.lock").unlink()
+    machine.during_rebuild("exit 9")
+    machine.update(code=1)
+    assert subprocess.check_output([*git, "status", "--short"], text=True) == " D flake.lock\n"
+
+
 @pytest.mark.parametrize("in_git", [True, False])
 def test_what_bootstrap_writes_is_rebuilt_from_anywhere(world, in_git):
     machine = world.machine

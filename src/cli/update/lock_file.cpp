@@ -25,6 +25,7 @@ using Json = nlohmann::json;
 struct Journal {
   std::optional<std::string> before;
   std::string after;
+  bool added_to_git = false;  // by place()
 };
 
 std::optional<Journal> read_journal(const fs::path& file) {
@@ -35,13 +36,17 @@ std::optional<Journal> read_journal(const fs::path& file) {
       !json["after"].is_string()) {
     return std::nullopt;
   }
-  Journal journal{std::nullopt, json["after"].get<std::string>()};
+  Journal journal{std::nullopt, json["after"].get<std::string>(),
+                  json.value("added_to_git", Json()) == Json(true)};
   if (json["before"].is_string()) journal.before = json["before"].get<std::string>();
   return journal;
 }
 
 std::string format_journal(const fs::path& flake, const Journal& journal) {
-  Json json = {{"flake", flake.string()}, {"before", nullptr}, {"after", journal.after}};
+  Json json = {{"flake", flake.string()},
+               {"before", nullptr},
+               {"after", journal.after},
+               {"added_to_git", journal.added_to_git}};
   if (journal.before) json["before"] = *journal.before;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
@@ -77,7 +82,7 @@ LockFile::Recovery LockFile::recover() {
   const auto now = read_file(file());
   Recovery result = Recovery::none;
   if (now == journal->after) {
-    put_back(journal->before);
+    put_back(journal->before, journal->added_to_git);
     result = Recovery::restored;
   } else if (now != journal->before) {
     result = Recovery::changed_since;
@@ -87,18 +92,17 @@ LockFile::Recovery LockFile::recover() {
 }
 
 void LockFile::place(const std::optional<std::string>& before, const std::string& after) {
-  write_file_atomic(journal_, format_journal(flake_, {before, after}), 0600);
-  write_file_atomic(file(), after, mode_of(file()));
   // In a git repository, Nix sees only what git knows of.
-  if (!before && !git({"ls-files", "--error-unmatch", "flake.lock"})) {
-    git({"add", "--force", "--intent-to-add", "flake.lock"});
-  }
+  const bool is_unknown = !before && !git({"ls-files", "--error-unmatch", "flake.lock"});
+  write_file_atomic(journal_, format_journal(flake_, {before, after, is_unknown}), 0600);
+  write_file_atomic(file(), after, mode_of(file()));
+  if (is_unknown) git({"add", "--force", "--intent-to-add", "flake.lock"});
 }
 
 void LockFile::restore() {
   const auto journal = read_journal(journal_);
   if (!journal) return;
-  put_back(journal->before);
+  put_back(journal->before, journal->added_to_git);
   forget();
 }
 
@@ -106,7 +110,7 @@ void LockFile::keep() {
   forget();
 }
 
-void LockFile::put_back(const std::optional<std::string>& before) {
+void LockFile::put_back(const std::optional<std::string>& before, bool added_to_git) {
   if (before) {
     write_file_atomic(file(), *before, mode_of(file()));
     return;
@@ -114,7 +118,8 @@ void LockFile::put_back(const std::optional<std::string>& before) {
   if (::unlink(file().c_str()) != 0 && errno != ENOENT) {
     throw SystemError(errno, fmt::format("removing {}", file().string()));
   }
-  git({"rm", "--cached", "--quiet", "--ignore-unmatch", "flake.lock"});
+  // What git knew before, it goes on to know, also where the file had been deleted.
+  if (added_to_git) git({"rm", "--cached", "--quiet", "--ignore-unmatch", "flake.lock"});
 }
 
 void LockFile::forget() {

@@ -35,7 +35,7 @@ class LockFile {
   const std::filesystem::path& flake() const noexcept { return flake_; }
 
  private:
-  void put_back(const std::optional<std::string>& before);
+  void put_back(const std::optional<std::string>& before, bool added_to_git);
   void forget();
   bool git(std::vector<std::string> arguments) const;
   std::filesystem::path file() const { return flake_ / "flake.lock"; }
