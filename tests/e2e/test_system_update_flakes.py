@@ -48,6 +48,30 @@ def test_a_failed_rebuild_leaves_git_s_index_alone(world):
 
 
 @pytest.mark.parametrize("in_git", [True, False])
+def test_an_input_beside_the_flake(world_of_each_nix, in_git):
+    world = world_of_each_nix
+    machine = world.machine
+    (machine.flake / "sub/deeper").mkdir(parents=True)
+    (machine.flake / "sub/flake.nix").write_text("{ outputs = { self }: { v = import ./deeper/v.nix; }; }")
+    (machine.flake / "sub/deeper/v.nix").write_text('"first"')
+    text = world.machine_flake().replace("outputs = { self,", 'inputs.sub.url = "path:./sub"; outputs = { self, sub,')
+    (machine.flake / "flake.nix").write_text(text.replace("tools.packages.x86_64-linux.tool;", """
+        derivation { name = sub.v; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo > $out" ]; };"""))
+    if in_git:
+        git = ["git", "-C", machine.flake]
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        subprocess.run([*git, "add", "."], check=True)
+        (machine.flake / "sub/not-in-git").touch()
+    world.build()
+    # Without a lock, then with one.
+    machine.update("--no-gc")
+    assert machine.generation().endswith("-first")
+    (machine.flake / "sub/deeper/v.nix").write_text('"second"')
+    machine.update("--no-gc")
+    assert machine.generation().endswith("-second")
+
+
+@pytest.mark.parametrize("in_git", [True, False])
 def test_what_bootstrap_writes_is_rebuilt_from_anywhere(world, in_git):
     machine = world.machine
     stand_ins = StandIns(machine.root / "stand-ins")

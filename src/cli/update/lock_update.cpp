@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <set>
@@ -25,6 +26,26 @@ using nix::reason_of;
 constexpr const char* source_expression =
     "{ input }: let source = builtins.fetchTree (builtins.fromJSON input); in "
     "{ inherit (source) narHash lastModified; revCount = source.revCount or null; }";
+
+// The URLs of a flake's inputs, as far as they have any.
+constexpr const char* inputs_expression =
+    R"({ flake }: builtins.mapAttrs (_: input: input.url or "path:${toString (input.path or "")}")
+      ((import flake).inputs or { }))";
+
+// Where an input is that lies beside flake.nix; nothing where `url` means something else.
+std::optional<fs::path> relative_path(std::string_view url) {
+  constexpr std::string_view scheme = "path:";
+  if (url.starts_with(scheme)) {
+    url.remove_prefix(scheme.size());
+  } else if (!url.starts_with("./")) {
+    return std::nullopt;
+  }
+  const fs::path path = fs::path(url.substr(0, url.find_first_of("?#"))).lexically_normal();
+  if (path.empty() || path.is_absolute() || *path.begin() == ".." || path == ".") {
+    return std::nullopt;
+  }
+  return path;
+}
 
 class TemporaryDirectory {
  public:
@@ -60,8 +81,7 @@ class Copy {
     if (!expression) throw Error(fmt::format("there is no flake.nix in {}", flake.string()));
     write_file_atomic(path() / "flake.nix", *expression, 0644);
     before_ = read_file(flake / "flake.lock");
-    if (!before_) return;
-    write(*before_);
+    if (before_) write(*before_);
     copy_relative_inputs(flake);
   }
 
@@ -90,21 +110,65 @@ class Copy {
 
  private:
   // Inputs such as `path:./sub`, which lie beside flake.nix.
-  void copy_relative_inputs(const fs::path& flake) {
-    const FlakeLock lock = FlakeLock::parse(*before_);
-    for (const std::string& name : lock.inputs()) {
-      const nlohmann::json& original = FlakeLock::original_of(*lock.input(name));
-      if (original.value("type", "") != "path" || !original.contains("path")) continue;
-      const fs::path below =
-          fs::path(original.at("path").get<std::string>()).lexically_normal().relative_path();
-      if (original.at("path").get<std::string>().starts_with('/') || below.empty() ||
-          *below.begin() == "..") {
-        continue;
+  void copy_relative_inputs(const fs::path& flake) const {
+    Command command;
+    command.arguments = {"nix-instantiate",
+                         "--eval",
+                         "--strict",
+                         "--json",
+                         "--argstr",
+                         "flake",
+                         (path() / "flake.nix").string(),
+                         "--expr",
+                         inputs_expression};
+    const Exit exit = runner_.quiet(std::move(command));
+    if (!exit.ok()) return;  // Nix itself will say what is wrong with it
+    const auto urls = nlohmann::json::parse(exit.output, nullptr, false);
+    for (const auto& url : urls) {
+      if (!url.is_string()) continue;
+      if (const auto below = relative_path(url.get<std::string>())) copy_below(flake, *below);
+    }
+  }
+
+  void copy_below(const fs::path& flake, const fs::path& below) const {
+    if (const auto files = tracked_files(flake, below)) {
+      for (const fs::path& file : *files)
+        copy_one(flake / file, path() / file, fs::copy_options::copy_symlinks);
+    } else {
+      copy_one(flake / below, path() / below,
+               fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    }
+  }
+
+  // What git knows of there: of a flake in a repository, Nix sees no more. Nothing where it is in
+  // none.
+  std::optional<std::vector<fs::path>> tracked_files(const fs::path& flake,
+                                                     const fs::path& below) const {
+    Command command;
+    command.arguments = {"git", "-C", flake.string(), "ls-files", "-z", "--", below.string()};
+    std::vector<fs::path> files;
+    try {
+      const Exit exit = runner_.quiet(std::move(command));
+      if (!exit.ok()) return std::nullopt;
+      for (std::string_view rest = exit.output; !rest.empty();) {
+        const std::string_view name = rest.substr(0, rest.find('\0'));
+        files.emplace_back(name);
+        rest.remove_prefix(std::min(rest.size(), name.size() + 1));
       }
-      std::error_code error;
-      fs::create_directories((path() / below).parent_path(), error);
-      fs::copy(flake / below, path() / below,
-               fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
+    } catch (const SystemError&) {
+      return std::nullopt;  // there is no git
+    }
+    return files;
+  }
+
+  // Does nothing where there is none.
+  static void copy_one(const fs::path& from, const fs::path& to, fs::copy_options options) {
+    std::error_code error;
+    if (!fs::exists(fs::symlink_status(from, error))) return;
+    fs::create_directories(to.parent_path(), error);
+    if (!error) fs::copy(from, to, options, error);
+    if (error) {
+      throw SystemError(error.value(), fmt::format("copying {} to {}", from.string(), to.string()));
     }
   }
 

@@ -1,7 +1,7 @@
 // Brings a flake's inputs up to date: after the builds of the server, or from upstream.
 //
-// All of it happens in a copy of flake.nix and flake.lock in a temporary directory: whatever fails
-// or is broken off, the flake itself has not been touched.
+// All of it happens in a copy of flake.nix, flake.lock and the inputs that lie beside them, in a
+// temporary directory: whatever fails or is broken off, the flake itself has not been touched.
 #pragma once
 
 #include <filesystem>
