@@ -13,7 +13,7 @@ constexpr std::size_t line_width = 96;
 std::string two_columns(std::string_view name, std::string_view description) {
   std::string out = fmt::format("  {:<{}}", name, name_width - 2);
   std::size_t column = out.size();
-  if (column > name_width) {
+  if (name.size() + 2 >= name_width) {
     out += '\n' + std::string(name_width, ' ');
     column = name_width;
   }
