@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "cli/client_command.hpp"
 #include "cli/command.hpp"
 #include "cli/progress_view.hpp"
 #include "cli/setting_flags.hpp"
@@ -88,8 +89,9 @@ Examples:
   nixbuild run-build nix-terminal
   nixbuild run-build demo --repository demo=/home/ann/demo --state-dir /tmp/state)");
   auto state = std::make_shared<RunBuild>(*command);
-  command->add_option("REPOSITORY", state->name,
-                      "Its name (default: the first that is configured)");
+  command->add_option("REPO", state->name, "Its name (default: the first that is configured)")
+      ->type_name("")
+      ->check(repository_name());
   state->flags.add_repository_flag(*command);
   command->callback([state, &action] { action = [state] { return run(*state); }; });
 }

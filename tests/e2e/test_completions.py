@@ -124,6 +124,7 @@ def shell(request, tmp_path):
     ("nixbuild builds n", "nixbuild builds nix-terminal"),
     ("nixbuild builds 1", "nixbuild builds 1"),
     ("nixbuild builds --before ", "nixbuild builds --before 1"),
+    ("nixbuild run-build n", "nixbuild run-build nix-terminal"),
     ("bs n", "bs nix-terminal"),
     ("build-trigger --fo", "build-trigger --follow"),
     ("nixbuild builds --json --lim", "nixbuild builds --json --limit"),
