@@ -7,6 +7,7 @@
 #include <exception>
 #include <iterator>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,8 +15,10 @@
 
 #include "cli/command.hpp"
 #include "cli/help_formatter.hpp"
+#include "cli/output.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/terminal.hpp"
 
 namespace {
 
@@ -83,6 +86,37 @@ std::vector<std::string> words_of(int argc, char** argv) {
   return words;
 }
 
+// The innermost command that the line names, and that command's own words.
+std::pair<const CLI::App*, std::string> command_of(const CLI::App& app) {
+  const CLI::App* command = &app;
+  std::string words = app.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    words += ' ' + command->get_name();
+  }
+  return {command, words};
+}
+
+// What is wrong with the command line. CLI11 says of a command that there is none only that one is
+// missing.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  const auto [command, words] = command_of(app);
+  std::string what = error.what();
+  if (command->get_require_subcommand_min() > 0) {
+    const std::vector<std::string> unknown = command->remaining();
+    const std::string first = unknown.empty() ? "" : terminal::printable(unknown.front());
+    if (first.empty()) return fmt::format("a command is missing; `{} --help` lists them", words);
+    return fmt::format("there is no {} '{}'; `{} --help` lists them",
+                       first.starts_with('-') ? "option" : "command", first, words);
+  }
+  // "The following ..." goes on behind "error: "; "--flag: ..." and "REPO: ..." stay as they are.
+  const auto is_lower = [](char c) { return c >= 'a' && c <= 'z'; };
+  if (what.size() > 1 && what[0] >= 'A' && what[0] <= 'Z' && is_lower(what[1])) {
+    what[0] = static_cast<char>(what[0] + ('a' - 'A'));
+  }
+  return fmt::format("{}; `{} --help` tells what can be given", what, words);
+}
+
 ExitCode run(std::vector<std::string> words) {
   CLI::App app("nixbuild: a Nix build server with a signed binary cache, and its clients");
   app.name("nixbuild");
@@ -107,8 +141,11 @@ ExitCode run(std::vector<std::string> words) {
     app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
     const bool is_help = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
-    app.exit(error);
-    return is_help ? ExitCode::done : ExitCode::usage;
+    if (!is_help) throw UsageError(explain(app, error));
+    std::ostringstream text;
+    app.exit(error, text);
+    cli::print(text.str());
+    return ExitCode::done;
   }
   return action();
 }

@@ -26,6 +26,33 @@ def test_help_and_usage():
         assert result.stdout == "" and result.stderr != ""
 
 
+def test_what_is_wrong_with_a_command_line():
+    for arguments, said in (
+        ([], "a command is missing; `nixbuild --help` lists them"),
+        (["frobnicate", "--now"], "there is no command 'frobnicate'; `nixbuild --help` lists them"),
+        (["help"], "there is no command 'help'; `nixbuild --help` lists them"),
+        (["--frobnicate"], "there is no option '--frobnicate'; `nixbuild --help` lists them"),
+        (["keys"], "a command is missing; `nixbuild keys --help` lists them"),
+        (["keys", "frobnicate"], "there is no command 'frobnicate'; `nixbuild keys --help` lists them"),
+        (["keys", "show", "more"],
+         "the following argument was not expected: more; `nixbuild keys show --help` tells what can be given"),
+        (["status", "--server"], "--server"),
+        (["a\x1b[2J"], "there is no command 'a"),
+    ):  # fmt: skip
+        result = program(*arguments)
+        assert result.returncode == 2 and result.stdout == ""
+        assert result.stderr.startswith(f"error: {said}"), result.stderr
+        assert "\x1b" not in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_help_that_cannot_be_written():
+    for arguments in (["--help"], ["--version"], ["keys", "--help"]):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([BINARY, *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+                                    env=program_environment())  # fmt: skip
+        assert result.returncode == 1 and result.stderr.startswith("error: "), result
+
+
 def test_port_taken(sample, root):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
