@@ -67,3 +67,5 @@ def test_a_build_by_hand_is_the_installed_server_s(installed, root):
     assert failed.returncode == 1, failed.stderr
     assert (root / "var/nixbuild/status/demo.json").exists()
     assert not (root / ".local").exists()
+    refused = installed("run-build", "demo", "--repository", "demo=/no/such/repository", user=65534)
+    assert refused.returncode == 2 and "/var/lib/nixbuild: this user may not write there" in refused.stderr

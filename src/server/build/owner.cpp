@@ -16,6 +16,12 @@ namespace nixbuild::build {
 
 void become_owner_of(const std::filesystem::path& state_dir) {
   struct stat status {};
+  if (::access(state_dir.c_str(), W_OK | X_OK) != 0 && errno == EACCES) {
+    throw UsageError(fmt::format(
+        "state directory {}: this user may not write there; run the command by sudo, or give "
+        "--state-dir",
+        state_dir.string()));
+  }
   if (::geteuid() != 0 || ::stat(state_dir.c_str(), &status) != 0 || status.st_uid == 0) return;
   const passwd* user = ::getpwuid(status.st_uid);
   const gid_t group = user != nullptr ? user->pw_gid : status.st_gid;
