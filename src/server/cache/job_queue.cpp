@@ -32,6 +32,7 @@ void JobQueue::Slot::acquire() {
   if (std::exchange(held_, true)) return;
   Lock lock(queue_.mutex_);
   ++queue_.resuming_;
+  queue_.changed_.notify_all();  // a background job may have to make room
   queue_.changed_.wait(lock, [&] { return queue_.used_ < queue_.slots_; });
   --queue_.resuming_;
   ++queue_.used_;
@@ -85,7 +86,9 @@ JobQueue::Jobs* JobQueue::next() {
 }
 
 bool JobQueue::should_preempt() const {
-  return in_background_ && !preempted_ && !foreground_.empty() && used_ + resuming_ >= slots_;
+  return in_background_ && !preempted_ &&
+         ((!foreground_.empty() && used_ + resuming_ >= slots_) ||
+          (resuming_ > 0 && used_ >= slots_));
 }
 
 void JobQueue::dispatch() {
@@ -124,6 +127,7 @@ void JobQueue::dispatch() {
 
 bool JobQueue::start(const std::shared_ptr<Job>& job, Priority priority) {
   const auto thread = threads_.emplace(threads_.end());
+  job->prepare();
   try {
     // It cannot come to its end, where it needs the lock, before it is assigned.
     *thread = std::thread([this, job, priority, thread] { run(job, priority, thread); });

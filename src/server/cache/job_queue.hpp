@@ -3,8 +3,8 @@
 //
 // Each job runs on a thread of its own. A background job's thread has the lowest priority that the
 // system knows, which neither it nor a thread that it starts could get rid of again; so when
-// somebody does wait for a job that runs in the background, or all slots are taken, the job is
-// asked to stop and is run anew.
+// somebody does wait for a job that runs in the background, or all slots are taken and one is
+// wanted for somebody who waits, the job is asked to stop and is run anew.
 #pragma once
 
 #include <condition_variable>
@@ -44,6 +44,8 @@ class JobQueue {
   class Job {
    public:
     virtual ~Job() = default;
+    // Before each run(), and before any preempt() that means that run.
+    virtual void prepare() noexcept {}
     // False when it stopped because preempt() asked it to; it is then run again. Throws nothing.
     virtual bool run(Slot& slot) noexcept = 0;
     // From another thread: run() should return false soon. Only for a background job.

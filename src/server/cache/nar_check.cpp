@@ -10,7 +10,6 @@ struct Preempted {};
 }  // namespace
 
 bool NarCheck::run(JobQueue::Slot&) noexcept {
-  preempted_ = false;
   try {
     read_nar(input_, [&](std::string_view) {
       if (preempted_) throw Preempted();

@@ -26,6 +26,7 @@ class NarCheck final : public JobQueue::Job {
   const NarKey& key() const noexcept { return key_; }
 
   bool run(JobQueue::Slot& slot) noexcept override;
+  void prepare() noexcept override { preempted_ = false; }
   void preempt() noexcept override { preempted_ = true; }
   void abandon() noexcept override;
 

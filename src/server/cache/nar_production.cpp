@@ -78,7 +78,6 @@ void NarProduction::publish(State state, std::uint64_t available) {
 }
 
 bool NarProduction::run(JobQueue::Slot& slot) noexcept {
-  preempted_ = false;
   try {
     if (!writer_ && take_from_cache()) return true;
     make(slot);

@@ -67,6 +67,7 @@ class NarProduction final : public JobQueue::Job {
   std::atomic<bool> awaited{false};
 
   bool run(JobQueue::Slot& slot) noexcept override;
+  void prepare() noexcept override { preempted_ = false; }
   void preempt() noexcept override { preempted_ = true; }
   void abandon() noexcept override;
 

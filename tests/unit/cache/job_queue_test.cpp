@@ -47,10 +47,10 @@ class TestJob : public JobQueue::Job {
 
   bool run(JobQueue::Slot& slot) noexcept override {
     ++runs;
-    preempted = false;
     started.add();
     return work_(slot, *this);
   }
+  void prepare() noexcept override { preempted = false; }
   void preempt() noexcept override { preempted = true; }
   void abandon() noexcept override { abandoned = true; }
 
@@ -191,6 +191,31 @@ TEST_CASE("a background job makes room when all slots are taken, and has its tur
             Priority::foreground);
   done.wait_for(2);
   CHECK(background->runs == 2);
+}
+
+TEST_CASE("a background job makes room for one that has waited and goes on") {
+  JobQueue queue(1);
+  Counter released;
+  Counter go_on;
+  Counter done;
+  queue.add(job([&](JobQueue::Slot& slot, TestJob&) {
+              slot.release();
+              released.add();
+              go_on.wait_for(1);
+              slot.acquire();
+              done.add();
+              return true;
+            }),
+            Priority::foreground);
+  released.wait_for(1);
+  const auto background = job([&](JobQueue::Slot& slot, TestJob& self) {
+    return done.value() == 1 || until_preempted(slot, self);
+  });
+  queue.add(background, Priority::background);
+  background->started.wait_for(1);
+  go_on.add();
+  done.wait_for(1);
+  background->started.wait_for(2);
 }
 
 TEST_CASE("stopping abandons what has not begun and waits for what has") {
