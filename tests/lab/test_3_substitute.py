@@ -1,14 +1,13 @@
 """What the server has built, the clients' own daemons fetch for an ordinary user, and check."""
 
 import json
-import os
 import pathlib
 import re
-import shutil
-import subprocess
 import textwrap
 
 import pytest
+from support import host_nix
+from support.host_nix import HostNix
 from support.repository import Clone
 
 MANUAL = pathlib.Path(__file__).parents[2] / "docs/operations.md"
@@ -60,21 +59,17 @@ def test_the_user_is_not_trusted_and_cannot_leave_the_check_out(server, outputs,
     desktop.run("nix-store", "--realise", outputs["big"], user="alice")
 
 
-@pytest.mark.skipif(shutil.which("nix") is None, reason="this machine itself has no Nix")
-def test_the_nix_of_this_machine_substitutes_too(server, outputs, tailnet, tmp_path):
-    """Debian 12's is Nix 2.8: it runs in the laptop's network, with a store of its own."""
-
-    def copy(key):
-        settings = f"experimental-features = nix-command\nsubstituters =\ntrusted-public-keys = {key}\n"
-        command = ["nix", "copy", "--from", "http://100.64.0.1:5000", "--to", tmp_path / "store", outputs["lib"]]
-        return subprocess.run(["ip", "netns", "exec", "laptop", *command], capture_output=True, text=True, timeout=60,
-                              env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NIX_CONFIG": settings})  # fmt: skip
-
-    refused = copy(WRONG_KEY)
-    assert refused.returncode != 0 and "signature" in refused.stderr, refused.stderr
-    copied = copy(server.public_key())
-    assert copied.returncode == 0, copied.stderr
-    assert (tmp_path / f"store{outputs['lib']}/lib").read_text() == "a library\n"
+@host_nix.missing
+def test_the_nix_of_this_machine_substitutes_too(server, outputs, tailnet, laptop, tmp_path):
+    """Debian 12's is Nix 2.8."""
+    (tmp_path / "wrong").mkdir()
+    stranger = HostNix(laptop, tmp_path / "wrong", WRONG_KEY)
+    code, said = stranger.run(*stranger.realise(outputs["lib"]))
+    assert code != 0 and "not signed by any of the keys" in said, said
+    client = HostNix(laptop, tmp_path, server.public_key())
+    code, said = client.run(*client.realise(outputs["lib"]))
+    assert code == 0, said
+    assert client.file(f"{outputs['lib']}/lib").read_text() == "a library\n"
 
 
 def fetch_anew(client, path, code=0):
