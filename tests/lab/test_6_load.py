@@ -137,7 +137,8 @@ def test_garbage_is_collected_while_three_clients_substitute(lab, server, tailne
         assert code == 0, said
 
     server.run("rm", "-f", "/var/tmp/enough")
-    collector = server.machine.start("sh", "-ec", "until [ -e /var/tmp/enough ]; do nix-collect-garbage; sleep 0.2; done")
+    loop = "until [ -e /var/tmp/enough ]; do nix-collect-garbage; sleep 0.2; done"
+    collector = server.machine.start("sh", "-ec", loop)
     try:
         building = laptop.start("bt", "--wait", user="alice")
         with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:

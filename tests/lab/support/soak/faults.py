@@ -12,8 +12,8 @@ from support.soak.work import BUILD, EVERYTHING, LOOK, SUBSTITUTION
 
 HEALTHY_WITHIN = 60  # seconds
 SPEED = "300mbit"  # of what the server sends: so that much is under way whenever something happens
-# Of a service that ends: Nix goes on by itself when the cache is back; a build goes on, and who follows it does too, but
-# nobody can be asked to trigger one.
+# Of a service that ends: Nix goes on by itself when the cache is back; a build goes on, and who follows it does too,
+# but nobody can be asked to trigger one.
 EXCUSED = {"cache": set(), "api": {LOOK, BUILD}}
 UNIT = "nixbuild-build@nix-terminal.service"
 
