@@ -124,9 +124,13 @@ bool Connection::read_header() {
     if (size > 0 && !only_break) {
       if (state_ == State::idle) {
         state_ = State::header;
-        // Views of the head point into the buffer, so it is moved, if at all, before any exists.
+        // Views of the head point into the buffer, so it is moved, if at all, before any exists:
+        // where the head or, behind it, what frames a body might not have room.
+        const std::size_t body_room = worker_.buffer_size() - limits.header_size;
+        const void* const head_end = ::memmem(buffer_.get() + request_start_, size, "\r\n\r\n", 4);
         if (request_start_ > 0 &&
-            ::memmem(buffer_.get() + request_start_, size, "\r\n\r\n", 4) == nullptr) {
+            (head_end == nullptr || static_cast<const char*>(head_end) + body_room >
+                                        buffer_.get() + worker_.buffer_size())) {
           std::memmove(buffer_.get(), buffer_.get() + request_start_, size);
           request_start_ = 0;
           end_ = size;

@@ -45,6 +45,36 @@ std::string get(const std::string& path) {
 
 }  // namespace
 
+TEST_CASE("a chunked body whose head ends where the buffer does") {
+  TestServer server([](Router& router) {
+    router.get("/", [](const Request&, PathParameters) { return text_response(200, "x"); });
+    RouteOptions options;
+    options.body_limit = 1000;
+    router.add(
+        Method::post, "/",
+        [](const Request& request, PathParameters) {
+          return text_response(200, std::string(request.body));
+        },
+        options);
+  });
+  const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  constexpr std::size_t buffer = 16 * 1024 + 4096;
+  for (std::size_t room = 0; room < 20; ++room) {
+    CAPTURE(room);
+    std::string before;
+    for (int i = 0; i < 2; ++i) {
+      const std::size_t until = (buffer - head.size() - room) * static_cast<std::size_t>(i + 1) / 2;
+      before += "GET / HTTP/1.1\r\nHost: x\r\nX: ";
+      before += std::string(until - before.size() - 4, 'y') + "\r\n\r\n";
+    }
+    Client client(server.port());
+    client.send(before + head + "3\r\nabc\r\n0\r\n\r\n");
+    for (int i = 0; i < 2; ++i)
+      CHECK(client.receive().status == 200);
+    CHECK(client.receive().body == "abc");
+  }
+}
+
 TEST_CASE("a connection serves one request after another") {
   TestServer server(add_routes);
   Client client(server.port());
