@@ -9,7 +9,7 @@ namespace nixbuild::config {
 class Settings;
 
 struct UpdateOptions {
-  std::string flake;  // DIR or DIR#NAME; empty: it is looked for
+  std::string flake;       // DIR or DIR#NAME; empty: it is looked for
   std::string home_flake;  // DIR; empty: ~/.config/home-manager
   bool impure = false;
   std::chrono::seconds keep = std::chrono::days{30};  // whole days

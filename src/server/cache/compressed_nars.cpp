@@ -146,7 +146,7 @@ std::shared_ptr<NarProduction> CompressedNars::produce(
     auto& slot = productions_[key];
     if (!slot) {
       if (cache_.limit() == 0 || too_large_.contains(key) ||
-          NarCache::Clock::now() < unkept_until_) {
+          std::chrono::steady_clock::now() < unkept_until_) {
         productions_.erase(key);
         return nullptr;
       }
@@ -183,7 +183,7 @@ void CompressedNars::on_production_end(NarProduction& production, const nix::Pat
     ++counts_.unkept;
     // What was begun for nobody found less room than others would.
     if (dynamic_cast<const NarCacheFull*>(failure) != nullptr || !production.awaited) return;
-    const auto now = NarCache::Clock::now();
+    const auto now = std::chrono::steady_clock::now();
     if (now >= unkept_until_) {
       log::warn("NAR cache: {}; for {} s nothing is kept, compressed NARs are made for each client",
                 failure->what(), unkept_pause.count());
@@ -271,7 +271,7 @@ bool CompressedNars::warm(const nix::PathInfo& info, Compression compression,
 
 bool CompressedNars::keeping() const {
   const std::lock_guard lock(mutex_);
-  return NarCache::Clock::now() >= unkept_until_;
+  return std::chrono::steady_clock::now() >= unkept_until_;
 }
 
 CompressedNars::Statistics CompressedNars::statistics() const {

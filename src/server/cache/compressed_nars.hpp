@@ -91,7 +91,7 @@ class CompressedNars {
   // Of files that the cache does not keep; the same bytes come out each time.
   std::map<NarKey, NarCache::FileInfo> measured_;
   std::set<NarKey> too_large_;
-  NarCache::Clock::time_point unkept_until_;  // until then the cache is not tried again
+  std::chrono::steady_clock::time_point unkept_until_;  // until then the cache is not tried again
   bool stopped_ = false;
   Statistics counts_;
   WaitingRoom waiting_room_;
