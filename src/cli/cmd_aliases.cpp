@@ -110,7 +110,7 @@ ExitCode install(const Aliases& command, const AliasList& wanted) {
 
 ExitCode run(Aliases& command) {
   command.flags.load();
-  const AliasList wanted = wanted_aliases(command.configuration.aliases);
+  const AliasList wanted = wanted_aliases(command.configuration);
   if (command.sync) return sync(command, wanted);
   if (command.install) return install(command, wanted);
   print(alias_lines(shell_of(command), wanted));

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/aliases/alias_list.hpp"
 #include "cli/command.hpp"
 #include "cli/setting_flags.hpp"
 #include "common/config/configuration.hpp"
@@ -32,6 +33,7 @@ void add_config_command(CLI::App& app, Action& action) {
     action = [checked] {
       checked->flags.load();
       static_cast<void>(checked->configuration.repositories.repositories());
+      static_cast<void>(wanted_aliases(checked->configuration));
       fmt::print(stderr, "✓ The configuration is good\n");
       return ExitCode::done;
     };

@@ -85,6 +85,7 @@ void SettingFlags::load_into(config::Configuration& configuration) const {
   }
   for (const std::string& repository : repositories_)
     configuration.repositories.add_flag(repository);
+  configuration.check();
 }
 
 }  // namespace nixbuild::cli

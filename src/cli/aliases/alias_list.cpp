@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/nix/text.hpp"
@@ -41,31 +43,46 @@ bool has_control(std::string_view text) {
   });
 }
 
-}  // namespace
-
-AliasList wanted_aliases(const config::AliasOptions& options) {
-  AliasList list = built_in();
-  for (const std::string& name : options.without) {
+void leave_out(AliasList& list, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
     if (list.erase(name) == 0) {
-      throw UsageError(fmt::format("without: {}: there is no built-in alias of this name",
-                                   nix::printable(name)));
+      throw UsageError(
+          fmt::format("{}: there is no built-in alias of this name", nix::printable(name)));
     }
   }
-  for (const std::string& text : options.extra) {
+}
+
+void add(AliasList& list, const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) {
     const std::size_t equals = text.find('=');
     const std::string name = text.substr(0, equals);
     if (equals == std::string::npos || !is_name(name)) {
       throw UsageError(
-          fmt::format("extra: {}: NAME=COMMAND was expected, with a name of letters, digits, '_', "
-                      "'-' and '.'",
+          fmt::format("{}: NAME=COMMAND was expected, with a name of letters, digits, '_', '-' "
+                      "and '.'",
                       nix::printable(text)));
     }
     std::string command = text.substr(equals + 1);
     if (command.find_first_not_of(' ') == std::string::npos || has_control(command)) {
-      throw UsageError(fmt::format("extra: {}: the command must be one line of text, not empty",
-                                   nix::printable(text)));
+      throw UsageError(
+          fmt::format("{}: the command must be one line of text, not empty", nix::printable(text)));
     }
     list[name] = std::move(command);
+  }
+}
+
+}  // namespace
+
+AliasList wanted_aliases(const config::Configuration& configuration) {
+  AliasList list = built_in();
+  const char* key = "without";
+  try {
+    leave_out(list, configuration.aliases.without);
+    key = "extra";
+    add(list, configuration.aliases.extra);
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: {}", configuration.settings.find("aliases", key)->told_by(),
+                                 error.what()));
   }
   return list;
 }

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "common/config/alias_options.hpp"
+#include "common/config/configuration.hpp"
 
 namespace nixbuild::cli {
 
@@ -13,7 +13,7 @@ using AliasList = std::map<std::string, std::string>;
 
 // The built-in aliases with the user's wishes applied. Throws UsageError for a name that not every
 // shell takes, a command that is empty or holds control characters, a name to leave out that is
-// none of the built-in ones'.
-AliasList wanted_aliases(const config::AliasOptions& options);
+// none of the built-in ones'; it names the setting and where that comes from.
+AliasList wanted_aliases(const config::Configuration& configuration);
 
 }  // namespace nixbuild::cli

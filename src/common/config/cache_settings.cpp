@@ -1,5 +1,11 @@
 #include "common/config/cache_settings.hpp"
 
+#include <fmt/format.h>
+
+#include "common/base/error.hpp"
+#include "common/net/listen_address.hpp"
+#include "common/nix/store_path.hpp"
+
 namespace nixbuild::config {
 
 void add_cache_settings(Settings& settings, CacheOptions& options) {
@@ -7,10 +13,12 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
       .add("listen", options.listen, "ADDRESS",
            "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one; "
            "repeatable")
+      .checked([](const std::string& text) { net::parse_listen_address(text, {}); })
       .add("secret_key_file", options.secret_key_files, "FILE",
            "Sign with this key; repeatable, every key signs. Without it, a key is made in the "
            "state directory")
       .add("store_dir", options.store_dir, "DIR", "The store's directory, as its paths name it")
+      .checked([](const std::string& text) { nix::StoreDir{text}; })
       .add("real_store_dir", options.real_store_dir, "DIR",
            "Where the store's files really are, for a store below another root")
       .add("nix_state_dir", options.nix_state_dir, "DIR", "Nix's own state: db/ and daemon-socket/")
@@ -31,6 +39,17 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
       .add("skip_signed_by", options.skip_signed_by, "KEYNAME",
            "Answer 404 for paths that this key has signed, such as cache.nixos.org-1; repeatable")
       .add("access_log", options.access_log, "Log a line for each request");
+}
+
+void check_level(Compression compression, int level) {
+  if (compression == Compression::none) return;
+  const bool is_xz = compression == Compression::xz;
+  const int lowest = is_xz ? 0 : 1;
+  const int highest = is_xz ? 9 : 22;
+  if (level < lowest || level > highest) {
+    throw UsageError(fmt::format("{}: {} has the levels {} to {}", level, is_xz ? "xz" : "zstd",
+                                 lowest, highest));
+  }
 }
 
 }  // namespace nixbuild::config

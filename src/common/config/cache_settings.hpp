@@ -9,4 +9,8 @@ namespace nixbuild::config {
 // Binds every setting to its field of `options`, which must outlive `settings`.
 void add_cache_settings(Settings& settings, CacheOptions& options);
 
+// Throws UsageError when `level` is none of the compression's: zstd has 1 to 22, xz 0 to 9, none
+// takes any.
+void check_level(Compression compression, int level);
+
 }  // namespace nixbuild::config

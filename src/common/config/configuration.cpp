@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/error.hpp"
 #include "common/config/cache_settings.hpp"
 
 namespace nixbuild::config {
@@ -46,6 +47,16 @@ void Configuration::load(const std::optional<std::filesystem::path>& explicit_fi
   for (const ConfigFile& file : config_files(explicit_file, environment))
     load_file(settings, file);
   load_environment(settings, environment);
+}
+
+void Configuration::check() const {
+  if (!cache.compression_level) return;
+  try {
+    check_level(cache.compression, *cache.compression_level);
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: {}", settings.find("cache", "compression_level")->told_by(),
+                                 error.what()));
+  }
 }
 
 std::string render(const Configuration& configuration) {

@@ -25,6 +25,9 @@ class Configuration {
   // Reads the configuration files, then the environment. Throws UsageError.
   void load(const std::optional<std::filesystem::path>& explicit_file,
             const Environment& environment);
+  // What no setting shows by itself: whether those that hang together agree. To be called once the
+  // flags are read, too. Throws UsageError.
+  void check() const;
 
   std::filesystem::path state_dir;  // as told; see resolve_state_dir
   std::string tailscale_interface = "tailscale0";

@@ -8,6 +8,8 @@
 #include <filesystem>
 
 #include "common/base/error.hpp"
+#include "common/net/listen_address.hpp"
+#include "common/net/server_address.hpp"
 
 namespace nixbuild::config {
 namespace {
@@ -60,6 +62,7 @@ void add_repository_settings(Settings& settings, Repository& repository) {
 void add_client_settings(Settings& settings, ClientOptions& options) {
   settings.table("client")
       .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
+      .checked([](const std::string& text) { net::parse_server_address(text); })
       .also_from("NIXBUILD_SERVER")
       .add("token_file", options.token_file, "FILE", "The token to show to the server");
 }
@@ -69,11 +72,13 @@ void add_api_settings(Settings& settings, ApiOptions& options) {
       .add("listen", options.listen, "ADDRESS",
            "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one; "
            "repeatable")
+      .checked([](const std::string& text) { net::parse_listen_address(text, {}); })
       .add_choice(
           "runner", options.runner,
           {{"auto", Runner::automatic}, {"systemd", Runner::systemd}, {"local", Runner::local}},
           "How builds are started: as systemd units, as child processes, or the first that works")
       .add("cache_url", options.cache_url, "URL", "Where serve-cache answers, for /health")
+      .checked([](const std::string& text) { net::parse_server_address(text, net::cache_port); })
       .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
       .add("allowed_host", options.allowed_hosts, "NAME",
            "Another name under which clients reach this server; repeatable")

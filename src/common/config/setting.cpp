@@ -81,6 +81,11 @@ std::string Setting::full_key() const {
   return table.empty() ? key : table + '.' + key;
 }
 
+std::string Setting::told_by() const {
+  const bool is_in_a_file = origin.find(':') != std::string::npos;
+  return is_in_a_file ? fmt::format("{}: {}", origin, full_key()) : origin;
+}
+
 Settings& Settings::table(std::string name) {
   table_ = std::move(name);
   return *this;
@@ -240,11 +245,15 @@ const Settings::Element* Settings::find_list_of_tables(std::string_view name) co
   return nullptr;
 }
 
-Setting* Settings::find(std::string_view table, std::string_view key) noexcept {
+const Setting* Settings::find(std::string_view table, std::string_view key) const noexcept {
   const auto found = std::find_if(settings_.begin(), settings_.end(), [&](const Setting& s) {
     return s.table == table && s.key == key;
   });
   return found == settings_.end() ? nullptr : &*found;
+}
+
+Setting* Settings::find(std::string_view table, std::string_view key) noexcept {
+  return const_cast<Setting*>(std::as_const(*this).find(table, key));
 }
 
 bool Settings::has_table(std::string_view table) const noexcept {

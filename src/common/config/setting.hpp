@@ -39,6 +39,9 @@ struct Setting {
   std::string flag() const;         // "--nar-cache-size"
   std::string environment() const;  // "NIXBUILD_CACHE_NAR_CACHE_SIZE"
   std::string full_key() const;     // "cache.nar_cache_size", "state_dir"
+  // What a message about the value begins with: the variable or the flag that it came from, or the
+  // place in a file and the key, "FILE:LINE: cache.nar_cache_size".
+  std::string told_by() const;
 };
 
 // The settings of one command or of the whole program, bound to fields that outlive it.
@@ -99,6 +102,7 @@ class Settings {
   std::vector<Setting>& all() noexcept { return settings_; }
   const std::vector<Setting>& all() const noexcept { return settings_; }
   Setting* find(std::string_view table, std::string_view key) noexcept;
+  const Setting* find(std::string_view table, std::string_view key) const noexcept;
   bool has_table(std::string_view table) const noexcept;
 
  private:

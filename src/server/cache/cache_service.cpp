@@ -31,7 +31,6 @@ config::CacheOptions completed(config::CacheOptions options) {
   if (options.nix_log_dir.empty()) {
     options.nix_log_dir = (options.nix_state_dir / "../log/nix").lexically_normal();
   }
-  if (options.compression_level) check_level(options.compression, *options.compression_level);
   std::error_code error;
   fs::create_directories(options.state_dir, error);
   if (error) {

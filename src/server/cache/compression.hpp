@@ -18,7 +18,4 @@ std::string_view name_of(Compression compression) noexcept;
 // 3 for zstd, 6 for xz: what the commands of those names take. 0 for none.
 int default_level(Compression compression) noexcept;
 
-// Throws UsageError naming the levels there are.
-void check_level(Compression compression, int level);
-
 }  // namespace nixbuild::cache

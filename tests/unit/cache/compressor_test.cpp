@@ -150,15 +150,3 @@ TEST_CASE("what the sink throws comes through") {
     CHECK_THROWS_AS(compressor->write("01234"), UsageError);
   }
 }
-
-TEST_CASE("levels are checked against those there are") {
-  CHECK_NOTHROW(check_level(Compression::zstd, 1));
-  CHECK_NOTHROW(check_level(Compression::zstd, 19));
-  CHECK_NOTHROW(check_level(Compression::xz, 0));
-  CHECK_NOTHROW(check_level(Compression::xz, 9));
-  CHECK_NOTHROW(check_level(Compression::none, 99));
-  CHECK_THROWS_AS(check_level(Compression::zstd, 0), UsageError);
-  CHECK_THROWS_AS(check_level(Compression::zstd, 23), UsageError);
-  CHECK_THROWS_AS(check_level(Compression::xz, -1), UsageError);
-  CHECK_THROWS_AS(check_level(Compression::xz, 10), UsageError);
-}

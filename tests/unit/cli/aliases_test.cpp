@@ -16,8 +16,18 @@ namespace fs = std::filesystem;
 using namespace nixbuild;
 using namespace nixbuild::cli;
 
+namespace {
+
+AliasList wanted(const config::AliasOptions& options) {
+  config::Configuration configuration;
+  configuration.aliases = options;
+  return wanted_aliases(configuration);
+}
+
+}  // namespace
+
 TEST_CASE("the user's aliases join the built-in ones") {
-  const AliasList list = wanted_aliases({{"ll=ls -l", "bt=nixbuild trigger --wait"}, {"bl"}});
+  const AliasList list = wanted({{"ll=ls -l", "bt=nixbuild trigger --wait"}, {"bl"}});
   CHECK(list == AliasList{{"bs", "nixbuild status"},
                           {"bt", "nixbuild trigger --wait"},
                           {"ll", "ls -l"},
@@ -29,9 +39,9 @@ TEST_CASE("aliases that no shell should see") {
   for (const char* text : {"", "x", "=x", "a b=x", "-n=x", "a'=x", "a$b=x", "é=x",
                            "a=", "a=  ", "a=x\ny", "a=\x1b[2J"}) {
     CAPTURE(text);
-    CHECK_THROWS_AS(wanted_aliases({{text}, {}}), UsageError);
+    CHECK_THROWS_AS(wanted({{text}, {}}), UsageError);
   }
-  CHECK_THROWS_AS(wanted_aliases({{}, {"nope"}}), UsageError);
+  CHECK_THROWS_AS(wanted({{}, {"nope"}}), UsageError);
 }
 
 TEST_CASE("quoting") {

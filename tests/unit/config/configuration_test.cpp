@@ -7,7 +7,9 @@
 #include <map>
 #include <string>
 
+#include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/config/cache_settings.hpp"
 
 namespace fs = std::filesystem;
 using namespace nixbuild;
@@ -15,21 +17,49 @@ using namespace nixbuild::config;
 
 namespace {
 
+struct TemporaryDirectory {
+  TemporaryDirectory() {
+    std::string name = (fs::temp_directory_path() / "nixbuild-whole-XXXXXX").string();
+    path = ::mkdtemp(name.data());
+  }
+  ~TemporaryDirectory() { fs::remove_all(path); }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  // The text with DIR in place of the directory's own name.
+  std::string named(std::string text) const {
+    for (std::size_t at = text.find(path.string()); at != std::string::npos;
+         at = text.find(path.string())) {
+      text.replace(at, path.string().size(), "DIR");
+    }
+    return text;
+  }
+
+  fs::path path;
+};
+
 std::string write_and_render(const std::string& content) {
-  std::string name = (fs::temp_directory_path() / "nixbuild-whole-XXXXXX").string();
-  const fs::path directory = ::mkdtemp(name.data());
-  write_file_atomic(directory / "c.toml", content, 0644);
+  const TemporaryDirectory directory;
+  write_file_atomic(directory.path / "c.toml", content, 0644);
   Configuration configuration;
-  configuration.load(directory / "c.toml", [](const std::string& variable) {
+  configuration.load(directory.path / "c.toml", [](const std::string& variable) {
     return variable == "NIXBUILD_API_RUNNER" ? std::optional<std::string>("local") : std::nullopt;
   });
-  fs::remove_all(directory);
-  std::string shown = render(configuration);
-  for (std::size_t at = shown.find(directory.string()); at != std::string::npos;
-       at = shown.find(directory.string())) {
-    shown.replace(at, directory.string().size(), "DIR");
+  return directory.named(render(configuration));
+}
+
+std::string error_of(const std::string& content) {
+  const TemporaryDirectory directory;
+  write_file_atomic(directory.path / "c.toml", content, 0644);
+  try {
+    Configuration configuration;
+    configuration.load(directory.path / "c.toml",
+                       [](const std::string&) { return std::optional<std::string>(); });
+    configuration.check();
+  } catch (const UsageError& error) {
+    return directory.named(error.what());
   }
-  return shown;
+  return "no error";
 }
 
 }  // namespace
@@ -83,4 +113,36 @@ TEST_CASE("the server has a short variable; the long one weighs more") {
   variables["NIXBUILD_CLIENT_SERVER"] = "long";
   load_environment(configuration.settings, environment);
   CHECK(configuration.client.server == "long");
+}
+
+TEST_CASE("what no server could follow is refused where it stands") {
+  const auto begins = [](const std::string& content, const std::string& start) {
+    const std::string error = error_of(content);
+    CAPTURE(error);
+    CHECK(error.starts_with("DIR/c.toml:" + start));
+  };
+  begins("[cache]\nlisten = ['127.0.0.1:0',\n'0.0.0.0']\n", "2: cache.listen: '0.0.0.0' ");
+  begins("[cache]\nstore_dir = 'relative'\n", "2: cache.store_dir: the store directory 'relat");
+  begins("[cache]\ncompression = 'xz'\ncompression_level = 19\n",
+         "3: cache.compression_level: 19: xz has the levels 0 to 9");
+  begins("[cache]\ncompression_level = 0\n", "2: cache.compression_level: 0: zstd has the levels");
+  begins("[api]\nlisten = ['host:1']\n", "2: api.listen: 'host:1' ");
+  begins("[api]\ncache_url = 'gopher://x'\n", "2: api.cache_url: 'gopher://x': ");
+  begins("[client]\nserver = 'http://'\n", "2: client.server: 'http://': ");
+  CHECK(error_of("[cache]\ncompression = 'xz'\ncompression_level = 9\n") == "no error");
+  CHECK(error_of("[cache]\ncompression = 'none'\ncompression_level = 22\n") == "no error");
+  CHECK(error_of("[cache]\nlisten = ['[::1]:0', 'tailscale:5000', 'unix:/run/x.sock']\n") ==
+        "no error");
+}
+
+TEST_CASE("levels of compression") {
+  CHECK_NOTHROW(check_level(Compression::zstd, 1));
+  CHECK_NOTHROW(check_level(Compression::zstd, 22));
+  CHECK_NOTHROW(check_level(Compression::xz, 0));
+  CHECK_NOTHROW(check_level(Compression::xz, 9));
+  CHECK_NOTHROW(check_level(Compression::none, 99));
+  CHECK_THROWS_AS(check_level(Compression::zstd, 0), UsageError);
+  CHECK_THROWS_AS(check_level(Compression::zstd, 23), UsageError);
+  CHECK_THROWS_AS(check_level(Compression::xz, -1), UsageError);
+  CHECK_THROWS_AS(check_level(Compression::xz, 10), UsageError);
 }

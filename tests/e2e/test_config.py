@@ -1,0 +1,47 @@
+"""The configuration: what is wrong with it is said before a server finds out."""
+
+import pytest
+
+from support.server import program
+
+
+@pytest.fixture
+def config(root):
+    """config(text) writes a configuration file and returns its path."""
+
+    def write(text):
+        file = root / "config.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize("text, place, command", [
+    ('[cache]\nlisten = ["0.0.0.0"]\n', "2: cache.listen: '0.0.0.0'", "serve-cache"),
+    ('[cache]\ncompression = "xz"\n\ncompression_level = 19\n', "4: cache.compression_level: 19: xz", "serve-cache"),
+    ('[cache]\nstore_dir = "relative"\n', "2: cache.store_dir: ", "serve-cache"),
+    ('[api]\nlisten = ["nowhere:1"]\n', "2: api.listen: 'nowhere:1'", "serve-api"),
+    ('[api]\ncache_url = "gopher://x"\n', "2: api.cache_url: 'gopher://x'", "serve-api"),
+    ('[client]\nserver = "http://"\n', "2: client.server: 'http://'", "status"),
+    ('[aliases]\nextra = ["nope"]\n', "2: aliases.extra: \"nope\": NAME=COMMAND", "aliases"),
+    ('[aliases]\nwithout = ["zzz"]\n', "2: aliases.without: \"zzz\": ", "aliases"),
+])  # fmt: skip
+def test_check_finds_what_a_command_would_refuse(config, root, text, place, command):
+    file = config(text)
+    for arguments in (["config", "check"], [command]):
+        result = program(*arguments, "--config", file, environment={"NIXBUILD_STATE_DIR": str(root / "state")})
+        assert result.returncode == 2, result
+        assert result.stderr.startswith(f"error: {file}:{place}"), result.stderr
+
+
+def test_what_is_wrong_with_a_flag_names_the_flag(config):
+    file = config('[cache]\ncompression = "xz"\n')
+    for arguments, start in (
+        (["serve-cache", "--compression-level", "19"], "--compression-level: 19: xz has the levels 0 to 9"),
+        (["serve-cache", "--listen", "nonsense:port"], "--listen: 'nonsense:port'"),
+        (["status", "--server", "http://"], "--server: 'http://'"),
+        (["aliases", "--without", "zzz"], '--without: "zzz": '),
+    ):
+        result = program(*arguments, "--config", file)
+        assert result.returncode == 2 and result.stderr.startswith(f"error: {start}"), result.stderr
