@@ -42,7 +42,8 @@ void add_config_command(CLI::App& app, Action& action) {
   CLI::App* show = command->add_subcommand("show", "Print the effective configuration");
   show->footer(
       R"(Prints a configuration file that says what is in force, with a comment behind each value that
-tells where it comes from: a file and line, a variable, or the default. Passwords are masked.)");
+tells where it comes from: a file and line, a variable, or the default. Passwords and tokens in URLs
+are masked.)");
   auto shown = std::make_shared<ConfigCommand>(*show);
   show->callback([shown, &action] {
     action = [shown] {

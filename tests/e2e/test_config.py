@@ -45,3 +45,22 @@ def test_what_is_wrong_with_a_flag_names_the_flag(config):
     ):
         result = program(*arguments, "--config", file)
         assert result.returncode == 2 and result.stderr.startswith(f"error: {start}"), result.stderr
+
+
+def test_show_prints_a_file_that_can_be_read(config):
+    file = config("""
+[[repository]]
+name = "odd"
+url = '/srv/we"ird\\x'
+[[repository]]
+name = "secret"
+url = "https://u:hunter2@h/x?token=abc"
+""")
+    shown = program("config", "show", "--config", file)
+    assert shown.returncode == 0, shown.stderr
+    assert "hunter2" not in shown.stdout and "abc" not in shown.stdout
+    again = program("config", "show", "--config", config(shown.stdout))
+    assert again.returncode == 0, again.stderr
+    values = [[line.partition("  # ")[0] for line in text.splitlines()] for text in (shown.stdout, again.stdout)]
+    assert values[0] == values[1]
+    assert 'url = "/srv/we\\"ird\\\\x"' in values[0]

@@ -8,6 +8,14 @@
 namespace nixbuild::config {
 namespace {
 
+void render_line(std::string& out, const Setting& setting, const std::string& value) {
+  if (value.empty()) {
+    out += fmt::format("# {} is not set\n", setting.key);
+  } else {
+    out += fmt::format("{} = {}  # {}\n", setting.key, value, setting.origin);
+  }
+}
+
 void render_settings(std::string& out, const Settings& settings) {
   std::string table;
   for (const Setting& setting : settings.all()) {
@@ -15,12 +23,17 @@ void render_settings(std::string& out, const Settings& settings) {
       table = setting.table;
       out += fmt::format("\n[{}]\n", table);
     }
-    const std::string value = setting.show();
-    if (value.empty()) {
-      out += fmt::format("# {} is not set\n", setting.key);
-    } else {
-      out += fmt::format("{} = {}  # {}\n", setting.key, value, setting.origin);
-    }
+    render_line(out, setting, setting.show());
+  }
+}
+
+void render_repository(std::string& out, const RepositoryList::Element& element) {
+  const Repository& repository = element.repository;
+  out += fmt::format("\n[[repository]]\nname = {}\n", toml_string(repository.name));
+  for (const Setting& setting : element.settings.all()) {
+    render_line(
+        out, setting,
+        setting.key == "url" ? toml_string(without_credentials(repository.url)) : setting.show());
   }
 }
 
@@ -62,25 +75,15 @@ void Configuration::check() const {
 std::string render(const Configuration& configuration) {
   std::string out;
   render_settings(out, configuration.settings);
-  for (const auto& element : configuration.repositories.elements()) {
-    out += fmt::format("\n[[repository]]\nname = \"{}\"\n", element.repository.name);
-    for (const Setting& setting : element.settings.all()) {
-      const std::string value =
-          setting.key == "url" ? fmt::format("\"{}\"", without_credentials(element.repository.url))
-                               : setting.show();
-      if (value.empty()) {
-        out += fmt::format("# {} is not set\n", setting.key);
-      } else {
-        out += fmt::format("{} = {}  # {}\n", setting.key, value, setting.origin);
-      }
-    }
-  }
+  for (const auto& element : configuration.repositories.elements())
+    render_repository(out, element);
   if (configuration.repositories.elements().empty()) {
     const Repository built_in = configuration.repositories.repositories().front();
     out += fmt::format(
-        "\n[[repository]]  # built in, as no repository is configured\nname = \"{}\"\nurl = "
-        "\"{}\"\nbranch = \"{}\"\n",
-        built_in.name, built_in.url, built_in.branch.value_or(""));
+        "\n[[repository]]  # built in, as no repository is configured\nname = {}\nurl = {}\n"
+        "branch = {}\n",
+        toml_string(built_in.name), toml_string(built_in.url),
+        toml_string(built_in.branch.value_or("")));
   }
   return out;
 }

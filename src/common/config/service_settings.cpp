@@ -217,13 +217,17 @@ std::string without_credentials(std::string_view url) {
   const std::size_t scheme_end = url.find("://");
   if (scheme_end == std::string_view::npos) return std::string(url);
   const std::size_t begin = scheme_end + 3;
-  const std::size_t at = url.substr(0, url.find('/', begin)).rfind('@');
-  if (at == std::string_view::npos || at < begin) return std::string(url);
-  const std::string_view scheme = url.substr(0, scheme_end);
-  const std::size_t colon = url.substr(begin, at - begin).find(':');
+  // A query has no place in what git fetches but to carry a token.
+  const std::size_t query = url.find('?', begin);
+  const std::string shown(query == std::string_view::npos ? url : url.substr(0, query));
+  const std::string_view hidden = shown.size() == url.size() ? "" : "?***";
+  const std::size_t at = shown.substr(0, shown.find('/', begin)).rfind('@');
+  if (at == std::string::npos || at < begin) return shown + std::string(hidden);
+  const std::string scheme = shown.substr(0, scheme_end);
+  const std::size_t colon = shown.substr(begin, at - begin).find(':');
   // Over ssh the part before '@' is a user's name; over https a lone one is usually a token.
-  if (colon == std::string_view::npos && scheme == "ssh") return std::string(url);
-  return fmt::format("{}://***{}", scheme, url.substr(at));
+  if (colon == std::string::npos && scheme == "ssh") return shown + std::string(hidden);
+  return fmt::format("{}://***{}{}", scheme, shown.substr(at), hidden);
 }
 
 }  // namespace nixbuild::config

@@ -50,7 +50,8 @@ void check_repository_name(std::string_view name);
 void check_repository_url(std::string_view url);
 void check_branch(std::string_view branch);
 
-// The URL as it may be shown: a password or token in it, between "://" and "@", becomes "***".
+// The URL as it may be shown: a password or token in it, between "://" and "@" or behind "?",
+// becomes "***".
 std::string without_credentials(std::string_view url);
 
 }  // namespace nixbuild::config

@@ -14,22 +14,6 @@
 namespace nixbuild::config {
 namespace {
 
-// As a TOML basic string.
-std::string toml_string(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 std::string toml_list(const std::vector<std::string>& values) {
   std::vector<std::string> parts;
   parts.reserve(values.size());
@@ -259,6 +243,21 @@ Setting* Settings::find(std::string_view table, std::string_view key) noexcept {
 bool Settings::has_table(std::string_view table) const noexcept {
   return std::any_of(settings_.begin(), settings_.end(),
                      [&](const Setting& s) { return s.table == table; });
+}
+
+std::string toml_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
 }
 
 std::uint64_t parse_size(std::string_view text) {

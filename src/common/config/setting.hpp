@@ -117,6 +117,9 @@ class Settings {
   std::vector<std::pair<std::string, Element>> lists_of_tables_;
 };
 
+// The text as a basic string of TOML, quotes included. Source: TOML 1.0, "String".
+std::string toml_string(std::string_view text);
+
 // Bytes from "20G", "512M", "4096". Throws UsageError.
 std::uint64_t parse_size(std::string_view text);
 // The shortest exact form that parse_size reads.

@@ -67,7 +67,8 @@ std::string error_of(const std::string& content) {
 TEST_CASE("what is shown reads back as the same configuration") {
   const std::string first = write_and_render(
       "[cache]\npriority = 7\nsecret_key_file = ['/k']\n[[repository]]\nname = 'a'\nurl = '/a'\n"
-      "lock = 'both'\nsystems = ['x86_64-linux']\n");
+      "lock = 'both'\nsystems = ['x86_64-linux']\n[[repository]]\nname = 'b'\n"
+      "url = '/srv/we\"ird\\x'\nbranch = 'a\"b'\n");
   const std::string second = write_and_render(first);
   const auto without_comments = [](const std::string& text) {
     std::string out;

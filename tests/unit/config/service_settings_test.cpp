@@ -184,4 +184,9 @@ TEST_CASE("what is shown of a URL holds no password") {
   CHECK(without_credentials("https://host/a@b") == "https://host/a@b");
   CHECK(without_credentials("git@host:a") == "git@host:a");
   CHECK(without_credentials("/srv/a@b") == "/srv/a@b");
+  CHECK(without_credentials("https://h/a?token=x") == "https://h/a?***");
+  CHECK(without_credentials("https://h?token=x@y/z") == "https://h?***");
+  CHECK(without_credentials("https://u:p@h/a?token=x") == "https://***@h/a?***");
+  CHECK(without_credentials("ssh://git@h/a?x") == "ssh://git@h/a?***");
+  CHECK(without_credentials("/srv/a?b") == "/srv/a?b");
 }
