@@ -3,14 +3,23 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
+#include <string>
 
 #include "cli/aliases/alias_list.hpp"
 #include "cli/command.hpp"
 #include "cli/setting_flags.hpp"
+#include "cli/settings_reference.hpp"
 #include "common/config/configuration.hpp"
 
 namespace nixbuild::cli {
 namespace {
+
+constexpr const char* footer = R"(`nixbuild config COMMAND --help` explains a command.
+
+The configuration file is TOML; here is what can stand in it. But for those of [[repository]], each
+key is also a variable: NIXBUILD_TABLE_KEY, or NIXBUILD_KEY for those above every table.
+
+)";
 
 struct ConfigCommand {
   explicit ConfigCommand(CLI::App& app) : flags(app, configuration, {}) {}
@@ -23,7 +32,9 @@ struct ConfigCommand {
 
 void add_config_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("config", "Check or show the configuration");
-  command->require_subcommand(1)->footer("`nixbuild config COMMAND --help` explains a command.");
+  command->require_subcommand(1);
+  command->footer("");  // else that of the program comes behind the callback's
+  command->footer([] { return std::string(footer) + settings_reference(); });
 
   CLI::App* check = command->add_subcommand("check", "Say what is wrong with the configuration");
   check->footer(

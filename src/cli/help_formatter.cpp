@@ -10,7 +10,9 @@ namespace {
 constexpr std::size_t name_width = 30;
 constexpr std::size_t line_width = 96;
 
-std::string two_columns(std::string_view name, std::string_view description) {
+}  // namespace
+
+std::string help_entry(std::string_view name, std::string_view description) {
   std::string out = fmt::format("  {:<{}}", name, name_width - 2);
   std::size_t column = out.size();
   if (name.size() + 2 >= name_width) {
@@ -34,8 +36,6 @@ std::string two_columns(std::string_view name, std::string_view description) {
   return out + '\n';
 }
 
-}  // namespace
-
 HelpFormatter::HelpFormatter() {
   label("SUBCOMMAND", "COMMAND");
 }
@@ -51,12 +51,12 @@ std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
 }
 
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
-  return two_columns(make_option_name(option, is_positional) + make_option_opts(option),
-                     make_option_desc(option));
+  return help_entry(make_option_name(option, is_positional) + make_option_opts(option),
+                    make_option_desc(option));
 }
 
 std::string HelpFormatter::make_subcommand(const CLI::App* subcommand) const {
-  return two_columns(subcommand->get_name(), subcommand->get_description());
+  return help_entry(subcommand->get_name(), subcommand->get_description());
 }
 
 }  // namespace nixbuild::cli

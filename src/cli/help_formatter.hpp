@@ -3,8 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <string_view>
 
 namespace nixbuild::cli {
+
+// A line of a list, or several: the name in one column, its description wrapped in another.
+std::string help_entry(std::string_view name, std::string_view description);
 
 class HelpFormatter : public CLI::Formatter {
  public:

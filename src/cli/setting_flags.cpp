@@ -13,19 +13,25 @@ namespace {
 
 // The default without TOML's quotes and outer brackets; empty where there is nothing to show.
 std::string default_of(const config::Setting& setting) {
-  if (setting.kind == config::Kind::boolean) return {};
   std::string shown = setting.show();
   if (setting.kind == config::Kind::text_list) shown = shown.substr(1, shown.size() - 2);
   std::erase(shown, '"');
   return shown;
 }
 
-std::string help_of(const config::Setting& setting) {
-  const std::string value = default_of(setting);
-  return value.empty() ? setting.help : fmt::format("{} (default: {})", setting.help, value);
+// A flag is given once for each element of a list, or not at all for false.
+std::string help_of_flag(const config::Setting& setting) {
+  if (setting.kind == config::Kind::boolean) return setting.help;
+  return help_of(setting, setting.kind == config::Kind::text_list ? "; repeatable" : "");
 }
 
 }  // namespace
+
+std::string help_of(const config::Setting& setting, std::string_view addition) {
+  const std::string value = default_of(setting);
+  return fmt::format("{}{}{}", setting.help, addition,
+                     value.empty() ? "" : fmt::format(" (default: {})", value));
+}
 
 SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
                            const std::vector<std::string_view>& chosen)
@@ -52,7 +58,7 @@ SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
         option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
       }
     }
-    option->description(help_of(setting));
+    option->description(help_of_flag(setting));
     options_.emplace_back(i, option);
   }
 }

@@ -18,6 +18,9 @@ class Option;
 
 namespace nixbuild::cli {
 
+// What a setting is for, with `addition` behind it, and its default where it has one.
+std::string help_of(const config::Setting& setting, std::string_view addition = {});
+
 class SettingFlags {
  public:
   // Adds --config, and a flag for each chosen setting: a table ("cache"; "" is the file's top

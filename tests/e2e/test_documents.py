@@ -23,6 +23,38 @@ def help_of(*words):
                           stdout=subprocess.PIPE).stdout  # fmt: skip
 
 
+def test_every_key_of_the_configuration_is_explained(tmp_path):
+    """`config show` lists every key there is; --help and the man page tell what each is for."""
+    file = tmp_path / "config.toml"
+    file.write_text('[[repository]]\nname = "a"\nurl = "/a"\n')
+    shown = subprocess.run([BINARY, "config", "show", "--config", file], check=True, text=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout  # fmt: skip
+    table, keys = "", []
+    for line in shown.splitlines():
+        if heading := re.match(r"\[.*\]$", line):
+            table = heading[0]
+        elif key := re.match(r"(?:# )?([a-z_]+) (?:=|is not set)", line):
+            keys.append((table, key[1]))
+    assert len(keys) > 40 and ("[[repository]]", "push_lock") in keys and ("", "state_dir") in keys
+
+    table, explained = "", {}
+    for line in help_of(BINARY, "config").partition("Keys above every table:\n")[2].splitlines():
+        if heading := re.match(r"Keys of (\[+[a-z]+\]+).*:$", line):
+            table = heading[1]
+        elif key := re.match(r"  ([a-z_]+) = ", line):
+            explained.setdefault(table, []).append(key[1])
+    assert {(name, key) for name, keys in explained.items() for key in keys} == set(keys)
+
+    for command, table in (("serve-cache", "[cache]"), ("serve-api", "[api]")):
+        options = help_of(BINARY, command).partition("Options:\n")[2].partition("\n\n")[0]
+        flags = {flag.replace("-", "_") for flag in re.findall(r"^  --([a-z-]+)", options, re.MULTILINE)}
+        assert flags - {"config", "repository", *explained[""]} == set(explained[table])
+
+    page = (SOURCE / "man/nixbuild-config.1").read_text()
+    for table, key in keys:
+        assert f"\\fB{key}\\fR \\fI= " in page.partition(f".SS Keys of {table}" if table else ".SS Keys above")[2], key
+
+
 def commands():
     listed = help_of(BINARY).partition("Subcommands:\n")[2].partition("\n\n")[0]
     return re.findall(r"^  ([a-z][a-z-]*) ", listed, re.MULTILINE)

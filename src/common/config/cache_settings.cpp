@@ -11,11 +11,10 @@ namespace nixbuild::config {
 void add_cache_settings(Settings& settings, CacheOptions& options) {
   settings.table("cache")
       .add("listen", options.listen, "ADDRESS",
-           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one; "
-           "repeatable")
+           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one")
       .checked([](const std::string& text) { net::parse_listen_address(text, {}); })
       .add("secret_key_file", options.secret_key_files, "FILE",
-           "Sign with this key; repeatable, every key signs. Without it, a key is made in the "
+           "Sign with this key, and with each that is named. Without any, one is made in the "
            "state directory")
       .add("store_dir", options.store_dir, "DIR", "The store's directory, as its paths name it")
       .checked([](const std::string& text) { nix::StoreDir{text}; })
@@ -37,7 +36,7 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
       .add("threads", options.threads, 0, 1024,
            "Threads for serving, and compressions at once; 0 is one a core")
       .add("skip_signed_by", options.skip_signed_by, "KEYNAME",
-           "Answer 404 for paths that this key has signed, such as cache.nixos.org-1; repeatable")
+           "Answer 404 for paths that this key has signed, such as cache.nixos.org-1")
       .add("access_log", options.access_log, "Log a line for each request");
 }
 

@@ -23,6 +23,41 @@ bool has_control_or_space(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; });
 }
 
+}  // namespace
+
+void add_client_settings(Settings& settings, ClientOptions& options) {
+  settings.table("client")
+      .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
+      .checked([](const std::string& text) { net::parse_server_address(text); })
+      .also_from("NIXBUILD_SERVER")
+      .add("token_file", options.token_file, "FILE", "The token to show to the server");
+}
+
+void add_api_settings(Settings& settings, ApiOptions& options) {
+  settings.table("api")
+      .add("listen", options.listen, "ADDRESS",
+           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one")
+      .checked([](const std::string& text) { net::parse_listen_address(text, {}); })
+      .add_choice(
+          "runner", options.runner,
+          {{"auto", Runner::automatic}, {"systemd", Runner::systemd}, {"local", Runner::local}},
+          "How builds are started: as systemd units, as child processes, or the first that works")
+      .add("cache_url", options.cache_url, "URL", "Where serve-cache answers, for /health")
+      .checked([](const std::string& text) { net::parse_server_address(text, net::cache_port); })
+      .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
+      .add("allowed_host", options.allowed_hosts, "NAME",
+           "Another name under which clients reach this server")
+      .add("access_log", options.access_log, "Log a line for each request");
+}
+
+void add_build_settings(Settings& settings, BuildOptions& options) {
+  settings.table("build")
+      .add("max_parallel", options.max_parallel, 1, 64,
+           "Builds at once, over all repositories; the rest wait in order")
+      .add("home_manager", options.home_manager, "FLAKE",
+           "home-manager for the home modules of flakes that have no input of that name");
+}
+
 void add_repository_settings(Settings& settings, Repository& repository) {
   settings.table("repository")
       .add("url", repository.url, "URL", "https, ssh, git or file, or an absolute path")
@@ -55,42 +90,6 @@ void add_repository_settings(Settings& settings, Repository& repository) {
       })
       .add("accept_flake_config", repository.accept_flake_config,
            "Follow the nixConfig of the repository's flake");
-}
-
-}  // namespace
-
-void add_client_settings(Settings& settings, ClientOptions& options) {
-  settings.table("client")
-      .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
-      .checked([](const std::string& text) { net::parse_server_address(text); })
-      .also_from("NIXBUILD_SERVER")
-      .add("token_file", options.token_file, "FILE", "The token to show to the server");
-}
-
-void add_api_settings(Settings& settings, ApiOptions& options) {
-  settings.table("api")
-      .add("listen", options.listen, "ADDRESS",
-           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one; "
-           "repeatable")
-      .checked([](const std::string& text) { net::parse_listen_address(text, {}); })
-      .add_choice(
-          "runner", options.runner,
-          {{"auto", Runner::automatic}, {"systemd", Runner::systemd}, {"local", Runner::local}},
-          "How builds are started: as systemd units, as child processes, or the first that works")
-      .add("cache_url", options.cache_url, "URL", "Where serve-cache answers, for /health")
-      .checked([](const std::string& text) { net::parse_server_address(text, net::cache_port); })
-      .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
-      .add("allowed_host", options.allowed_hosts, "NAME",
-           "Another name under which clients reach this server; repeatable")
-      .add("access_log", options.access_log, "Log a line for each request");
-}
-
-void add_build_settings(Settings& settings, BuildOptions& options) {
-  settings.table("build")
-      .add("max_parallel", options.max_parallel, 1, 64,
-           "Builds at once, over all repositories; the rest wait in order")
-      .add("home_manager", options.home_manager, "FLAKE",
-           "home-manager for the home modules of flakes that have no input of that name");
 }
 
 RepositoryList::RepositoryList() = default;

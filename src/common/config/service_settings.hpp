@@ -16,6 +16,8 @@ namespace nixbuild::config {
 void add_client_settings(Settings& settings, ClientOptions& options);
 void add_api_settings(Settings& settings, ApiOptions& options);
 void add_build_settings(Settings& settings, BuildOptions& options);
+// The keys of one [[repository]] but for its name.
+void add_repository_settings(Settings& settings, Repository& repository);
 
 // Where the repositories of all configuration files come together, merged by name.
 class RepositoryList {
