@@ -1,12 +1,10 @@
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <memory>
 #include <string>
 
 #include "cli/aliases/alias_list.hpp"
 #include "cli/command.hpp"
+#include "cli/output.hpp"
 #include "cli/setting_flags.hpp"
 #include "cli/settings_reference.hpp"
 #include "common/config/configuration.hpp"
@@ -45,7 +43,7 @@ void add_config_command(CLI::App& app, Action& action) {
       checked->flags.load();
       static_cast<void>(checked->configuration.repositories.repositories());
       static_cast<void>(wanted_aliases(checked->configuration));
-      fmt::print(stderr, "✓ The configuration is good\n");
+      say("✓ The configuration is good");
       return ExitCode::done;
     };
   });
@@ -59,7 +57,7 @@ are masked.)");
   show->callback([shown, &action] {
     action = [shown] {
       shown->flags.load();
-      fmt::print("{}", config::render(shown->configuration));
+      print(config::render(shown->configuration));
       return ExitCode::done;
     };
   });

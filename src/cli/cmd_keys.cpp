@@ -1,14 +1,16 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/command.hpp"
+#include "cli/output.hpp"
 #include "cli/setting_flags.hpp"
+#include "common/base/error.hpp"
 #include "common/config/configuration.hpp"
 #include "common/config/state_dir.hpp"
 #include "common/keys/key_file.hpp"
@@ -53,20 +55,24 @@ class KeysCommand {
 
 ExitCode generate(KeysCommand& command) {
   const std::filesystem::path file = command.files().front();
-  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
+  if (const auto directory = file.parent_path(); !directory.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    if (error) throw SystemError(error.value(), fmt::format("making {}", directory.string()));
+  }
   const nix::SecretKey key =
       keys::generate_key_file(file, command.name.empty() ? keys::default_key_name() : command.name);
-  fmt::print(stderr, "✓ Secret key in {}, public half in {}\n", file.string(),
-             keys::public_key_file(file).string());
-  fmt::print("{}\n", key.public_key().to_string());
+  say(fmt::format("✓ Secret key in {}, public half in {}", file.string(),
+                  keys::public_key_file(file).string()));
+  print_line(key.public_key().to_string());
   return ExitCode::done;
 }
 
 ExitCode show(KeysCommand& command) {
   for (const auto& file : command.files()) {
     const nix::PublicKey key = keys::load_public_key(file);
-    fmt::print("{}\n", key.to_string());
-    fmt::print(stderr, "{}  {}\n", key.fingerprint(), key.name());
+    print_line(key.to_string());
+    say(fmt::format("{}  {}", key.fingerprint(), key.name()));
   }
   return ExitCode::done;
 }

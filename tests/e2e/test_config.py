@@ -1,8 +1,10 @@
 """The configuration: what is wrong with it is said before a server finds out."""
 
+import subprocess
+
 import pytest
 
-from support.server import program
+from support.server import BINARY, program, program_environment
 
 
 @pytest.fixture
@@ -64,3 +66,10 @@ url = "https://u:hunter2@h/x?token=abc"
     values = [[line.partition("  # ")[0] for line in text.splitlines()] for text in (shown.stdout, again.stdout)]
     assert values[0] == values[1]
     assert 'url = "/srv/we\\"ird\\\\x"' in values[0]
+
+
+def test_a_configuration_that_cannot_be_written_is_an_error():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([BINARY, "config", "show"], stdin=subprocess.DEVNULL, stdout=full,
+                                stderr=subprocess.PIPE, text=True, env=program_environment())  # fmt: skip
+    assert result.returncode == 1 and result.stderr.startswith("error: "), result

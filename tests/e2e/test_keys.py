@@ -11,7 +11,7 @@ import pytest
 
 from support import oracle
 from support.http import fetch
-from support.server import Server, program
+from support.server import BINARY, Server, program, program_environment
 
 
 def nix_key(*arguments, key=None):
@@ -45,6 +45,22 @@ def test_generate_and_show(root, system_nix):
     again = program("keys", "generate", "--name", "cache.example.org-1", "--file", file)
     assert again.returncode != 0 and str(file) in again.stderr
     assert nix_key("convert-secret-to-public", key=file.read_text()) == public
+
+
+def test_where_no_key_can_be_written(root):
+    (root / "file").write_text("")
+    result = program("keys", "generate", "--file", root / "file/below/key")
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr == f"error: making {root}/file/below: Not a directory\n"
+
+
+def test_a_key_that_cannot_be_shown(root):
+    file = root / "key"
+    assert program("keys", "generate", "--file", file).returncode == 0
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([BINARY, "keys", "show", "--file", file], stdin=subprocess.DEVNULL, stdout=full,
+                                stderr=subprocess.PIPE, text=True, env=program_environment())  # fmt: skip
+    assert result.returncode == 1 and result.stderr.startswith("error: "), result
 
 
 def test_show_does_not_show_the_secret(root):
