@@ -34,8 +34,9 @@ void add_serve_cache_command(CLI::App& app, Action& action) {
       app.add_subcommand("serve-cache", "Serve this machine's Nix store as a signed binary cache");
   command->footer(
       R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
-public key. Every flag is also a key of the table [cache] in the configuration file
-(underscores for dashes) and a variable NIXBUILD_CACHE_...; flags win, then variables.
+public key. Flags are also keys of the table [cache] in the configuration file (underscores
+for dashes) and variables NIXBUILD_CACHE_...; flags win, then variables. state_dir and
+tailscale_interface stand above every table, as in NIXBUILD_STATE_DIR.
 
 Signals: TERM finishes what is in flight and ends; HUP reads the keys again, and of the
 configuration which keys there are, skip_signed_by and priority.
