@@ -85,7 +85,8 @@ def test_the_key_is_changed_as_the_manual_says(server, outputs, tailnet, laptop,
     old = server.public_key()
     new = server.run("nixbuild", "keys", "generate", "--file", "/etc/nixbuild/cache-key-2", "--name",
                      "build-server-2").stdout.strip()  # fmt: skip
-    lines = re.search(r"```ini\n(.*?)```", MANUAL.read_text(), re.DOTALL)[1]
+    blocks = re.findall(r"```ini\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    [lines] = [block for block in blocks if "cache-key-2" in block]
     server.machine.write("/etc/systemd/system/nixbuild-cache.service.d/override.conf", textwrap.dedent(lines))
     server.run("systemctl", "daemon-reload")
     server.run("systemctl", "restart", "nixbuild-cache")
