@@ -320,8 +320,6 @@ TEST_CASE("what is advertised is what the options say") {
       CHECK(narinfo.file_size == narinfo.info.nar_size);
     }
   }
-  CHECK_THROWS_AS(Fixture([](config::CacheOptions& options) { options.compression_level = 30; }),
-                  UsageError);
 }
 
 TEST_CASE("what an upstream cache signed is left to it, but its NAR is sent") {
