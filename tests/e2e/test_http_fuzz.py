@@ -19,8 +19,9 @@ from support.fuzz.fuzzer import Fuzzer, descriptors, resident
 
 SECONDS = float(os.environ.get("NIXBUILD_FUZZ_SECONDS", "6"))
 DIRECTORY = pathlib.Path(os.environ.get("NIXBUILD_FUZZ_DIRECTORY", tempfile.gettempdir())) / "nixbuild-http-fuzz"
-# What the memory of a server may grow by in the second half of a run.
-GROWTH = 48 << 20
+# What the memory of a server may grow by in the second half of a run: compressors that wait for slow clients keep
+# within 256 MiB, and what they give back stays with the allocator. Leaks are for LeakSanitizer.
+GROWTH = 300 << 20
 
 pytestmark = pytest.mark.timeout(SECONDS * 3 + 300)
 
@@ -46,16 +47,17 @@ def fuzz():
         cases += fuzzer.run(SECONDS / 2)
         print(f"{cases} cases")
         # Caches and pools are full after the first half.
-        assert quiet(server, descriptors, before[0]) <= before[0] + 4
+        # Who followed a build, and went away without a word, is noticed at the next sign of life, after 15 s.
+        assert quiet(server, descriptors, before[0] + 4, patience=30) <= before[0] + 4
         assert quiet(server, resident, before[1] + GROWTH) <= before[1] + GROWTH
 
     return run
 
 
-def quiet(server, measure, enough=0, seconds=15):
-    """What `measure` says once nothing goes on any more: at last, or when it is no more than `enough`."""
-    least, deadline, since = measure(server), time.monotonic() + seconds, time.monotonic()
-    while time.monotonic() < deadline and least > enough and time.monotonic() - since < 6:
+def quiet(server, measure, enough=0, patience=6):
+    """What `measure` says once it has not become less for so many seconds, or when it is no more than `enough`."""
+    least, since = measure(server), time.monotonic()
+    while least > enough and time.monotonic() - since < patience:
         time.sleep(0.1)
         if (now := measure(server)) < least:
             least, since = now, time.monotonic()
