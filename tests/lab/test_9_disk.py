@@ -90,7 +90,7 @@ def test_power_cuts_while_everything_is_written(server, tailnet, laptop, desktop
         wait_for(lambda before=before: server.status()["build_id"] > before, "the loop's first build runs")
         time.sleep(moments.uniform(0.1, 3))
         server.machine.cut_power()
-        laptop.run("systemctl", "stop", "loop")
+        laptop.run("systemctl", "stop", "loop", code=None)  # it may have seen the cut, and ended
         status = json.loads(server.machine.path(f"{STATE}/status/nix-terminal.json").read_text())
         assert status["repository"] == "nix-terminal"
         check_history(server, tmp_path)
