@@ -48,7 +48,7 @@ def fuzz():
         print(f"{cases} cases")
         # Caches and pools are full after the first half.
         # Who followed a build, and went away without a word, is noticed at the next sign of life, after 15 s.
-        assert quiet(server, descriptors, before[0] + 4, patience=30) <= before[0] + 4
+        assert quiet(server, descriptors, before[0] + 16, patience=30) <= before[0] + 16
         assert quiet(server, resident, before[1] + GROWTH) <= before[1] + GROWTH
 
     return run
