@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     monitor.handle_line(line);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
-  monitor.finish();
+  monitor.finish("nix-store ended");
   CHECK(monitor.progress().running.empty());
   for (const auto& [derivation, failure] : monitor.failures()) {
     CHECK(failure.log_tail.size() <= log_tail_lines);
