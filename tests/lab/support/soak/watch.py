@@ -1,6 +1,7 @@
 """Memory and open descriptors of both services, which are to be flat."""
 
 import contextlib
+import errno
 import os
 import pathlib
 
@@ -19,9 +20,15 @@ MOST_BYTES = 160 * MEBIBYTE
 
 def processes(machine, unit):
     """The unit's processes, numbered as they are here, outside of the machine."""
-    for file in machine.cgroup.glob(f"**/{unit}/cgroup.procs"):
-        return [int(line) for line in file.read_text().split()]
-    return []
+    while True:
+        try:
+            for file in machine.cgroup.glob(f"**/{unit}/cgroup.procs"):
+                return [int(line) for line in file.read_text().split()]
+            return []
+        except OSError as error:
+            # A cgroup went while it was looked at; whose it was shows the next time.
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
 
 
 class Sample:
