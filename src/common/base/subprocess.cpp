@@ -100,7 +100,7 @@ class Stream {
   bool cut() const noexcept { return cut_; }
   std::string take() { return std::move(text_); }
 
-  // Reads what is there, at most `rounds` times. False when there is nothing left for now.
+  // Reads what is there, at most `rounds` times. Whether there may be more.
   bool read_some(int rounds) {
     std::array<char, 65536> buffer;
     while (fd_ && rounds-- > 0) {
