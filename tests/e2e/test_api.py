@@ -7,12 +7,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import time
 
 import pytest
 from support.api import ApiServer
 from support.build import GOOD, PHASES, Repository, flake, hang_at, packages
 from support.http import exchange, fetch, status_of
+from support.json_schema import check, resolve
+from support.reload import reload_under_load
 
 
 @pytest.fixture
@@ -427,56 +428,7 @@ def test_sighup_while_the_repositories_are_told(builder, serve):
         builder.add(f"r{number}", "/nowhere")
     builder.command("config", "check")  # writes the configuration
     api = serve()
-    over = time.monotonic() + 3
-
-    def ask():
-        statuses = set()
-        while time.monotonic() < over:
-            statuses |= {fetch(api, url).status for url in ("/metrics", "/repositories", "/info")}
-        return statuses
-
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(ask) for _ in range(4)]
-        while time.monotonic() < over:
-            api.process.send_signal(signal.SIGHUP)
-            time.sleep(0.005)
-        assert set.union(*(answer.result() for answer in answers)) == {200}
-
-
-def resolve(schema, document):
-    while "$ref" in schema:
-        node = document
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            node = node[part]
-        schema = node
-    return schema
-
-
-def check(value, schema, document, where="$"):
-    """Holds a value against a JSON Schema, as far as ours go."""
-    schema = resolve(schema, document)
-    for alternatives in ("anyOf", "oneOf"):
-        if alternatives in schema:
-            for one in schema[alternatives]:
-                try:
-                    return check(value, one, document, where)
-                except AssertionError:
-                    continue
-            raise AssertionError(f"{where}: {value!r} is none of {schema}")
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    python = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
-    assert not kinds or any(isinstance(value, python[kind]) for kind in kinds), f"{where}: {value!r} is no {kinds}"
-    if isinstance(value, dict):
-        missing = set(schema.get("required", [])) - set(value)
-        assert not missing, f"{where}: {missing} missing"
-        assert set(value) <= set(schema["properties"]), f"{where}: {set(value) - set(schema['properties'])} unknown"
-        for name, inner in value.items():
-            check(inner, schema["properties"][name], document, f"{where}.{name}")
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            check(inner, schema["items"], document, f"{where}[{index}]")
-    return None
+    assert reload_under_load(api, "/metrics", "/repositories", "/info") == {200}
 
 
 def test_answers_are_as_openapi_says(builder, serve):

@@ -1,6 +1,5 @@
 """Keys: Nix's own format, made and checked with care."""
 
-import concurrent.futures
 import os
 import signal
 import stat
@@ -11,6 +10,7 @@ import pytest
 
 from support import oracle
 from support.http import fetch
+from support.reload import reload_under_load
 from support.server import BINARY, Server, program, program_environment
 
 
@@ -136,21 +136,7 @@ def test_keys_are_read_again_while_they_sign(sample, serve, root):
     file.write_text(nix_key("generate-secret", "--key-name", "k-1"))
     file.chmod(0o600)
     server = serve(sample.store, "--secret-key-file", file)
-    over = time.monotonic() + 3
-
-    def ask():
-        statuses = set()
-        while time.monotonic() < over:
-            for url in (f"/{oracle.hash_part(sample.lib)}.narinfo", "/nix-cache-info"):
-                statuses.add(fetch(server, url).status)
-        return statuses
-
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(ask) for _ in range(4)]
-        while time.monotonic() < over:
-            server.process.send_signal(signal.SIGHUP)
-            time.sleep(0.002)
-        assert set.union(*(answer.result() for answer in answers)) == {200}
+    assert reload_under_load(server, f"/{oracle.hash_part(sample.lib)}.narinfo", "/nix-cache-info") == {200}
 
 
 def test_keys_are_read_again_on_sighup(sample, serve, root):
