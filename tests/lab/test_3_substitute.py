@@ -74,7 +74,7 @@ def test_the_nix_of_this_machine_substitutes_too(server, outputs, tailnet, lapto
 
 def fetch_anew(client, path, code=0):
     """As if it had never asked: Nix remembers narinfos, with their signatures, for a month."""
-    client.run("sh", "-ec", "rm -f /root/.cache/nix/binary-cache-*")
+    client.run("sh", "-ec", "rm -f ~/.cache/nix/binary-cache-*")
     client.restart_nix()
     client.run("nix-store", "--delete", "--ignore-liveness", path)
     return client.run("nix-store", "--realise", path, user="alice", code=code)
