@@ -19,6 +19,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/terminal.hpp"
+#include "common/base/version.hpp"
 
 namespace {
 

@@ -108,6 +108,20 @@ def test_every_command_has_its_page(installed):
     assert {file.name for file in pages.glob("nixbuild-*.1")} == {f"nixbuild-{name}.1" for name in commands()}
 
 
+def test_every_page_names_the_version_and_its_day(installed):
+    version = subprocess.run([BINARY, "--version"], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    first_lines = [file.read_text().partition("\n")[0] for file in installed[1] if file.suffix == ".1"]
+    wanted = re.compile(rf'\.TH NIXBUILD\S* 1 "20\d\d-\d\d-\d\d" "{re.escape(version)}" "User Commands"')
+    assert first_lines and [line for line in first_lines if not wanted.fullmatch(line)] == []
+
+
+def test_the_news_begin_with_this_version():
+    version = re.search(r"version: '([^']+)'", (SOURCE / "meson.build").read_text())[1]
+    headings = re.findall(r"^## (.*)$", (SOURCE / "NEWS.md").read_text(), re.MULTILINE)
+    assert headings[0] == version
+    assert headings == sorted(headings, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
+
+
 def test_the_first_page_leads_to_all_others():
     see_also = (SOURCE / "man/nixbuild.1").read_text().partition(".SH SEE ALSO\n")[2].replace("\\-", "-")
     assert set(re.findall(r"^\.BR nixbuild-([a-z-]+) \(1\)", see_also, re.MULTILINE)) == set(commands())

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "common/base/terminal.hpp"
+#include "common/base/version.hpp"
 
 namespace nixbuild::net {
 namespace {

@@ -10,6 +10,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/time.hpp"
+#include "common/base/version.hpp"
 #include "common/config/service_settings.hpp"
 #include "common/nix/expression.hpp"
 #include "common/protocol/json.hpp"

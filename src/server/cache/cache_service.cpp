@@ -11,6 +11,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/version.hpp"
 #include "server/cache/compression.hpp"
 #include "server/cache/info_pages.hpp"
 #include "server/cache/metrics.hpp"

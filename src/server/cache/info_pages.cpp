@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/version.hpp"
 #include "common/nix/expression.hpp"
 
 namespace nixbuild::cache {

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "common/base/files.hpp"
+#include "common/base/version.hpp"
 
 namespace nixbuild::http {
 namespace {

@@ -18,6 +18,7 @@
 #include "../store/test_support.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/version.hpp"
 #include "common/keys/key_file.hpp"
 #include "common/nix/nar.hpp"
 #include "common/nix/narinfo.hpp"
