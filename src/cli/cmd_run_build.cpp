@@ -12,7 +12,7 @@
 #include "common/base/log.hpp"
 #include "common/config/configuration.hpp"
 #include "common/config/state_dir.hpp"
-#include "server/build/run_build.hpp"
+#include "server/builder/run_build.hpp"
 
 namespace nixbuild::cli {
 namespace {
@@ -38,10 +38,10 @@ config::Repository find_repository(const config::Configuration& configuration,
   throw UsageError(fmt::format("no repository '{}' is configured; there is {}", name, names));
 }
 
-build::RunOptions options_of(RunBuild& command) {
+builder::RunOptions options_of(RunBuild& command) {
   command.flags.load();
   const config::Configuration& configuration = command.configuration;
-  build::RunOptions options;
+  builder::RunOptions options;
   options.state_dir =
       config::resolve_state_dir(configuration.state_dir, config::process_environment);
   options.build = configuration.build;
@@ -54,19 +54,19 @@ build::RunOptions options_of(RunBuild& command) {
 }
 
 ExitCode run(RunBuild& command) {
-  const build::RunOptions options = options_of(command);
+  const builder::RunOptions options = options_of(command);
   // The journal gets the steps only: the log is in a file of its own.
   ProgressView view(log::goes_to_journal() ? ProgressView::LogLines::hidden
                                            : ProgressView::LogLines::shown);
   protocol::BuildStatus last;
-  build::Observer observer;
+  builder::Observer observer;
   observer.status = [&](const protocol::BuildStatus& status) {
     last = status;
     view.set_status(status);
   };
   observer.log_line = [&](std::string_view line) { view.log_line(line); };
   observer.tick = [&] { view.refresh(); };
-  const ExitCode code = build::run_build(options, observer);
+  const ExitCode code = builder::run_build(options, observer);
   view.close();
   if (code != ExitCode::lock_held) view.say(result_line(last));
   return code;

@@ -5,13 +5,13 @@
 #include <string_view>
 
 #include "check.hpp"
-#include "server/build/build_log.hpp"
-#include "server/build/build_monitor.hpp"
-#include "server/build/derivation_file.hpp"
-#include "server/build/toolbox.hpp"
+#include "server/builder/build_monitor.hpp"
+#include "server/builder/derivation_file.hpp"
+#include "server/builder/toolbox.hpp"
+#include "server/history/build_log.hpp"
 
 using namespace nixbuild;
-using namespace nixbuild::build;
+using namespace nixbuild::builder;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);

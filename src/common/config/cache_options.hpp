@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-namespace nixbuild::config {
+#include "common/compress/compression.hpp"
 
-// What narinfos advertise. Every suffix is served whatever this says.
-enum class Compression : std::uint8_t { none, xz, zstd };
+namespace nixbuild::config {
 
 struct CacheOptions {
   std::filesystem::path state_dir;  // this and the next come from the file's top level
@@ -22,7 +21,8 @@ struct CacheOptions {
   std::filesystem::path nix_state_dir = "/nix/var/nix";
   std::filesystem::path nix_log_dir;                       // empty: nix_state_dir/../log/nix
   std::uint64_t nar_cache_size = std::uint64_t{20} << 30;  // bytes; 0: nothing is kept
-  Compression compression = Compression::zstd;
+  // What narinfos advertise; every suffix is served whatever this says.
+  compress::Compression compression = compress::Compression::zstd;
   std::optional<int> compression_level;     // unset: 3 for zstd, 6 for xz
   int priority = 30;                        // lower is asked first; cache.nixos.org says 40
   unsigned threads = 0;                     // of serving and of compression; 0: one a core

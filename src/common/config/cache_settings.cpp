@@ -25,10 +25,11 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
            "Nix's build logs (default: log/nix beside --nix-state-dir)")
       .add_size("nar_cache_size", options.nar_cache_size,
                 "How much of compressed NARs is kept; 0 keeps none")
-      .add_choice(
-          "compression", options.compression,
-          {{"zstd", Compression::zstd}, {"xz", Compression::xz}, {"none", Compression::none}},
-          "What narinfos advertise; every form is served all the same")
+      .add_choice("compression", options.compression,
+                  {{"zstd", compress::Compression::zstd},
+                   {"xz", compress::Compression::xz},
+                   {"none", compress::Compression::none}},
+                  "What narinfos advertise; every form is served all the same")
       .add("compression_level", options.compression_level, 0, 22,
            "1 to 22 for zstd, 0 to 9 for xz (default: 3, 6)")
       .add("priority", options.priority, 0, 1'000'000,
@@ -40,9 +41,9 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
       .add("access_log", options.access_log, "Log a line for each request");
 }
 
-void check_level(Compression compression, int level) {
-  if (compression == Compression::none) return;
-  const bool is_xz = compression == Compression::xz;
+void check_level(compress::Compression compression, int level) {
+  if (compression == compress::Compression::none) return;
+  const bool is_xz = compression == compress::Compression::xz;
   const int lowest = is_xz ? 0 : 1;
   const int highest = is_xz ? 9 : 22;
   if (level < lowest || level > highest) {

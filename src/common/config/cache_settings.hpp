@@ -11,6 +11,6 @@ void add_cache_settings(Settings& settings, CacheOptions& options);
 
 // Throws UsageError when `level` is none of the compression's: zstd has 1 to 22, xz 0 to 9, none
 // takes any.
-void check_level(Compression compression, int level);
+void check_level(compress::Compression compression, int level);
 
 }  // namespace nixbuild::config

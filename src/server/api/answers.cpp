@@ -7,7 +7,7 @@
 #include "common/protocol/json.hpp"
 #include "server/api/parameters.hpp"
 #include "server/api/runner.hpp"
-#include "server/build/history.hpp"
+#include "server/history/history.hpp"
 #include "server/http/offload.hpp"
 
 namespace nixbuild::api {
@@ -35,7 +35,7 @@ http::Response response_to(const std::exception_ptr& exception) {
   } catch (const RunnerError& error) {
     log::warn("{}", error.what());
     return error_response(503, error.what());
-  } catch (const build::HistoryError& error) {
+  } catch (const history::HistoryError& error) {
     log::warn("{}", error.what());
     return error_response(503, error.what());
   } catch (const SystemError& error) {

@@ -42,10 +42,10 @@ std::uint16_t port_of(const std::vector<std::string>& addresses) {
   return 0;
 }
 
-build::StateLayout created(const std::filesystem::path& state_dir) {
+history::StateLayout created(const std::filesystem::path& state_dir) {
   // The users of API and builds share what is made here by their group.
   ::umask(0007);
-  build::StateLayout layout(state_dir);
+  history::StateLayout layout(state_dir);
   layout.create();
   return layout;
 }
@@ -60,13 +60,13 @@ ApiService::ApiService(ServeOptions options)
       cache_probe_(options_.api.cache_url),
       feed_(layout_),
       build_requests_(layout_, *runner_, feed_),
-      histories_([this] { return std::make_unique<build::History>(layout_.history()); }),
+      histories_([this] { return std::make_unique<history::History>(layout_.history()); }),
       live_status_([this] { return std::make_unique<LiveStatus>(layout_); }),
       workers_(worker_threads),
       router_(make_router()) {
   try {
-    build::History{layout_.history()};  // a history that cannot be used is told now
-  } catch (const build::HistoryFull& error) {
+    history::History{layout_.history()};  // a history that cannot be used is told now
+  } catch (const history::HistoryFull& error) {
     // Clients are told this too, instead of finding nobody.
     log::error("{}; make space there", error.what());
   }
@@ -152,32 +152,32 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     case Operation::status:
       return status(*repository);
     case Operation::logs:
-      return with_history(
-          [this, name = *repository, lines = *parameters.number("lines")](build::History& history) {
-            return build_requests_.logs(history, name, static_cast<std::size_t>(lines));
-          });
+      return with_history([this, name = *repository,
+                           lines = *parameters.number("lines")](history::History& history) {
+        return build_requests_.logs(history, name, static_cast<std::size_t>(lines));
+      });
     case Operation::stream:
       return stream(parameters, *repository);
     case Operation::cancel:
-      return with_history([this, name = *repository](build::History& history) {
+      return with_history([this, name = *repository](history::History& history) {
         return build_requests_.cancel(history, name);
       });
     case Operation::builds:
       return with_history([of = parameters.text("repository").value_or(""),
                            limit = static_cast<int>(*parameters.number("limit")),
-                           before = parameters.number("before")](build::History& history) {
+                           before = parameters.number("before")](history::History& history) {
         return list_builds(history, of, limit, before);
       });
     case Operation::build:
-      return with_history([id = *parameters.number("id")](build::History& history) {
+      return with_history([id = *parameters.number("id")](history::History& history) {
         return one_build(history, id);
       });
     case Operation::build_log:
-      return with_history([this, id = *parameters.number("id")](build::History& history) {
+      return with_history([this, id = *parameters.number("id")](history::History& history) {
         return log_of_build(history, layout_, id);
       });
     case Operation::build_lock:
-      return with_history([id = *parameters.number("id")](build::History& history) {
+      return with_history([id = *parameters.number("id")](history::History& history) {
         return lock_of_build(history, id);
       });
     case Operation::repositories:
@@ -194,16 +194,16 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
   return error_response(404, "no such route");
 }
 
-http::Reply ApiService::with_history(std::function<http::Response(build::History&)> work) {
+http::Reply ApiService::with_history(std::function<http::Response(history::History&)> work) {
   return answer_from(workers_, [this, work = std::move(work)] { return work(histories_.get()); });
 }
 
 http::Reply ApiService::trigger(const http::Request& request, const std::string& repository) {
-  build::Trigger trigger;
+  history::Trigger trigger;
   trigger.repository = repository;
   trigger.by = cleaned_user(request.header(protocol::user_header));
   trigger.from = host_without_port(request.peer);
-  return with_history([this, trigger](build::History& history) {
+  return with_history([this, trigger](history::History& history) {
     return build_requests_.trigger(history, trigger);
   });
 }
@@ -237,7 +237,7 @@ http::Reply ApiService::stream(const Parameters& parameters, const std::string& 
       lines.reset();
     }
   }
-  return with_history([this, stream, lines](build::History& history) {
+  return with_history([this, stream, lines](history::History& history) {
     return build_requests_.stream(history, stream, lines);
   });
 }
@@ -256,7 +256,7 @@ http::Reply ApiService::repositories() {
 
 http::Reply ApiService::info(const http::Request& request) {
   const std::string host(host_without_port(request.header("host")));
-  return with_history([this, host](build::History&) {
+  return with_history([this, host](history::History&) {
     protocol::Info info;
     const auto names = own_host_names();
     info.hostname = names.empty() ? "" : names.front();
@@ -293,7 +293,7 @@ http::Reply ApiService::health() {
 }
 
 http::Reply ApiService::metrics() {
-  return with_history([this](build::History& history) {
+  return with_history([this](history::History& history) {
     http::PrometheusText out("nixbuild_api_");
     out.process();
     if (const http::Server* server = server_) out.server(server->statistics(), *router_);

@@ -20,8 +20,8 @@
 #include "server/api/parameters.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/serve_api.hpp"
-#include "server/build/history.hpp"
-#include "server/build/state_layout.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
 #include "server/http/per_thread.hpp"
 #include "server/http/router.hpp"
 #include "server/http/server.hpp"
@@ -75,17 +75,17 @@ class ApiService {
                                            http::PathParameters path) const;
   // Runs `work` away from the serving threads, with a history of that thread's own; what it throws
   // becomes an error response.
-  http::Reply with_history(std::function<http::Response(build::History&)> work);
+  http::Reply with_history(std::function<http::Response(history::History&)> work);
 
   const ServeOptions options_;
-  const build::StateLayout layout_;
+  const history::StateLayout layout_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Settings> settings_;
   const std::unique_ptr<Runner> runner_;
   CacheProbe cache_probe_;
   BuildFeed feed_;
   BuildRequests build_requests_;
-  http::PerThread<build::History> histories_;
+  http::PerThread<history::History> histories_;
   http::PerThread<LiveStatus> live_status_;
   std::atomic<const http::Server*> server_{nullptr};
   boost::asio::thread_pool workers_;

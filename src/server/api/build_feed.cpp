@@ -18,7 +18,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/protocol/json.hpp"
-#include "server/build/build_log.hpp"
+#include "server/history/build_log.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -36,7 +36,7 @@ constexpr std::uint32_t lock_events = IN_CLOSE_WRITE;
 
 }  // namespace
 
-BuildFeed::BuildFeed(const build::StateLayout& layout)
+BuildFeed::BuildFeed(const history::StateLayout& layout)
     : layout_(layout),
       inotify_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
       wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -153,11 +153,12 @@ void BuildFeed::read_events(std::vector<std::string>& changed) {
 }
 
 void BuildFeed::refresh(const std::string& repository, bool log_changed) {
-  if (!history_) history_ = std::make_unique<build::History>(layout_.history());
+  if (!history_) history_ = std::make_unique<history::History>(layout_.history());
   auto found = readers_.find(repository);
   if (found == readers_.end()) {
     found =
-        readers_.emplace(repository, Reader{build::StatusReader(layout_, *history_, repository), 0})
+        readers_
+            .emplace(repository, Reader{history::StatusReader(layout_, *history_, repository), 0})
             .first;
   }
   Reader& reader = found->second;
@@ -190,8 +191,8 @@ std::shared_ptr<const LogChunk> BuildFeed::read_log(const std::string& repositor
       return channel.chunk;
     }
   }
-  const build::LogTail tail =
-      build::read_log_from(layout_.log(repository, build), offset, chunk_limit);
+  const history::LogTail tail =
+      history::read_log_from(layout_.log(repository, build), offset, chunk_limit);
   auto chunk = std::make_shared<LogChunk>();
   chunk->end = offset;
   for (const std::string& line : tail.lines) {

@@ -20,9 +20,9 @@
 
 #include "common/base/unique_fd.hpp"
 #include "common/protocol/types.hpp"
-#include "server/build/history.hpp"
-#include "server/build/state_layout.hpp"
-#include "server/build/status_file.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
+#include "server/history/status_file.hpp"
 
 namespace nixbuild::api {
 
@@ -40,7 +40,7 @@ struct LogChunk {
 
 class BuildFeed {
  public:
-  explicit BuildFeed(const build::StateLayout& layout);
+  explicit BuildFeed(const history::StateLayout& layout);
   ~BuildFeed();
   BuildFeed(const BuildFeed&) = delete;
   BuildFeed& operator=(const BuildFeed&) = delete;
@@ -97,7 +97,7 @@ class BuildFeed {
   void refresh(const std::string& repository, bool log_changed);
   static void wake(Channel& channel);
 
-  const build::StateLayout layout_;
+  const history::StateLayout layout_;
   UniqueFd inotify_;
   UniqueFd wakeup_;
   std::map<int, std::string> watches_;  // of the thread; the repository of a log directory, or ""
@@ -107,9 +107,9 @@ class BuildFeed {
   std::atomic<bool> stopped_{false};
 
   // Of the thread.
-  std::unique_ptr<build::History> history_;
+  std::unique_ptr<history::History> history_;
   struct Reader {
-    build::StatusReader reader;
+    history::StatusReader reader;
     std::uint64_t generation = 0;
   };
   std::map<std::string, Reader> readers_;

@@ -8,9 +8,9 @@
 #include "common/base/time.hpp"
 #include "common/protocol/json.hpp"
 #include "server/api/answers.hpp"
-#include "server/build/build_lock.hpp"
-#include "server/build/build_log.hpp"
-#include "server/build/status_file.hpp"
+#include "server/history/build_lock.hpp"
+#include "server/history/build_log.hpp"
+#include "server/history/status_file.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -32,16 +32,16 @@ class ChangeCount {
 }  // namespace
 
 std::string cleaned_user(std::string_view text) {
-  std::string out = build::clean_line(text.substr(0, name_limit));
+  std::string out = history::clean_line(text.substr(0, name_limit));
   std::erase(out, '\t');
   return out;
 }
 
-http::Response BuildRequests::trigger(build::History& history, const build::Trigger& trigger) {
+http::Response BuildRequests::trigger(history::History& history, const history::Trigger& trigger) {
   const ChangeCount count(changes_);
   // What is dead must not stand in the way of a new build.
-  build::StatusReader(layout_, history, trigger.repository).end_what_is_dead();
-  const build::History::Queued queued = history.insert_queued(trigger);
+  history::StatusReader(layout_, history, trigger.repository).end_what_is_dead();
+  const history::History::Queued queued = history.insert_queued(trigger);
   protocol::TriggerReply reply;
   reply.repository = trigger.repository;
   reply.build_id = queued.id;
@@ -65,9 +65,9 @@ http::Response BuildRequests::trigger(build::History& history, const build::Trig
   return http::json_response(200, protocol::to_json(reply));
 }
 
-http::Response BuildRequests::cancel(build::History& history, const std::string& repository) {
+http::Response BuildRequests::cancel(history::History& history, const std::string& repository) {
   const ChangeCount count(changes_);
-  const auto current = build::StatusReader(layout_, history, repository).read();
+  const auto current = history::StatusReader(layout_, history, repository).read();
   protocol::CancelReply reply;
   reply.repository = repository;
   reply.build_id = current.build_id;
@@ -78,7 +78,7 @@ http::Response BuildRequests::cancel(build::History& history, const std::string&
   if (current.is_running) {
     runner_.stop(repository);
     // Nobody else would: its runner may have ended before it took the build.
-    if (current.phase == "queued" && !build::is_locked(layout_.lock(repository))) {
+    if (current.phase == "queued" && !history::is_locked(layout_.lock(repository))) {
       history.finish(*current.build_id, "cancelled", now());
     }
     feed_.poke();
@@ -86,16 +86,16 @@ http::Response BuildRequests::cancel(build::History& history, const std::string&
   return http::json_response(200, protocol::to_json(reply));
 }
 
-http::Response BuildRequests::logs(build::History& history, const std::string& repository,
+http::Response BuildRequests::logs(history::History& history, const std::string& repository,
                                    std::size_t lines) {
   protocol::LogLines reply;
   if (const auto newest = history.newest(repository)) {
-    reply.logs = build::read_log_tail(layout_.log(repository, newest->id), lines).lines;
+    reply.logs = history::read_log_tail(layout_.log(repository, newest->id), lines).lines;
   }
   return http::json_response(200, protocol::to_json(reply));
 }
 
-http::Response BuildRequests::stream(build::History& history, StreamRequest request,
+http::Response BuildRequests::stream(history::History& history, StreamRequest request,
                                      std::optional<std::int64_t> lines) {
   const auto newest = history.newest(request.repository);
   if (request.build && (!newest || *request.build != newest->id)) {
@@ -108,7 +108,7 @@ http::Response BuildRequests::stream(build::History& history, StreamRequest requ
   if (!request.build && newest) request.build = newest->id;
   if (lines && request.build) {
     const auto log = layout_.log(request.repository, *request.build);
-    const build::LogTail tail = build::read_log_tail(log, static_cast<std::size_t>(*lines));
+    const history::LogTail tail = history::read_log_tail(log, static_cast<std::size_t>(*lines));
     request.offset = tail.end;
     for (const std::string& line : tail.lines)
       request.offset -= line.size() + 1;

@@ -11,8 +11,8 @@
 #include "server/api/build_feed.hpp"
 #include "server/api/event_stream.hpp"
 #include "server/api/runner.hpp"
-#include "server/build/history.hpp"
-#include "server/build/state_layout.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
 #include "server/http/response.hpp"
 
 namespace nixbuild::api {
@@ -21,25 +21,25 @@ namespace nixbuild::api {
 class BuildRequests {
  public:
   // All must outlive this object.
-  BuildRequests(const build::StateLayout& layout, Runner& runner, BuildFeed& feed)
+  BuildRequests(const history::StateLayout& layout, Runner& runner, BuildFeed& feed)
       : layout_(layout), runner_(runner), feed_(feed) {}
 
   // Queues a build and has it started; throws RunnerError where that cannot be done, and the build
   // has then failed.
-  http::Response trigger(build::History& history, const build::Trigger& trigger);
+  http::Response trigger(history::History& history, const history::Trigger& trigger);
   // Throws RunnerError.
-  http::Response cancel(build::History& history, const std::string& repository);
+  http::Response cancel(history::History& history, const std::string& repository);
   // The last lines of the newest build's log.
-  http::Response logs(build::History& history, const std::string& repository, std::size_t lines);
+  http::Response logs(history::History& history, const std::string& repository, std::size_t lines);
   // `lines`: begin with the log's last ones.
-  http::Response stream(build::History& history, StreamRequest request,
+  http::Response stream(history::History& history, StreamRequest request,
                         std::optional<std::int64_t> lines);
 
   // Another number after every trigger and cancel.
   std::uint64_t changes() const noexcept { return changes_; }
 
  private:
-  const build::StateLayout& layout_;
+  const history::StateLayout& layout_;
   Runner& runner_;
   BuildFeed& feed_;
   std::atomic<std::uint64_t> changes_{0};

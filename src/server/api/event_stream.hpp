@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "server/api/build_feed.hpp"
-#include "server/build/state_layout.hpp"
+#include "server/history/state_layout.hpp"
 #include "server/http/response.hpp"
 
 namespace nixbuild::api {

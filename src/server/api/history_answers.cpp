@@ -10,7 +10,7 @@
 #include "common/base/unique_fd.hpp"
 #include "common/protocol/json.hpp"
 #include "server/api/answers.hpp"
-#include "server/build/status_file.hpp"
+#include "server/history/status_file.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -21,18 +21,18 @@ http::Response no_build(std::int64_t id) {
 
 }  // namespace
 
-http::Response list_builds(build::History& history, const std::string& repository, int limit,
+http::Response list_builds(history::History& history, const std::string& repository, int limit,
                            std::optional<std::int64_t> before) {
   return http::json_response(200, protocol::to_json(history.list(repository, limit, before)));
 }
 
-http::Response one_build(build::History& history, std::int64_t id) {
+http::Response one_build(history::History& history, std::int64_t id) {
   const auto build = history.get(id);
   if (!build) return no_build(id);
   return http::json_response(200, protocol::to_json(*build));
 }
 
-http::Response log_of_build(build::History& history, const build::StateLayout& layout,
+http::Response log_of_build(history::History& history, const history::StateLayout& layout,
                             std::int64_t id) {
   const auto build = history.get(id);
   if (!build) return no_build(id);
@@ -48,7 +48,7 @@ http::Response log_of_build(build::History& history, const build::StateLayout& l
   return response;
 }
 
-http::Response lock_of_build(build::History& history, std::int64_t id) {
+http::Response lock_of_build(history::History& history, std::int64_t id) {
   auto lock = history.lock_text(id);
   if (!lock) {
     return error_response(404, fmt::format("no build #{} with a flake.lock in the history", id));
@@ -56,11 +56,11 @@ http::Response lock_of_build(build::History& history, std::int64_t id) {
   return http::json_response(200, std::move(*lock));
 }
 
-std::optional<std::string> ended_status_json(build::History& history, std::int64_t id) {
+std::optional<std::string> ended_status_json(history::History& history, std::int64_t id) {
   const auto build = history.get(id);
   if (!build) throw Error(fmt::format("build #{} is no longer in the history", id));
   if (build->state == "queued" || build->state == "running") return std::nullopt;
-  return protocol::to_json(build::ended_status(history, *build));
+  return protocol::to_json(history::ended_status(history, *build));
 }
 
 }  // namespace nixbuild::api

@@ -14,7 +14,7 @@ http::SharedText LiveStatus::json(const std::string& repository, std::uint64_t c
   if (found == entries_.end()) {
     found = entries_
                 .emplace(repository,
-                         Entry{build::StatusReader(layout_, history_, repository), 0, 0, {}, {}})
+                         Entry{history::StatusReader(layout_, history_, repository), 0, 0, {}, {}})
                 .first;
   }
   Entry& entry = found->second;

@@ -7,18 +7,18 @@
 #include <map>
 #include <string>
 
-#include "server/build/history.hpp"
-#include "server/build/state_layout.hpp"
-#include "server/build/status_file.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
+#include "server/history/status_file.hpp"
 #include "server/http/response.hpp"
 
 namespace nixbuild::api {
 
-// The status of each repository as one serving thread has last read it. Throws as build::History
-// and build::StatusReader do.
+// The status of each repository as one serving thread has last read it. Throws as history::History
+// and history::StatusReader do.
 class LiveStatus {
  public:
-  explicit LiveStatus(const build::StateLayout& layout)
+  explicit LiveStatus(const history::StateLayout& layout)
       : layout_(layout), history_(layout.history()) {}
 
   // `changes` counts what this process has done to builds: that is to be seen at once.
@@ -26,15 +26,15 @@ class LiveStatus {
 
  private:
   struct Entry {
-    build::StatusReader reader;
+    history::StatusReader reader;
     std::uint64_t generation = 0;
     std::uint64_t changes = 0;
     std::chrono::steady_clock::time_point looked_at;
     http::SharedText json;
   };
 
-  const build::StateLayout layout_;
-  build::History history_;
+  const history::StateLayout layout_;
+  history::History history_;
   std::map<std::string, Entry> entries_;
 };
 

@@ -21,7 +21,7 @@
 #include "common/base/files.hpp"
 #include "common/base/log.hpp"
 #include "server/api/runner.hpp"
-#include "server/build/build_lock.hpp"
+#include "server/history/build_lock.hpp"
 
 extern char** environ;
 
@@ -33,7 +33,7 @@ constexpr const char* program = "/proc/self/exe";
 
 class LocalRunner : public Runner {
  public:
-  LocalRunner(const build::StateLayout& layout, RunArguments arguments)
+  LocalRunner(const history::StateLayout& layout, RunArguments arguments)
       : layout_(layout), arguments_(std::move(arguments)) {}
   ~LocalRunner() override { end_all(); }
 
@@ -45,7 +45,7 @@ class LocalRunner : public Runner {
   void supervise(pid_t pid, const std::string& repository, std::int64_t build);
   void end_all();
 
-  const build::StateLayout layout_;
+  const history::StateLayout layout_;
   const RunArguments arguments_;
   std::mutex mutex_;
   struct Child {
@@ -157,7 +157,7 @@ void LocalRunner::supervise(pid_t pid, const std::string& repository, std::int64
 
 void LocalRunner::stop(const std::string& repository) {
   std::set<pid_t> to_end;
-  if (const auto holder = build::lock_holder(layout_.lock(repository))) to_end.insert(*holder);
+  if (const auto holder = history::lock_holder(layout_.lock(repository))) to_end.insert(*holder);
   {
     // One may not have come to take the lock yet.
     const std::lock_guard lock(mutex_);
@@ -194,7 +194,7 @@ void LocalRunner::end_all() {
 
 }  // namespace
 
-std::unique_ptr<Runner> make_local_runner(const build::StateLayout& layout,
+std::unique_ptr<Runner> make_local_runner(const history::StateLayout& layout,
                                           RunArguments arguments) {
   return std::make_unique<LocalRunner>(layout, std::move(arguments));
 }

@@ -1,26 +1,26 @@
 #include "server/api/runner.hpp"
 
 #include "common/base/time.hpp"
-#include "server/build/build_lock.hpp"
-#include "server/build/history.hpp"
+#include "server/history/build_lock.hpp"
+#include "server/history/history.hpp"
 
 namespace nixbuild::api {
 
-bool awaits_start(const build::StateLayout& layout, const std::string& repository,
+bool awaits_start(const history::StateLayout& layout, const std::string& repository,
                   std::int64_t build) {
-  build::History history(layout.history());
+  history::History history(layout.history());
   const auto newest = history.newest(repository);
   return newest && newest->id == build && newest->state == "queued" &&
-         !build::is_locked(layout.lock(repository));
+         !history::is_locked(layout.lock(repository));
 }
 
-void fail_unstarted(const build::StateLayout& layout, const std::string& repository,
+void fail_unstarted(const history::StateLayout& layout, const std::string& repository,
                     std::int64_t build, const std::function<std::string()>& reason) {
   if (!awaits_start(layout, repository, build)) return;
-  build::History(layout.history()).finish(build, reason(), now());
+  history::History(layout.history()).finish(build, reason(), now());
 }
 
-std::unique_ptr<Runner> make_runner(config::Runner kind, const build::StateLayout& layout,
+std::unique_ptr<Runner> make_runner(config::Runner kind, const history::StateLayout& layout,
                                     RunArguments arguments) {
 #ifdef NIXBUILD_SYSTEMD
   if (kind == config::Runner::systemd) return make_systemd_runner(layout);

@@ -12,7 +12,7 @@
 
 #include "common/base/error.hpp"
 #include "common/config/build_options.hpp"
-#include "server/build/state_layout.hpp"
+#include "server/history/state_layout.hpp"
 
 namespace nixbuild::api {
 
@@ -37,24 +37,25 @@ class Runner {
 // What run-build is told beside the repository's name: --state-dir, --config, --repository.
 using RunArguments = std::vector<std::string>;
 
-std::unique_ptr<Runner> make_local_runner(const build::StateLayout& layout, RunArguments arguments);
+std::unique_ptr<Runner> make_local_runner(const history::StateLayout& layout,
+                                          RunArguments arguments);
 #ifdef NIXBUILD_SYSTEMD
 // `nixbuild-build@REPOSITORY.service`, over D-Bus.
-std::unique_ptr<Runner> make_systemd_runner(const build::StateLayout& layout);
+std::unique_ptr<Runner> make_systemd_runner(const history::StateLayout& layout);
 // Whether systemd runs this machine and knows that unit.
 bool systemd_has_build_unit();
 #endif
 
 // Whether build number `build` is still queued, and nobody is there who could have taken it. Throws
 // HistoryError, SystemError.
-bool awaits_start(const build::StateLayout& layout, const std::string& repository,
+bool awaits_start(const history::StateLayout& layout, const std::string& repository,
                   std::int64_t build);
 // Fails such a build with the reason that is then asked for. Throws HistoryError, SystemError.
-void fail_unstarted(const build::StateLayout& layout, const std::string& repository,
+void fail_unstarted(const history::StateLayout& layout, const std::string& repository,
                     std::int64_t build, const std::function<std::string()>& reason);
 
 // The runner that the configuration asks for. Throws UsageError where there is none of that kind.
-std::unique_ptr<Runner> make_runner(config::Runner kind, const build::StateLayout& layout,
+std::unique_ptr<Runner> make_runner(config::Runner kind, const history::StateLayout& layout,
                                     RunArguments arguments);
 
 }  // namespace nixbuild::api

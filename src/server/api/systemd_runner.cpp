@@ -18,7 +18,7 @@
 #include "common/base/unique_fd.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/system_bus.hpp"
-#include "server/build/build_lock.hpp"
+#include "server/history/build_lock.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -29,7 +29,7 @@ std::string unit_of(std::string_view repository) {
 
 class SystemdRunner : public Runner {
  public:
-  explicit SystemdRunner(const build::StateLayout& layout)
+  explicit SystemdRunner(const history::StateLayout& layout)
       : layout_(layout), stop_(::eventfd(0, EFD_CLOEXEC)) {
     if (!stop_) throw SystemError(errno, "making an eventfd");
   }
@@ -48,7 +48,7 @@ class SystemdRunner : public Runner {
   void watch(SystemBus& bus, const std::string& repository, std::int64_t build);
   void see_to_its_begin(SystemBus& bus, const std::string& repository, std::int64_t build);
 
-  const build::StateLayout layout_;
+  const history::StateLayout layout_;
   const UniqueFd stop_;
   std::mutex mutex_;
   std::list<Watch> watches_;
@@ -65,7 +65,7 @@ void SystemdRunner::stop(const std::string& repository) {
   const std::string state = bus.active_state(unit_of(repository));
   if (state == "inactive" || state == "failed") {
     // systemd would say that it has stopped the unit, which does not run.
-    if (const auto holder = build::lock_holder(layout_.lock(repository))) {
+    if (const auto holder = history::lock_holder(layout_.lock(repository))) {
       throw RunnerError(
           fmt::format("the build of {} was started by hand as process {}, which this server may "
                       "not end; end it there, with Ctrl-C or kill",
@@ -119,7 +119,7 @@ void SystemdRunner::see_to_its_begin(SystemBus& bus, const std::string& reposito
 
 }  // namespace
 
-std::unique_ptr<Runner> make_systemd_runner(const build::StateLayout& layout) {
+std::unique_ptr<Runner> make_systemd_runner(const history::StateLayout& layout) {
   return std::make_unique<SystemdRunner>(layout);
 }
 

@@ -12,7 +12,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/version.hpp"
-#include "server/cache/compression.hpp"
+#include "common/compress/compression.hpp"
 #include "server/cache/info_pages.hpp"
 #include "server/cache/metrics.hpp"
 #include "server/cache/responses.hpp"
@@ -47,10 +47,11 @@ store::StoreLayout layout_of(const config::CacheOptions& options) {
 }
 
 CompressedNars::Levels levels_of(const config::CacheOptions& options) {
-  CompressedNars::Levels levels{default_level(Compression::zstd), default_level(Compression::xz)};
+  CompressedNars::Levels levels{compress::default_level(compress::Compression::zstd),
+                                compress::default_level(compress::Compression::xz)};
   if (!options.compression_level) return levels;
-  if (options.compression == Compression::zstd) levels.zstd = *options.compression_level;
-  if (options.compression == Compression::xz) levels.xz = *options.compression_level;
+  if (options.compression == compress::Compression::zstd) levels.zstd = *options.compression_level;
+  if (options.compression == compress::Compression::xz) levels.xz = *options.compression_level;
   return levels;
 }
 
@@ -172,7 +173,7 @@ http::Response CacheService::metrics() const {
 http::Response CacheService::status() const {
   const Warming::Statistics warming = warming_.statistics();
   const CompressedNars::Statistics compression = compressed_.statistics();
-  const NarCache::Statistics files = nar_cache_.statistics();
+  const narcache::NarCache::Statistics files = nar_cache_.statistics();
   const nlohmann::json json = {
       {"warm",
        {{"requests", warming.requests}, {"paths", warming.paths}, {"queued", warming.queued}}},

@@ -9,7 +9,6 @@
 #include "server/cache/build_logs.hpp"
 #include "server/cache/compressed_nars.hpp"
 #include "server/cache/listings.hpp"
-#include "server/cache/nar_cache.hpp"
 #include "server/cache/narinfos.hpp"
 #include "server/cache/nars.hpp"
 #include "server/cache/realisations.hpp"
@@ -18,6 +17,7 @@
 #include "server/cache/warming.hpp"
 #include "server/http/router.hpp"
 #include "server/http/server.hpp"
+#include "server/narcache/nar_cache.hpp"
 
 namespace nixbuild::cache {
 
@@ -57,7 +57,7 @@ class CacheService {
   std::atomic<int> priority_;
   SigningKeys keys_;
   StoreReader store_;
-  NarCache nar_cache_;
+  narcache::NarCache nar_cache_;
   CompressedNars compressed_;
   Narinfos narinfos_;
   Nars nars_;

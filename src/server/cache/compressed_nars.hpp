@@ -11,14 +11,14 @@
 #include <optional>
 #include <set>
 
+#include "common/compress/compression.hpp"
 #include "common/nix/path_info.hpp"
-#include "server/cache/compression.hpp"
-#include "server/cache/job_queue.hpp"
-#include "server/cache/nar_cache.hpp"
-#include "server/cache/nar_production.hpp"
-#include "server/cache/nar_stream.hpp"
-#include "server/cache/waiting_room.hpp"
 #include "server/http/response.hpp"
+#include "server/narcache/job_queue.hpp"
+#include "server/narcache/nar_cache.hpp"
+#include "server/narcache/nar_production.hpp"
+#include "server/narcache/nar_stream.hpp"
+#include "server/narcache/waiting_room.hpp"
 #include "server/store/store_layout.hpp"
 
 namespace nixbuild::cache {
@@ -31,7 +31,7 @@ class CompressedNars {
   };
 
   struct Statistics {
-    JobQueue::Statistics jobs;
+    narcache::JobQueue::Statistics jobs;
     std::uint64_t made = 0;      // files that were compressed to their end
     std::uint64_t failed = 0;    // NARs that could not be read or were not what was registered
     std::uint64_t unkept = 0;    // files that the NAR cache could not keep
@@ -40,21 +40,22 @@ class CompressedNars {
   };
 
   // `threads`: compressions at once, and threads that one alone uses.
-  CompressedNars(NarCache& cache, store::StoreLayout layout, unsigned threads, Levels levels);
+  CompressedNars(narcache::NarCache& cache, store::StoreLayout layout, unsigned threads,
+                 Levels levels);
   ~CompressedNars();
   CompressedNars(const CompressedNars&) = delete;
   CompressedNars& operator=(const CompressedNars&) = delete;
 
   // The answer when the file is in the cache and trusted: at once, without waiting.
-  std::optional<http::Response> ready(const nix::PathInfo& info, Compression compression);
+  std::optional<http::Response> ready(const nix::PathInfo& info, compress::Compression compression);
   // Any answer: the file, or as it is made. With `ranged` it comes when its size is known.
-  boost::asio::awaitable<http::Response> respond(nix::PathInfo info, Compression compression,
-                                                 bool ranged);
+  boost::asio::awaitable<http::Response> respond(nix::PathInfo info,
+                                                 compress::Compression compression, bool ranged);
 
   // Has the file made when nothing else is to be done. Files used since `keep_used_since` are not
   // pushed out of the cache for it. False when there is nothing to do.
-  bool warm(const nix::PathInfo& info, Compression compression,
-            NarCache::Clock::time_point keep_used_since);
+  bool warm(const nix::PathInfo& info, compress::Compression compression,
+            narcache::NarCache::Clock::time_point keep_used_since);
 
   // False while files are not kept as the last could not be.
   bool keeping() const;
@@ -67,35 +68,36 @@ class CompressedNars {
  private:
   class FollowedStream;
 
-  NarInput input_of(const nix::PathInfo& info) const;
-  void check_later(const nix::PathInfo& info, const NarKey& key);
-  int level_of(Compression compression) const noexcept;
-  std::shared_ptr<NarProduction> produce(const nix::PathInfo& info, Compression compression,
-                                         Priority priority,
-                                         NarCache::Clock::time_point keep_used_since);
-  void on_production_end(NarProduction& production, const nix::PathInfo& info,
+  narcache::NarInput input_of(const nix::PathInfo& info) const;
+  void check_later(const nix::PathInfo& info, const narcache::NarKey& key);
+  int level_of(compress::Compression compression) const noexcept;
+  std::shared_ptr<narcache::NarProduction> produce(
+      const nix::PathInfo& info, compress::Compression compression, narcache::Priority priority,
+      narcache::NarCache::Clock::time_point keep_used_since);
+  void on_production_end(narcache::NarProduction& production, const nix::PathInfo& info,
                          const std::exception* failure);
   boost::asio::awaitable<void> follow(http::BodyWriter& out, nix::PathInfo info,
-                                      Compression compression);
+                                      compress::Compression compression);
   boost::asio::awaitable<void> send_alone(http::BodyWriter& out, nix::PathInfo info,
-                                          Compression compression, std::uint64_t offset,
+                                          compress::Compression compression, std::uint64_t offset,
                                           std::uint64_t length);
-  boost::asio::awaitable<NarCache::FileInfo> measure(nix::PathInfo info, Compression compression);
+  boost::asio::awaitable<narcache::NarCache::FileInfo> measure(nix::PathInfo info,
+                                                               compress::Compression compression);
 
-  NarCache& cache_;
+  narcache::NarCache& cache_;
   const store::StoreLayout layout_;
   const Levels levels_;
   mutable std::mutex mutex_;
-  std::map<NarKey, std::shared_ptr<NarProduction>> productions_;
-  std::set<NarStream*> streams_;
+  std::map<narcache::NarKey, std::shared_ptr<narcache::NarProduction>> productions_;
+  std::set<narcache::NarStream*> streams_;
   // Of files that the cache does not keep; the same bytes come out each time.
-  std::map<NarKey, NarCache::FileInfo> measured_;
-  std::set<NarKey> too_large_;
+  std::map<narcache::NarKey, narcache::NarCache::FileInfo> measured_;
+  std::set<narcache::NarKey> too_large_;
   std::chrono::steady_clock::time_point unkept_until_;  // until then the cache is not tried again
   bool stopped_ = false;
   Statistics counts_;
-  WaitingRoom waiting_room_;
-  JobQueue queue_;  // last: its jobs use all of the above
+  narcache::WaitingRoom waiting_room_;
+  narcache::JobQueue queue_;  // last: its jobs use all of the above
 };
 
 }  // namespace nixbuild::cache

@@ -16,7 +16,7 @@ void write_narinfos(http::PrometheusText& out, const Narinfos::Statistics& narin
 }
 
 void write_nars(http::PrometheusText& out, const Metrics& metrics) {
-  const NarCache::Statistics& cache = metrics.nar_cache;
+  const narcache::NarCache::Statistics& cache = metrics.nar_cache;
   out.single("nar_cache_files", "gauge", "Compressed NARs kept.", cache.entries);
   out.single("nar_cache_bytes", "gauge", "Bytes that they take.", cache.bytes);
   out.single("nar_cache_limit_bytes", "gauge", "Bytes that they may take.",

@@ -6,17 +6,17 @@
 #include <string_view>
 
 #include "server/cache/compressed_nars.hpp"
-#include "server/cache/nar_cache.hpp"
 #include "server/cache/narinfos.hpp"
 #include "server/http/router.hpp"
 #include "server/http/server.hpp"
+#include "server/narcache/nar_cache.hpp"
 
 namespace nixbuild::cache {
 
 struct Metrics {
   http::ServerStatistics server;
   Narinfos::Statistics narinfos;
-  NarCache::Statistics nar_cache;
+  narcache::NarCache::Statistics nar_cache;
   std::uint64_t nar_cache_limit = 0;
   CompressedNars::Statistics compression;
   std::uint64_t database_failures = 0;

@@ -4,7 +4,7 @@
 
 #include "common/nix/base32.hpp"
 #include "common/nix/store_path.hpp"
-#include "server/cache/nar_cache.hpp"
+#include "server/narcache/nar_cache.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -24,8 +24,9 @@ std::optional<NarUrl> parse_nar_url(std::string_view name, std::string_view hash
   if (dot == std::string_view::npos) return std::nullopt;
   const std::string_view suffix = name.substr(dot + 1);
   bool known = false;
-  for (const Compression compression : {Compression::none, Compression::xz, Compression::zstd}) {
-    if (suffix != nar_suffix(compression)) continue;
+  for (const compress::Compression compression :
+       {compress::Compression::none, compress::Compression::xz, compress::Compression::zstd}) {
+    if (suffix != compress::nar_suffix(compression)) continue;
     url.compression = compression;
     known = true;
   }

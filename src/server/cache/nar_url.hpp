@@ -10,15 +10,15 @@
 #include <string>
 #include <string_view>
 
+#include "common/compress/compression.hpp"
 #include "common/nix/hash.hpp"
-#include "server/cache/compression.hpp"
 
 namespace nixbuild::cache {
 
 struct NarUrl {
   std::string hash_part;  // of a store path, or empty
   std::optional<nix::Sha256> nar_hash;
-  Compression compression = Compression::none;
+  compress::Compression compression = compress::Compression::none;
 };
 
 // `name`: behind "/nar/". `hash_parameter`: what the query's "hash" says, empty without it. Nothing

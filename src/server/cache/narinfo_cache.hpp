@@ -19,7 +19,7 @@ namespace nixbuild::cache {
 // What a narinfo was made from; when all of it is unchanged, so is the narinfo.
 struct NarinfoStamp {
   std::uint64_t store = 0;  // StoreDatabase::generation
-  std::uint64_t files = 0;  // NarCache::generation
+  std::uint64_t files = 0;  // narcache::NarCache::generation
   std::uint64_t keys = 0;   // SigningKeys::generation
 
   friend bool operator==(const NarinfoStamp&, const NarinfoStamp&) = default;

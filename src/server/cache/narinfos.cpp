@@ -35,8 +35,8 @@ void count(std::atomic<std::uint64_t>& counter) {
 
 }  // namespace
 
-Narinfos::Narinfos(StoreReader& store, const NarCache& files, const SigningKeys& keys,
-                   Compression advertised, std::vector<std::string> skip_signed_by)
+Narinfos::Narinfos(StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
+                   compress::Compression advertised, std::vector<std::string> skip_signed_by)
     : store_(store), files_(files), keys_(keys), advertised_(advertised), cache_(memory_limit) {
   this->skip_signed_by(std::move(skip_signed_by));
 }
@@ -81,8 +81,8 @@ NarinfoCache::Entry Narinfos::look_up(store::StoreDatabase& database, std::strin
 // What is still right of `previous` is taken over.
 NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCache::Entry& previous,
                                      const NarinfoStamp& stamp) const {
-  std::optional<NarCache::FileInfo> file;
-  if (advertised_ == Compression::none) {
+  std::optional<narcache::NarCache::FileInfo> file;
+  if (advertised_ == compress::Compression::none) {
     file = {registered.nar_hash, registered.nar_size};  // the NAR is the file
   } else {
     file = files_.find({registered.nar_hash, advertised_});
@@ -101,7 +101,7 @@ NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCach
                      : keys_.add_to(registered.signatures,
                                     nix::fingerprint(store_.layout().store_dir, registered));
   narinfo.url = fmt::format("nar/{}.{}?hash={}", registered.nar_hash.base32(),
-                            nar_suffix(advertised_), registered.path.hash_part());
+                            compress::nar_suffix(advertised_), registered.path.hash_part());
   narinfo.compression = name_of(advertised_);
   std::string text = nix::render_narinfo(store_.layout().store_dir, narinfo);
   std::string etag = etag_of(text);

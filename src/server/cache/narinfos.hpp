@@ -9,13 +9,13 @@
 #include <string_view>
 #include <vector>
 
-#include "server/cache/compression.hpp"
-#include "server/cache/nar_cache.hpp"
+#include "common/compress/compression.hpp"
 #include "server/cache/narinfo_cache.hpp"
 #include "server/cache/signing_keys.hpp"
 #include "server/cache/store_reader.hpp"
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
+#include "server/narcache/nar_cache.hpp"
 
 namespace nixbuild::cache {
 
@@ -30,8 +30,8 @@ class Narinfos {
     std::uint64_t bytes = 0;
   };
 
-  Narinfos(StoreReader& store, const NarCache& files, const SigningKeys& keys,
-           Compression advertised, std::vector<std::string> skip_signed_by);
+  Narinfos(StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
+           compress::Compression advertised, std::vector<std::string> skip_signed_by);
 
   // Answers GET /{hash part}.narinfo.
   http::Reply handle(const http::Request& request, std::string_view hash_part);
@@ -55,9 +55,9 @@ class Narinfos {
   http::Response answer(const NarinfoCache::Entry& entry, bool json);
 
   StoreReader& store_;
-  const NarCache& files_;
+  const narcache::NarCache& files_;
   const SigningKeys& keys_;
-  const Compression advertised_;
+  const compress::Compression advertised_;
   // Former lists are kept: a thread may be looking at one, and they are few.
   std::mutex skip_mutex_;
   std::deque<std::vector<std::string>> skip_lists_;

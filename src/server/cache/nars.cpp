@@ -119,10 +119,11 @@ asio::awaitable<http::Response> Nars::answer_later(NarUrl url, bool ranged) {
   co_return response;
 }
 
-http::Reply Nars::answer(const nix::PathInfo& info, Compression compression, bool ranged) {
+http::Reply Nars::answer(const nix::PathInfo& info, compress::Compression compression,
+                         bool ranged) {
   const std::filesystem::path path = store_.layout().real_path(info.path);
   if (is_gone(path)) return no_such_nar();
-  if (compression != Compression::none) {
+  if (compression != compress::Compression::none) {
     if (auto response = compressed_.ready(info, compression)) return std::move(*response);
     return compressed_.respond(info, compression, ranged);
   }

@@ -27,7 +27,7 @@ class Nars {
   http::Reply handle(const http::Request& request, std::string_view name);
 
  private:
-  http::Reply answer(const nix::PathInfo& info, Compression compression, bool ranged);
+  http::Reply answer(const nix::PathInfo& info, compress::Compression compression, bool ranged);
   boost::asio::awaitable<http::Response> answer_later(NarUrl url, bool ranged);
 
   StoreReader& store_;

@@ -21,7 +21,7 @@ http::Response nar_response(http::Body body) {
 
 }  // namespace
 
-http::Response nar_file_response(NarCache::OpenFile file) {
+http::Response nar_file_response(narcache::NarCache::OpenFile file) {
   http::Response response = nar_response(http::FileBody{std::move(file.file), file.info.size});
   if (file.info.hash != nix::Sha256{}) {
     response.etag = fmt::format("\"{}\"", file.info.hash.base32());

@@ -6,13 +6,13 @@
 #include <optional>
 #include <string>
 
-#include "server/cache/nar_cache.hpp"
 #include "server/http/response.hpp"
+#include "server/narcache/nar_cache.hpp"
 
 namespace nixbuild::cache {
 
 // A file of the NAR cache; its hash may be unknown, as zeros.
-http::Response nar_file_response(NarCache::OpenFile file);
+http::Response nar_file_response(narcache::NarCache::OpenFile file);
 
 // A NAR that is made while it is sent, of `size` bytes where that is known.
 http::Response nar_stream_response(

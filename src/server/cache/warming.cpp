@@ -69,13 +69,13 @@ std::vector<nix::PathInfo> Warming::closure_of(const std::vector<nix::StorePath>
 
 // On a worker thread, which may wait.
 Warming::Counts Warming::warm(const std::vector<nix::StorePath>& roots) {
-  const auto began = NarCache::Clock::now();
+  const auto began = narcache::NarCache::Clock::now();
   const auto query = [&](store::StoreDatabase& database) { return closure_of(roots, database); };
   const std::vector<nix::PathInfo> closure = store_.now_or_wait(query);
   Counts counts;
   counts.paths = closure.size();
   for (const nix::PathInfo& info : closure) {
-    if (advertised_ == Compression::none || narinfos_.skipped(info)) continue;
+    if (advertised_ == compress::Compression::none || narinfos_.skipped(info)) continue;
     if (compressed_.warm(info, advertised_, began)) ++counts.queued;
   }
   requests_ += 1;

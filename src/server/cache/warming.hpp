@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "common/compress/compression.hpp"
 #include "common/nix/store_path.hpp"
 #include "server/cache/compressed_nars.hpp"
-#include "server/cache/compression.hpp"
 #include "server/cache/narinfos.hpp"
 #include "server/cache/store_reader.hpp"
 #include "server/http/request.hpp"
@@ -22,7 +22,7 @@ namespace nixbuild::cache {
 class Warming {
  public:
   Warming(StoreReader& store, Narinfos& narinfos, CompressedNars& compressed,
-          Compression advertised, boost::asio::thread_pool& workers)
+          compress::Compression advertised, boost::asio::thread_pool& workers)
       : store_(store),
         narinfos_(narinfos),
         compressed_(compressed),
@@ -54,7 +54,7 @@ class Warming {
   StoreReader& store_;
   Narinfos& narinfos_;
   CompressedNars& compressed_;
-  const Compression advertised_;
+  const compress::Compression advertised_;
   boost::asio::thread_pool& workers_;
   std::atomic<std::uint64_t> requests_{0};
   std::atomic<std::uint64_t> paths_{0};

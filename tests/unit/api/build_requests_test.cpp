@@ -6,8 +6,8 @@
 #include <thread>
 #include <vector>
 
-#include "../cache/coroutines.hpp"
-#include "server/build/build_lock.hpp"
+#include "../support/coroutines.hpp"
+#include "server/history/build_lock.hpp"
 #include "state.hpp"
 
 using namespace nixbuild;
@@ -88,7 +88,7 @@ TEST_CASE("cancelling") {
   CHECK(f.history.get(1)->error == "cancelled");
 
   f.trigger();
-  const auto lock = build::FileLock::try_take(f.layout.lock("demo"));
+  const auto lock = history::FileLock::try_take(f.layout.lock("demo"));
   CHECK(f.cancel()["status"] == "cancelled");
   // Whoever has taken it ends it.
   CHECK(f.history.get(2)->state == "queued");
@@ -125,7 +125,7 @@ TEST_CASE("many at once start one build") {
   std::vector<std::string> said(8);
   for (std::size_t i = 0; i < said.size(); ++i) {
     clients.emplace_back([&f, &said, i] {
-      build::History history(f.layout.history());
+      history::History history(f.layout.history());
       said[i] = body_text(f.requests.trigger(history, {"demo", "", ""}));
     });
   }

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "../cache/coroutines.hpp"
+#include "../support/coroutines.hpp"
 #include "server/api/history_answers.hpp"
 #include "state.hpp"
 
@@ -124,7 +124,7 @@ TEST_CASE("a build that ends while it is followed") {
   Fixture f;
   const auto id = f.queue();
   std::thread builder([&] {
-    build::History history(f.layout.history());
+    history::History history(f.layout.history());
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     f.write_log(id, "a line\n");
     history.finish(id, "it broke", now());

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "../cache/coroutines.hpp"
+#include "../support/coroutines.hpp"
 #include "common/base/error.hpp"
 #include "state.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "server/build/build_lock.hpp"
+#include "server/history/build_lock.hpp"
 #include "state.hpp"
 
 using namespace nixbuild;
@@ -39,7 +39,7 @@ TEST_CASE("a build that nobody has begun") {
   CHECK(awaits_start(state.layout, "demo", id));
   CHECK_FALSE(awaits_start(state.layout, "demo", id + 1));
   {
-    const auto lock = build::FileLock::try_take(state.layout.lock("demo"));
+    const auto lock = history::FileLock::try_take(state.layout.lock("demo"));
     CHECK_FALSE(awaits_start(state.layout, "demo", id));
     fail_unstarted(state.layout, "demo", id, []() -> std::string {
       FAIL("not asked for");

@@ -4,16 +4,16 @@
 #include <string>
 #include <string_view>
 
-#include "../build/temporary_directory.hpp"
+#include "../support/temporary_directory.hpp"
 #include "common/base/files.hpp"
 #include "common/base/time.hpp"
-#include "server/build/history.hpp"
-#include "server/build/state_layout.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
 
 namespace nixbuild::test {
 
 struct State {
-  State() : layout(directory.path / "state"), history((layout.create(), layout.history())) {}
+  State() : layout(directory.path() / "state"), history((layout.create(), layout.history())) {}
 
   std::int64_t queue(const std::string& repository = "demo") {
     return history.insert_queued({repository, "ann", "100.64.0.2"}).id;
@@ -31,8 +31,8 @@ struct State {
   }
 
   TemporaryDirectory directory;
-  build::StateLayout layout;
-  build::History history;
+  history::StateLayout layout;
+  history::History history;
 };
 
 }  // namespace nixbuild::test

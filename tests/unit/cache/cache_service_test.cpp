@@ -16,14 +16,14 @@
 #include <vector>
 
 #include "../store/test_support.hpp"
+#include "../support/coroutines.hpp"
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/base/version.hpp"
 #include "common/keys/key_file.hpp"
 #include "common/nix/nar.hpp"
 #include "common/nix/narinfo.hpp"
-#include "coroutines.hpp"
-#include "temporary_directory.hpp"
 
 using namespace nixbuild;
 using namespace nixbuild::cache;
@@ -305,9 +305,9 @@ TEST_CASE("a path that has gone from the disk is 404") {
 
 TEST_CASE("what is advertised is what the options say") {
   for (const auto& [compression, name, suffix] :
-       {std::tuple(Compression::none, "none", ".nar?"),
-        std::tuple(Compression::xz, "xz", ".nar.xz?"),
-        std::tuple(Compression::zstd, "zstd", ".nar.zst?")}) {
+       {std::tuple(compress::Compression::none, "none", ".nar?"),
+        std::tuple(compress::Compression::xz, "xz", ".nar.xz?"),
+        std::tuple(compress::Compression::zstd, "zstd", ".nar.zst?")}) {
     Fixture fixture([&](config::CacheOptions& options) {
       options.compression = compression;
       options.priority = 7;
@@ -316,7 +316,7 @@ TEST_CASE("what is advertised is what the options say") {
     CHECK(narinfo.compression == name);
     CHECK(narinfo.url.find(suffix) != std::string::npos);
     CHECK(body_text(fixture.get("/nix-cache-info")).find("\nPriority: 7\n") != std::string::npos);
-    if (compression == Compression::none) {
+    if (compression == compress::Compression::none) {
       CHECK(narinfo.file_hash == narinfo.info.nar_hash);
       CHECK(narinfo.file_size == narinfo.info.nar_size);
     }

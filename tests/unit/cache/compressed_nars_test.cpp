@@ -12,11 +12,11 @@
 #include <thread>
 #include <vector>
 
+#include "../support/coroutines.hpp"
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/nix/nar.hpp"
-#include "coroutines.hpp"
-#include "temporary_directory.hpp"
 
 using namespace nixbuild;
 using namespace nixbuild::cache;
@@ -69,12 +69,13 @@ struct Fixture {
             const fs::path& cache_directory = {}) {
     nars.reset();
     cache.reset();
-    cache = std::make_unique<NarCache>(
+    cache = std::make_unique<narcache::NarCache>(
         cache_directory.empty() ? directory.path() / "nar-cache" : cache_directory, limit);
     nars = std::make_unique<CompressedNars>(*cache, layout, threads, CompressedNars::Levels{3, 0});
   }
 
-  http::Response respond(bool ranged = false, Compression compression = Compression::zstd) {
+  http::Response respond(bool ranged = false,
+                         compress::Compression compression = compress::Compression::zstd) {
     return test::run(nars->respond(info, compression, ranged));
   }
 
@@ -89,7 +90,7 @@ struct Fixture {
   store::StoreLayout layout;
   nix::PathInfo info{path, {}, 0, {}, {}, {}, {}};
   std::string nar;
-  std::unique_ptr<NarCache> cache;
+  std::unique_ptr<narcache::NarCache> cache;
   std::unique_ptr<CompressedNars> nars;
 };
 
@@ -97,19 +98,20 @@ struct Fixture {
 
 TEST_CASE("a NAR is compressed while it is sent, and kept") {
   Fixture fixture;
-  CHECK_FALSE(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK_FALSE(fixture.nars->ready(fixture.info, compress::Compression::zstd));
   const http::Response first = fixture.respond();
   CHECK(first.accept_ranges);
   const std::string text = body_text(first);
   CHECK(decompress(text) == fixture.nar);
   fixture.until_made();
-  const auto second = fixture.nars->ready(fixture.info, Compression::zstd);
+  const auto second = fixture.nars->ready(fixture.info, compress::Compression::zstd);
   REQUIRE(second);
   CHECK(second->accept_ranges);
   CHECK_FALSE(second->etag.empty());
   CHECK(std::holds_alternative<http::FileBody>(second->body));
   CHECK(body_text(*second) == text);
-  CHECK(fixture.cache->find({fixture.info.nar_hash, Compression::zstd})->hash == nix::sha256(text));
+  CHECK(fixture.cache->find({fixture.info.nar_hash, compress::Compression::zstd})->hash ==
+        nix::sha256(text));
 }
 
 TEST_CASE("many who ask at once share one compression and get the same bytes") {
@@ -203,7 +205,7 @@ TEST_CASE("a path that is not what was registered is not kept, and its download 
   }
   const http::Response response = fixture.respond();
   CHECK_THROWS_AS(body_text(response), std::exception);
-  CHECK_FALSE(fixture.cache->find({fixture.info.nar_hash, Compression::zstd}));
+  CHECK_FALSE(fixture.cache->find({fixture.info.nar_hash, compress::Compression::zstd}));
   CHECK(fixture.respond(true).status == 404);
   CHECK(fixture.nars->statistics().failed == 2);
   fixture.open(0);
@@ -216,7 +218,8 @@ TEST_CASE("a path that cannot be read just now is no path that is gone") {
   const boost::asio::steady_timer has_its_descriptors(context);
   std::exception_ptr error;
   std::optional<http::Response> response;
-  boost::asio::co_spawn(context, fixture.nars->respond(fixture.info, Compression::zstd, true),
+  boost::asio::co_spawn(context,
+                        fixture.nars->respond(fixture.info, compress::Compression::zstd, true),
                         [&](std::exception_ptr thrown, http::Response answer) {
                           error = std::move(thrown);
                           response = std::move(answer);
@@ -238,7 +241,7 @@ TEST_CASE("a path that cannot be read just now is no path that is gone") {
 
 TEST_CASE("a large NAR that is not what was registered is sent, but not kept for long") {
   Fixture fixture(1 << 30, 40'000'000);
-  const NarKey key{fixture.info.nar_hash, Compression::zstd};
+  const narcache::NarKey key{fixture.info.nar_hash, compress::Compression::zstd};
   SUBCASE("right") {
     body_text(fixture.respond());
     fixture.until_made();
@@ -269,11 +272,11 @@ TEST_CASE("after a restart a kept file is checked, and sent when it is good") {
   const std::string text = body_text(fixture.respond());
   fixture.until_made();
   fixture.open();
-  CHECK_FALSE(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK_FALSE(fixture.nars->ready(fixture.info, compress::Compression::zstd));
   const http::Response response = fixture.respond();
   CHECK(std::holds_alternative<http::FileBody>(response.body));
   CHECK(body_text(response) == text);
-  CHECK(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK(fixture.nars->ready(fixture.info, compress::Compression::zstd));
   CHECK(fixture.nars->statistics().made == 0);
 }
 
@@ -286,15 +289,16 @@ TEST_CASE("a kept file that was damaged is made anew") {
     file.seekp(1000);
     file << "damaged";
   }
-  CHECK_FALSE(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK_FALSE(fixture.nars->ready(fixture.info, compress::Compression::zstd));
   CHECK(body_text(fixture.respond()) == text);
   fixture.until_made(2);
-  CHECK(fixture.nars->ready(fixture.info, Compression::zstd));
+  CHECK(fixture.nars->ready(fixture.info, compress::Compression::zstd));
 }
 
 TEST_CASE("whoever follows a compression that begins in the background gets it in the foreground") {
   Fixture fixture(1 << 30, 40'000'000, 1);
-  REQUIRE(fixture.nars->warm(fixture.info, Compression::zstd, NarCache::Clock::now()));
+  REQUIRE(fixture.nars->warm(fixture.info, compress::Compression::zstd,
+                             narcache::NarCache::Clock::now()));
   // Let it write something, so that it goes on behind that.
   while (fixture.nars->statistics().jobs.running == 0)
     ::usleep(100);
@@ -302,9 +306,10 @@ TEST_CASE("whoever follows a compression that begins in the background gets it i
   const std::string text = body_text(fixture.respond());
   CHECK(decompress(text) == fixture.nar);
   fixture.until_made();
-  CHECK(body_text(*fixture.nars->ready(fixture.info, Compression::zstd)) == text);
+  CHECK(body_text(*fixture.nars->ready(fixture.info, compress::Compression::zstd)) == text);
   CHECK(fixture.nars->statistics().made == 1);
-  CHECK_FALSE(fixture.nars->warm(fixture.info, Compression::zstd, NarCache::Clock::now()));
+  CHECK_FALSE(fixture.nars->warm(fixture.info, compress::Compression::zstd,
+                                 narcache::NarCache::Clock::now()));
 }
 
 TEST_CASE("stopping cuts those who follow, and leaves nothing half-made") {

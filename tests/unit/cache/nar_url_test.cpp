@@ -19,7 +19,7 @@ TEST_CASE("the form that we advertise") {
   REQUIRE(url);
   CHECK(url->hash_part == hash_part);
   CHECK(url->nar_hash->base32() == nar_hash);
-  CHECK(url->compression == Compression::zstd);
+  CHECK(url->compression == compress::Compression::zstd);
 }
 
 TEST_CASE("the forms that clients remember from elsewhere") {
@@ -27,13 +27,13 @@ TEST_CASE("the forms that clients remember from elsewhere") {
   REQUIRE(bare);
   CHECK(bare->hash_part.empty());
   CHECK(bare->nar_hash->base32() == nar_hash);
-  CHECK(bare->compression == Compression::none);
+  CHECK(bare->compression == compress::Compression::none);
 
   const auto both = parse_nar_url(hash_part + "-" + nar_hash + ".nar.xz", "");
   REQUIRE(both);
   CHECK(both->hash_part == hash_part);
   CHECK(both->nar_hash->base32() == nar_hash);
-  CHECK(both->compression == Compression::xz);
+  CHECK(both->compression == compress::Compression::xz);
 
   const auto part = parse_nar_url(hash_part + ".nar", "");
   REQUIRE(part);

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/files.hpp"
-#include "temporary_directory.hpp"
 
 using namespace nixbuild;
 using namespace nixbuild::cache;

@@ -137,13 +137,13 @@ TEST_CASE("what no server could follow is refused where it stands") {
 }
 
 TEST_CASE("levels of compression") {
-  CHECK_NOTHROW(check_level(Compression::zstd, 1));
-  CHECK_NOTHROW(check_level(Compression::zstd, 22));
-  CHECK_NOTHROW(check_level(Compression::xz, 0));
-  CHECK_NOTHROW(check_level(Compression::xz, 9));
-  CHECK_NOTHROW(check_level(Compression::none, 99));
-  CHECK_THROWS_AS(check_level(Compression::zstd, 0), UsageError);
-  CHECK_THROWS_AS(check_level(Compression::zstd, 23), UsageError);
-  CHECK_THROWS_AS(check_level(Compression::xz, -1), UsageError);
-  CHECK_THROWS_AS(check_level(Compression::xz, 10), UsageError);
+  CHECK_NOTHROW(check_level(compress::Compression::zstd, 1));
+  CHECK_NOTHROW(check_level(compress::Compression::zstd, 22));
+  CHECK_NOTHROW(check_level(compress::Compression::xz, 0));
+  CHECK_NOTHROW(check_level(compress::Compression::xz, 9));
+  CHECK_NOTHROW(check_level(compress::Compression::none, 99));
+  CHECK_THROWS_AS(check_level(compress::Compression::zstd, 0), UsageError);
+  CHECK_THROWS_AS(check_level(compress::Compression::zstd, 23), UsageError);
+  CHECK_THROWS_AS(check_level(compress::Compression::xz, -1), UsageError);
+  CHECK_THROWS_AS(check_level(compress::Compression::xz, 10), UsageError);
 }

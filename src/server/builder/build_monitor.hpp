@@ -1,0 +1,105 @@
+// Follows a build of derivations by Nix's log: what runs, how far it is, what failed and why.
+//
+// Nix says late that an activity has stopped, often only when all are done. The end of a derivation
+// is seen by its outputs becoming valid, or by the failure that Nix tells.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/nix/log.hpp"
+#include "common/protocol/types.hpp"
+
+namespace nixbuild::builder {
+
+class BuildMonitor {
+ public:
+  using Clock = std::chrono::system_clock;
+
+  struct Functions {
+    std::function<void(std::string_view line)> log;  // a line for people
+    // Whether all outputs of a derivation are in the store; asked where Nix tells that one of
+    // several has been built. May say no where it cannot know.
+    std::function<bool(const std::string& derivation)> is_built;
+    std::function<Clock::time_point()> now;
+  };
+  explicit BuildMonitor(Functions functions);
+
+  // A line of Nix's standard error.
+  void handle_line(std::string_view line);
+  // Nix has ended: so has everything that seemed to run. `reason`, of Nix's end, is that of
+  // failures which Nix has given none for, such as those that a lost daemon leaves.
+  void finish(const std::string& reason);
+
+  // Whether progress() may be another one than when this was last asked.
+  bool has_changed() { return std::exchange(changed_, false); }
+  // Without the numbers of targets.
+  protocol::Progress progress() const;
+  // In the order in which they ended.
+  const std::vector<protocol::DerivationTime>& ended() const noexcept { return ended_; }
+
+  struct Failure {
+    std::string reason;  // one line; empty when Nix gave none
+    std::vector<std::string> log_tail;
+    // Of a derivation that did not even begin, because one that it needs failed.
+    bool is_consequence = false;
+  };
+  // By derivation.
+  const std::map<std::string, Failure>& failures() const noexcept { return failures_; }
+  // The last error that Nix told, whatever of, or what it wrote outside of its log; in one line.
+  const std::string& last_error() const noexcept { return last_error_; }
+
+ private:
+  struct Running {
+    std::string derivation;
+    std::string name;
+    std::string phase;
+    Clock::time_point since;
+    std::deque<std::string> tail;
+  };
+  struct Copy {
+    std::uint64_t done = 0;
+    std::uint64_t expected = 0;
+    bool stopped = false;
+  };
+
+  void handle(const nix::log::Start& start);
+  void handle(const nix::log::Stop& stop);
+  void handle(const nix::log::BuildLogLine& line);
+  void handle(const nix::log::SetPhase& phase);
+  void handle(const nix::log::Progress& progress);
+  void handle(const nix::log::SetExpected& expected);
+  void handle(const nix::log::OtherResult&) {}
+  void handle(const nix::log::Message& message);
+  void note_failure(const std::string& message);
+  void find_ended(std::size_t count);
+  using RunningBuilds = std::map<nix::log::ActivityId, Running>;
+  RunningBuilds::iterator end(RunningBuilds::iterator build, bool failed);
+
+  Functions functions_;
+  RunningBuilds running_;
+  std::map<nix::log::ActivityId, Copy> copies_;
+  std::map<nix::log::ActivityId, nix::log::ActivityType> totals_;  // activities that count others
+  std::uint64_t built_ = 0;
+  std::uint64_t to_build_ = 0;
+  std::uint64_t failed_ = 0;
+  std::uint64_t copied_ = 0;
+  std::uint64_t to_copy_ = 0;
+  std::uint64_t expected_bytes_ = 0;
+  std::vector<protocol::DerivationTime> ended_;
+  std::map<std::string, Failure> failures_;
+  std::string last_error_;
+  bool changed_ = false;
+};
+
+// "hello-2.12" of "/nix/store/<hash>-hello-2.12.drv".
+std::string derivation_name(std::string_view path);
+
+}  // namespace nixbuild::builder

@@ -1,0 +1,450 @@
+#include "server/builder/build_phases.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/base/log.hpp"
+#include "common/base/time.hpp"
+#include "common/nix/expression.hpp"
+#include "server/builder/disk_space.hpp"
+#include "server/builder/flake_inputs.hpp"
+#include "server/builder/git_checkout.hpp"
+#include "server/builder/interruption.hpp"
+#include "server/builder/isolation.hpp"
+#include "server/builder/leftovers.hpp"
+#include "server/builder/local_store.hpp"
+#include "server/builder/realise.hpp"
+#include "server/builder/report.hpp"
+#include "server/builder/targets.hpp"
+#include "server/builder/toolbox.hpp"
+#include "server/builder/warm.hpp"
+#include "server/history/build_lock.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
+
+namespace nixbuild::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t most_targets_in_error = 5;
+
+bool is_local(const std::string& url) {
+  return url.starts_with('/') || url.starts_with("file:");
+}
+
+fs::path local_path(const std::string& url) {
+  constexpr std::string_view scheme = "file://";
+  return url.starts_with(scheme) ? url.substr(scheme.size()) : url;
+}
+
+bool is_at_or_below(const fs::path& path, const fs::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
+         directory.end();
+}
+
+std::string summary_of_failures(const std::vector<protocol::Target>& targets) {
+  std::string text;
+  std::size_t failed = 0;
+  for (const protocol::Target& target : targets) {
+    if (target.result == "success") continue;
+    if (++failed > most_targets_in_error) continue;
+    text += fmt::format("{}{}: {}", failed == 1 ? ": " : "; ", target.name, target.error);
+  }
+  if (failed > most_targets_in_error) {
+    text += fmt::format("; and {} more", failed - most_targets_in_error);
+  }
+  return fmt::format("{} of {} targets failed{}", failed, targets.size(), text);
+}
+
+// One build, from the taken lock to its end.
+class Run {
+ public:
+  Run(const RunOptions& options, const history::StateLayout& layout, history::History& history,
+      Interruption& interruption, const Observer& observer, std::int64_t id)
+      : options_(options),
+        repository_(options.repository),
+        layout_(layout),
+        history_(history),
+        interruption_(interruption),
+        id_(id),
+        queued_at_(now()),
+        report_(layout, first_status(), observer) {}
+
+  ExitCode run() {
+    std::optional<std::string> error;
+    try {
+      error = build();
+    } catch (const Interrupted& interrupted) {
+      error = interrupted.what();
+      if (error != "cancelled") error = phase_prefix() + *error;
+    } catch (const std::exception& failure) {
+      error = phase_prefix() + failure.what();
+    }
+    if (error) add_free_space(*error);
+    if (tools_) tools_->end_all();
+    finish(error);
+    return error ? ExitCode::failed : ExitCode::done;
+  }
+
+ private:
+  protocol::BuildStatus first_status() const {
+    protocol::BuildStatus status;
+    status.is_running = true;
+    status.repository = repository_.name;
+    status.build_id = id_;
+    status.phase = "queued";
+    status.last_start = queued_at_;
+    return status;
+  }
+
+  std::string phase_prefix() const { return report_.status().phase + ": "; }
+
+  // Where a disk is full, which one can be seen.
+  void add_free_space(std::string& error) const {
+    const auto ran_out = [](const protocol::Target& target) {
+      return target.result != "success" &&
+             std::any_of(target.log_tail.begin(), target.log_tail.end(), tells_of_full_disk);
+    };
+    if (!tells_of_full_disk(error) && std::none_of(targets_.begin(), targets_.end(), ran_out)) {
+      return;
+    }
+    const store::StoreLayout store = LocalStore().layout();
+    std::error_code unknown;
+    const std::string space = free_space({layout_.root(), store.real_store_dir, store.nix_state_dir,
+                                          fs::temp_directory_path(unknown)});
+    if (!space.empty()) error += fmt::format(" ({})", space);
+  }
+
+  void begin_phase(const std::string& name) {
+    interruption_.check();
+    history_.begin_phase(id_, name, now());
+    report_.update([&](protocol::BuildStatus& status) { status.phase = name; });
+  }
+
+  // The build's error, where it has one and got to its end all the same.
+  std::optional<std::string> build() {
+    const auto slot =
+        history::wait_for_slot(layout_, history_, id_, options_.build.max_parallel, [this] {
+          report_.tick();
+          return !interruption_.has_come();
+        });
+    if (!slot) interruption_.check();
+    start();
+
+    begin_phase("fetch");
+    const Checkout checkout = check_out(*tools_, report_, repository_);
+    history_.set_commit(id_, checkout.commit, checkout.subject, checkout.author);
+    report_.log(fmt::format("commit {} {}", checkout.commit, checkout.subject));
+
+    begin_phase("inputs");
+    auto sources = prepare_sources(checkout);
+
+    begin_phase("evaluate");
+    for (TargetSource& source : sources)
+      add_targets(source);
+    history_.set_targets(id_, targets_);
+
+    begin_phase("build");
+    LocalStore store;
+    const Realised realised = realise(*tools_, report_, store, targets_,
+                                      layout_.gc_roots(repository_.name, id_), nix_options_);
+    history_.add_derivations(id_, realised.derivations);
+    history_.set_targets(id_, targets_);
+
+    begin_phase("finish");
+    return conclude();
+  }
+
+  // From here on the build runs.
+  void start() {
+    start_ = now();
+    history_.set_running(id_, start_);
+    interruption_.set_timeout(repository_.timeout);
+    report_.update([&](protocol::BuildStatus& status) { status.last_start = start_; });
+    fs::create_directories(layout_.logs(repository_.name));
+    report_.open_log(layout_.log(repository_.name, id_));
+    fs::create_directories(layout_.repository(repository_.name));
+    fs::create_directories(layout_.gc_roots(repository_.name));
+    const fs::path home = home_of_programs();
+    isolate(home);
+    tools_.emplace(layout_,
+                   Toolbox::Settings{repository_.name, layout_.repository(repository_.name), home,
+                                     is_local(repository_.url)},
+                   isolation_, interruption_, report_);
+  }
+
+  // Nix keeps what it has fetched in the home directory; a service's user may have none.
+  fs::path home_of_programs() const {
+    const char* home = std::getenv("HOME");
+    std::error_code error;
+    if (home != nullptr && fs::path(home).is_absolute() && fs::is_directory(home, error) &&
+        ::access(home, W_OK) == 0 && !fs::equivalent(home, layout_.root(), error)) {
+      return home;
+    }
+    fs::create_directories(layout_.home());
+    return layout_.home();
+  }
+
+  void isolate(const fs::path& home) {
+    Visibility visibility;
+    visibility.secrets = options_.secrets;
+    visibility.state_dir = layout_.root();
+    visibility.kept = {layout_.repository(repository_.name), layout_.gc_roots(repository_.name)};
+    const store::StoreLayout store = LocalStore().layout();
+    visibility.needed = {home, store.real_store_dir, store.nix_state_dir, store.nix_log_dir};
+    for (const char* name : {"NIX_CONF_DIR", "NIX_USER_CONF_FILES", "XDG_CACHE_HOME",
+                             "XDG_CONFIG_HOME", "TMPDIR", "NIX_SSL_CERT_FILE"}) {
+      if (const char* value = std::getenv(name); value != nullptr && *value == '/') {
+        visibility.needed.emplace_back(value);
+      }
+    }
+    if (is_local(repository_.url)) visibility.needed.push_back(local_path(repository_.url));
+    std::error_code error;
+    for (const fs::path& path : visibility.needed) {
+      if (is_at_or_below(path, layout_.root()) && fs::is_directory(path, error)) {
+        visibility.kept.push_back(path);
+      }
+    }
+    try {
+      isolation_ = Isolation(visibility);
+    } catch (const SystemError& failure) {
+      become_subreaper();
+      warn_of_readable_secrets(failure.what());
+    }
+  }
+
+  void warn_of_readable_secrets(std::string_view reason) {
+    auto secrets = options_.secrets;
+    secrets.push_back(layout_.root() / "cache-key");
+    for (const fs::path& secret : secrets) {
+      if (::access(secret.c_str(), R_OK) != 0) continue;
+      const std::string text = fmt::format(
+          "THIS BUILD CAN READ {}: the system allows it no mount namespace ({}). Whoever can push "
+          "to the repository can have the key. Run builds as another user than serve-cache, as "
+          "the systemd units do",
+          secret.string(), reason);
+      log::warn("{}", text);
+      report_.warn(text);
+    }
+  }
+
+  // Where targets come from: the flake at its newest commit, with one or two locks.
+  std::vector<TargetSource> prepare_sources(const Checkout& checkout) {
+    TargetSource source;
+    source.systems = repository_.systems;
+    if (source.systems.empty()) source.systems = {nix::this_system()};
+    for (const std::string& target : repository_.targets) {
+      source.wanted.push_back(parse_attribute_path(target));
+    }
+    source.home_config = repository_.home_config;
+    source.home_manager = options_.build.home_manager;
+
+    std::error_code error;
+    if (!fs::exists(tools_->clone() / "flake.nix", error)) {
+      if (!fs::exists(tools_->clone() / "default.nix", error)) {
+        throw Error("the repository has neither a flake.nix nor a default.nix");
+      }
+      return {source};
+    }
+    if (repository_.accept_flake_config) nix_options_ = flake_config();
+    source.options = nix_options_;
+    const auto reference = [&](const std::string& commit) {
+      return git_flake_reference(tools_->clone().string(), commit, checkout.has_submodules);
+    };
+    source.reference = reference(checkout.commit);
+    auto lock = read_lock(*tools_);
+    std::vector<TargetSource> sources;
+    if (repository_.lock != config::Lock::committed) {
+      const auto committed = lock;
+      update_inputs(*tools_, report_);
+      lock = read_lock(*tools_);
+      if (lock != committed) {
+        TargetSource updated = source;
+        updated_commit_ = commit_lock(
+            *tools_, checkout, repository_.push_lock ? CommitTime::now : CommitTime::reproducible);
+        updated.reference = reference(*updated_commit_);
+        sources.push_back(std::move(updated));
+        source.label = "committed lock";
+        if (repository_.lock == config::Lock::updated) return keep_lock(lock, sources);
+      }
+    }
+    sources.push_back(std::move(source));
+    return keep_lock(lock, sources);
+  }
+
+  std::vector<TargetSource> keep_lock(const std::optional<std::string>& lock,
+                                      std::vector<TargetSource>& sources) {
+    if (lock) history_.set_lock(id_, *lock);
+    return std::move(sources);
+  }
+
+  // What the flake's nixConfig says, as options of Nix.
+  Toolbox::Options flake_config() {
+    const std::string file = nix::nix_string((tools_->clone() / "flake.nix").string());
+    const Exit exit =
+        tools_->run(tools_->nix({"nix-instantiate", "--eval", "--strict", "--json", "--expr",
+                                 fmt::format("(import {}).nixConfig or {{ }}", file)}));
+    const auto json = nlohmann::json::parse(exit.output, nullptr, false);
+    if (!exit.ok() || !json.is_object()) {
+      throw Error(fmt::format("reading the flake's nixConfig: {}", reason_of(exit)));
+    }
+    Toolbox::Options options;
+    for (const auto& [name, value] : json.items()) {
+      std::string text;
+      if (value.is_array()) {
+        for (const auto& element : value) {
+          if (!text.empty()) text += ' ';
+          text += element.is_string() ? element.get<std::string>() : element.dump();
+        }
+      } else {
+        text = value.is_string() ? value.get<std::string>() : value.dump();
+      }
+      options.emplace_back(name, text);
+    }
+    return options;
+  }
+
+  void add_targets(const TargetSource& source) {
+    std::set<std::string> known;
+    for (const protocol::Target& target : targets_)
+      known.insert(target.derivation);
+    for (protocol::Target& target : evaluate_targets(*tools_, report_, source)) {
+      // The same with either lock.
+      if (!target.derivation.empty() && known.contains(target.derivation)) continue;
+      targets_.push_back(std::move(target));
+    }
+  }
+
+  std::optional<std::string> conclude() {
+    std::set<std::string> outputs;
+    bool all_good = true;
+    for (const protocol::Target& target : targets_) {
+      if (target.result != "success") {
+        all_good = false;
+        continue;
+      }
+      for (const protocol::Output& output : target.outputs)
+        outputs.insert(output.path);
+    }
+    outputs_.assign(outputs.begin(), outputs.end());
+    if (targets_.empty()) report_.warn("the repository offers nothing to build");
+    if (all_good && repository_.push_lock && updated_commit_) push_lock();
+    warm();
+    if (all_good) return std::nullopt;
+    return summary_of_failures(targets_);
+  }
+
+  void push_lock() {
+    try {
+      push_commit(*tools_, repository_, *updated_commit_);
+      report_.log(fmt::format("pushed flake.lock as {}", *updated_commit_));
+    } catch (const Interrupted&) {
+      throw;
+    } catch (const Error& error) {
+      report_.warn(fmt::format("flake.lock was not pushed: {}", error.what()));
+    }
+  }
+
+  void warm() {
+    if (outputs_.empty()) return;
+    try {
+      warm_cache(layout_.root() / "control.sock", outputs_);
+    } catch (const Error& error) {
+      report_.warn(fmt::format("serve-cache was not told of the outputs: {}", error.what()));
+    }
+  }
+
+  void finish(const std::optional<std::string>& error) {
+    protocol::BuildStatus last = report_.status();
+    last.is_running = false;
+    last.phase = "done";
+    // The clock may have been put back meanwhile.
+    last.last_finish = std::max(now(), last.last_start.value_or(queued_at_));
+    last.last_status = error ? "failed" : "success";
+    last.error = error;
+    last.outputs = outputs_;
+    last.progress.running.clear();
+    log_end(error);
+    const auto write_down = [&] {
+      history_.finish(id_, error, *last.last_finish);
+      if (const auto build = history_.get(id_)) last.last_commit = build->commit;
+      report_.close(last);
+    };
+    try {
+      write_down();
+    } catch (const Error& failure) {
+      log::warn("{}; trying again with the space that is kept for this", failure.what());
+      std::error_code ignored;
+      fs::remove(layout_.reserve(repository_.name), ignored);
+      write_down();
+    }
+    clean_up();
+  }
+
+  void log_end(const std::optional<std::string>& error) {
+    try {
+      for (const protocol::Target& target : targets_) {
+        if (target.result == "success") continue;
+        report_.log(target.result == "pending"
+                        ? fmt::format("{}: not built", target.name)
+                        : fmt::format("{}: {}: {}", target.name, target.result, target.error));
+      }
+      report_.log(error ? fmt::format("build {} failed: {}", id_, *error)
+                        : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
+                                      outputs_.size() == 1 ? "" : "s"));
+      // Before the history says that the build has ended: who reads that may then read the log.
+      report_.end_log();
+    } catch (const Error&) {
+      // The disk is full; the history says the same.
+    }
+  }
+
+  void clean_up() {
+    try {
+      remove_old_roots(layout_.gc_roots(repository_.name), repository_.keep);
+      std::error_code error;
+      for (const std::int64_t old : history_.prune(repository_.name, repository_.keep_history)) {
+        fs::remove(layout_.log(repository_.name, old), error);
+      }
+      fs::remove(layout_.processes(repository_.name), error);
+    } catch (const std::exception& error) {
+      log::warn("cleaning up behind the build: {}", error.what());
+    }
+  }
+
+  const RunOptions& options_;
+  const config::Repository& repository_;
+  const history::StateLayout& layout_;
+  history::History& history_;
+  Interruption& interruption_;
+  const std::int64_t id_;
+  const protocol::Time queued_at_;
+  Report report_;
+  Isolation isolation_;
+  std::optional<Toolbox> tools_;
+  Toolbox::Options nix_options_;
+  protocol::Time start_;
+  std::vector<protocol::Target> targets_;
+  std::vector<std::string> outputs_;
+  std::optional<std::string> updated_commit_;
+};
+
+}  // namespace
+
+ExitCode go_through_phases(const RunOptions& options, const history::StateLayout& layout,
+                           history::History& history, Interruption& interruption,
+                           const Observer& observer, std::int64_t id) {
+  return Run(options, layout, history, interruption, observer, id).run();
+}
+
+}  // namespace nixbuild::builder

@@ -1,0 +1,211 @@
+#include "server/builder/git_checkout.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <filesystem>
+
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/config/service_settings.hpp"
+
+namespace nixbuild::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* fetched = "refs/nixbuild/head";
+// Beside git's own files, which leave it alone: what the clone is a clone of.
+constexpr const char* url_file = ".git/nixbuild-url";
+constexpr mode_t private_file = 0600;
+
+std::string remote_ref(const config::Repository& repository) {
+  return repository.branch ? "refs/heads/" + *repository.branch : "HEAD";
+}
+
+// What git says, without what must not be shown.
+std::string shown(std::string text, const config::Repository& repository) {
+  const std::string safe = config::without_credentials(repository.url);
+  if (safe == repository.url) return text;
+  for (std::size_t at = text.find(repository.url); at != std::string::npos;
+       at = text.find(repository.url, at + safe.size())) {
+    text.replace(at, repository.url.size(), safe);
+  }
+  return text;
+}
+
+// git ends with "Could not read from remote repository", advice behind it; the reason comes before.
+std::string git_reason(const Exit& exit) {
+  if (exit.signal != 0) return exit.reason();
+  constexpr std::array<std::string_view, 3> says_nothing = {
+      "fatal: Could not read from remote repository.",
+      "Please make sure you have the correct access rights", "and the repository exists."};
+  std::string output = exit.error;
+  for (const std::string_view line : says_nothing) {
+    const std::size_t at = output.find(line);
+    if (at != std::string::npos) output.erase(at, line.size());
+  }
+  const std::string reason = reason_in(output);
+  return reason.empty() ? reason_of(exit) : reason;
+}
+
+void run_git(Toolbox& tools, const std::string& what, std::vector<std::string> arguments) {
+  const Exit exit = tools.run(tools.git(std::move(arguments)));
+  if (!exit.ok()) throw Error(fmt::format("{}: {}", what, git_reason(exit)));
+}
+
+// Left by a git that was killed; nobody else works in the clone while its lock is held.
+void remove_stale_locks(const fs::path& clone) {
+  std::error_code error;
+  for (const char* name : {"index.lock", "HEAD.lock", "config.lock", "packed-refs.lock",
+                           "shallow.lock", "refs/nixbuild/head.lock"}) {
+    fs::remove(clone / ".git" / name, error);
+  }
+}
+
+class BranchGone : public Error {
+ public:
+  using Error::Error;
+};
+
+void fetch(Toolbox& tools, const config::Repository& repository) {
+  const std::string ref = remote_ref(repository);
+  const Exit exit =
+      tools.run(tools.git({"fetch", "--quiet", "--no-tags", "--force", "--no-auto-maintenance",
+                           "--recurse-submodules=no", "--no-write-fetch-head", "--end-of-options",
+                           repository.url, fmt::format("+{}:{}", ref, fetched)}));
+  if (exit.ok()) return;
+  const std::string reason = shown(git_reason(exit), repository);
+  if (reason.find("couldn't find remote ref") != std::string::npos) {
+    throw BranchGone(
+        repository.branch
+            ? fmt::format("{} has no branch '{}'", config::without_credentials(repository.url),
+                          *repository.branch)
+            : fmt::format("{} has no commits", config::without_credentials(repository.url)));
+  }
+  throw Error(fmt::format("fetching {}: {}", config::without_credentials(repository.url), reason));
+}
+
+void update_tree(Toolbox& tools, bool& has_submodules) {
+  run_git(tools, "checking out the newest commit", {"reset", "--quiet", "--hard", fetched});
+  run_git(tools, "removing what is not part of the commit", {"clean", "-ffdxq"});
+  std::error_code error;
+  has_submodules = fs::exists(tools.clone() / ".gitmodules", error);
+  if (!has_submodules) return;
+  run_git(tools, "updating submodules", {"submodule", "--quiet", "sync", "--recursive"});
+  run_git(tools, "updating submodules",
+          {"submodule", "--quiet", "update", "--init", "--recursive", "--force"});
+}
+
+void remake(Toolbox& tools, const config::Repository& repository) {
+  // The directory itself stays: it is a mount point where programs are isolated.
+  for (const auto& entry : fs::directory_iterator(tools.clone()))
+    fs::remove_all(entry.path());
+  run_git(tools, "making a clone", {"init", "--quiet", "--template="});
+  write_file_atomic(tools.clone() / url_file, repository.url, private_file);
+}
+
+bool remote_answers(Toolbox& tools, const config::Repository& repository) {
+  return tools.run(tools.git({"ls-remote", "--quiet", "--end-of-options", repository.url, "HEAD"}))
+      .ok();
+}
+
+// "refs/heads/NAME". The answer's first line is "ref: refs/heads/NAME<tab>HEAD".
+std::string default_branch(Toolbox& tools, const config::Repository& repository) {
+  const Exit exit =
+      tools.run(tools.git({"ls-remote", "--symref", "--end-of-options", repository.url, "HEAD"}));
+  constexpr std::string_view mark = "ref: ";
+  const std::string_view output = exit.output;
+  if (!exit.ok() || !output.starts_with(mark) || output.find('\t') == std::string_view::npos) {
+    throw Error(
+        fmt::format("asking for the default branch: {}", shown(git_reason(exit), repository)));
+  }
+  return std::string(output.substr(mark.size(), output.find('\t') - mark.size()));
+}
+
+bool is_clone_of(const fs::path& clone, const std::string& url) {
+  try {
+    return read_file(clone / url_file) == url;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+Checkout describe(Toolbox& tools) {
+  const Exit exit = tools.run(tools.git({"log", "-1", "--no-show-signature", "--encoding=UTF-8",
+                                         "--format=%H%n%s%n%an%n%ct", fetched}));
+  if (!exit.ok()) throw Error(fmt::format("reading the newest commit: {}", git_reason(exit)));
+  Checkout checkout;
+  std::string_view rest = exit.output;
+  for (std::string* field :
+       {&checkout.commit, &checkout.subject, &checkout.author, &checkout.committed_at}) {
+    *field = history::clean_line(rest.substr(0, rest.find('\n')));
+    const std::size_t end = rest.find('\n');
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
+  return checkout;
+}
+
+}  // namespace
+
+Checkout check_out(Toolbox& tools, Report& report, const config::Repository& repository) {
+  bool has_submodules = false;
+  const auto bring_up_to_date = [&] {
+    fetch(tools, repository);
+    update_tree(tools, has_submodules);
+  };
+  const auto begin_anew = [&] {
+    report.log(fmt::format("cloning {}", config::without_credentials(repository.url)));
+    remake(tools, repository);
+    bring_up_to_date();
+  };
+  if (is_clone_of(tools.clone(), repository.url)) {
+    try {
+      remove_stale_locks(tools.clone());
+      bring_up_to_date();
+    } catch (const Interrupted&) {
+      throw;
+    } catch (const BranchGone&) {
+      throw;
+    } catch (const Error& error) {
+      // Where the remote does not answer, the clone is not to blame and too good to lose.
+      if (!remote_answers(tools, repository)) throw;
+      report.warn(fmt::format("{}; trying with a new clone", error.what()));
+      begin_anew();
+    }
+  } else {
+    begin_anew();
+  }
+  Checkout checkout = describe(tools);
+  checkout.has_submodules = has_submodules;
+  return checkout;
+}
+
+std::string commit_lock(Toolbox& tools, const Checkout& checkout, CommitTime time) {
+  run_git(tools, "adding flake.lock", {"add", "--force", "--", "flake.lock"});
+  Command command = tools.git({"-c", "commit.gpgSign=false", "commit", "--quiet", "--no-verify",
+                               "--allow-empty", "--message", "flake.lock: Update"});
+  for (const char* role : {"AUTHOR", "COMMITTER"}) {
+    command.environment.emplace_back(fmt::format("GIT_{}_NAME", role), "nixbuild");
+    command.environment.emplace_back(fmt::format("GIT_{}_EMAIL", role), "nixbuild@localhost");
+    if (time == CommitTime::reproducible) {
+      command.environment.emplace_back(fmt::format("GIT_{}_DATE", role),
+                                       fmt::format("{} +0000", checkout.committed_at));
+    }
+  }
+  const Exit committed = tools.run(std::move(command));
+  if (!committed.ok()) throw Error(fmt::format("committing flake.lock: {}", git_reason(committed)));
+  const Exit parsed = tools.run(tools.git({"rev-parse", "--verify", "HEAD"}));
+  if (!parsed.ok()) throw Error(fmt::format("committing flake.lock: {}", git_reason(parsed)));
+  return history::clean_line(std::string_view(parsed.output).substr(0, parsed.output.find('\n')));
+}
+
+void push_commit(Toolbox& tools, const config::Repository& repository, const std::string& commit) {
+  const std::string ref =
+      repository.branch ? remote_ref(repository) : default_branch(tools, repository);
+  const Exit exit = tools.run(tools.git(
+      {"push", "--quiet", "--end-of-options", repository.url, fmt::format("{}:{}", commit, ref)}));
+  if (!exit.ok()) throw Error(shown(git_reason(exit), repository));
+}
+
+}  // namespace nixbuild::builder

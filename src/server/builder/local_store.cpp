@@ -1,0 +1,67 @@
+#include "server/builder/local_store.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "common/base/files.hpp"
+#include "server/builder/derivation_file.hpp"
+
+namespace nixbuild::builder {
+namespace {
+
+std::string environment(const char* name, std::string otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == '\0' ? std::move(otherwise) : std::string(value);
+}
+
+std::shared_ptr<store::StoreAccess> access_by_environment() {
+  const std::string store_dir =
+      environment("NIX_STORE_DIR", environment("NIX_STORE", "/nix/store"));
+  const std::string state_dir = environment("NIX_STATE_DIR", "/nix/var/nix");
+  const std::string log_dir = environment("NIX_LOG_DIR", "/nix/var/log/nix");
+  return std::make_shared<store::StoreAccess>(
+      store::StoreLayout{nix::StoreDir(store_dir), store_dir, state_dir, log_dir});
+}
+
+// The Nix daemon may have to be asked to open the database first.
+constexpr int tries = 5;
+constexpr std::chrono::milliseconds between_tries{10};
+
+}  // namespace
+
+LocalStore::LocalStore() : access_(access_by_environment()), database_(access_) {}
+
+std::optional<std::uint64_t> LocalStore::nar_size(const std::string& path) {
+  const auto store_path = layout().store_dir.parse(path);
+  if (!store_path) return std::nullopt;
+  for (int i = 0; i < tries; ++i) {
+    try {
+      const auto info = database_.query_path_info(store_path->hash_part());
+      if (!info) return std::nullopt;
+      return info->nar_size;
+    } catch (const store::StoreUnavailable&) {
+      std::this_thread::sleep_for(between_tries);
+    } catch (const FormatError&) {
+      return std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+bool LocalStore::is_built(const std::string& derivation) {
+  const auto store_path = layout().store_dir.parse(derivation);
+  if (!store_path) return false;
+  std::optional<std::string> text;
+  try {
+    text = read_file(layout().real_path(*store_path));
+  } catch (const Error&) {
+    return false;
+  }
+  const auto outputs = text ? derivation_outputs(*text) : std::nullopt;
+  return outputs && std::all_of(outputs->begin(), outputs->end(), [this](const std::string& path) {
+           return !path.empty() && nar_size(path).has_value();
+         });
+}
+
+}  // namespace nixbuild::builder

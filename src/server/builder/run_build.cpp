@@ -1,0 +1,78 @@
+#include "server/builder/run_build.hpp"
+
+#include <fcntl.h>
+
+#include <chrono>
+#include <thread>
+
+#include "common/base/log.hpp"
+#include "common/base/unique_fd.hpp"
+#include "server/builder/build_phases.hpp"
+#include "server/builder/leftovers.hpp"
+#include "server/builder/owner.hpp"
+#include "server/history/build_lock.hpp"
+
+namespace nixbuild::builder {
+namespace {
+
+// Given back when the disk is full, so that the build's end can still be written down.
+constexpr off_t reserve_size = off_t{1} << 20;
+constexpr std::chrono::seconds lock_patience{5};
+constexpr std::chrono::milliseconds lock_interval{10};
+
+void hold_reserve(const std::filesystem::path& file) {
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640));
+  // Without it things go well too, as long as the disk does not fill up.
+  if (fd) static_cast<void>(::posix_fallocate(fd.get(), 0, reserve_size));
+}
+
+bool is_queued(history::History& history, const std::string& repository) {
+  const auto newest = history.newest(repository);
+  return newest && newest->state == "queued";
+}
+
+// Nothing where the repository is being built. A build that is queued while another process has the
+// lock was triggered when that one had all but ended: it will build this one too, or be gone soon.
+std::optional<history::FileLock> take_lock(const history::StateLayout& layout,
+                                           history::History& history,
+                                           const std::string& repository) {
+  const auto deadline = std::chrono::steady_clock::now() + lock_patience;
+  for (;;) {
+    auto lock = history::FileLock::try_take(layout.lock(repository));
+    if (lock || !is_queued(history, repository) || std::chrono::steady_clock::now() >= deadline) {
+      return lock;
+    }
+    std::this_thread::sleep_for(lock_interval);
+  }
+}
+
+}  // namespace
+
+ExitCode run_build(const RunOptions& options, const Observer& observer) {
+  become_owner_of(options.state_dir);
+  const history::StateLayout layout(options.state_dir);
+  layout.create();
+  const std::string& name = options.repository.name;
+  // First, so that a build which waits for the lock can be cancelled like one that has it.
+  Interruption interruption;
+  history::History history(layout.history());
+  const auto lock = take_lock(layout, history, name);
+  if (!lock) {
+    log::error("{} is being built already; `nixbuild status` shows how far it is", name);
+    return ExitCode::lock_held;
+  }
+  if (const int killed = kill_leftovers(layout, name); killed > 0) {
+    log::warn("killed {} processes that an interrupted build of {} left", killed, name);
+  }
+  for (;;) {
+    interruption.set_timeout(std::chrono::seconds(0));  // that of the build before
+    hold_reserve(layout.reserve(name));
+    const std::int64_t id = history.take_queued({name, invoking_user(), "command line"});
+    const ExitCode code = go_through_phases(options, layout, history, interruption, observer, id);
+    // One that was triggered since the history says that this one has ended: systemd starts no
+    // unit that has not ended itself.
+    if (interruption.has_come() || !is_queued(history, name)) return code;
+  }
+}
+
+}  // namespace nixbuild::builder

@@ -1,0 +1,175 @@
+#include "server/builder/toolbox.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+
+#include "server/builder/leftovers.hpp"
+
+namespace nixbuild::builder {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The longest that a program's output waits before it is in the log, where others read it.
+constexpr std::chrono::milliseconds tick_interval{20};
+constexpr std::chrono::seconds record_interval{1};
+// What a program that is asked to end gets to do so: Nix ends its builders and releases its locks.
+constexpr std::chrono::seconds end_patience{5};
+
+// A connection over which less than this comes for a minute is given up.
+constexpr const char* low_speed_bytes = "1000";
+constexpr const char* low_speed_seconds = "60";
+
+std::vector<std::pair<std::string, std::string>> git_settings(bool allow_local) {
+  return {
+      {"core.hooksPath", "/dev/null"},
+      {"gc.autoDetach", "false"},
+      {"maintenance.autoDetach", "false"},
+      {"advice.detachedHead", "false"},
+      // Helpers of the kind ext:: run commands that a submodule's URL gives.
+      {"protocol.allow", "never"},
+      {"protocol.https.allow", "always"},
+      {"protocol.http.allow", "always"},
+      {"protocol.ssh.allow", "always"},
+      {"protocol.git.allow", "always"},
+      {"protocol.file.allow", allow_local ? "always" : "user"},
+      {"http.lowSpeedLimit", low_speed_bytes},
+      {"http.lowSpeedTime", low_speed_seconds},
+  };
+}
+
+}  // namespace
+
+Toolbox::Toolbox(const history::StateLayout& layout, Settings settings, Isolation& isolation,
+                 Interruption& interruption, Report& report)
+    : layout_(layout),
+      settings_(std::move(settings)),
+      isolation_(isolation),
+      interruption_(interruption),
+      report_(report) {}
+
+Command Toolbox::git(std::vector<std::string> arguments) const {
+  Command command;
+  arguments.insert(arguments.begin(), "git");
+  command.arguments = std::move(arguments);
+  return command;
+}
+
+Command Toolbox::nix(std::vector<std::string> arguments, const Options& options) const {
+  // Before the others, which may have a "--" in them.
+  std::vector<std::string> common = {"--extra-experimental-features", "nix-command flakes",
+                                     "--option", "accept-flake-config", "false"};
+  for (const auto& [name, value] : options) {
+    common.insert(common.end(), {"--option", name, value});
+  }
+  arguments.insert(arguments.begin() + 1, common.begin(), common.end());
+  Command command;
+  command.arguments = std::move(arguments);
+  return command;
+}
+
+void Toolbox::prepare(Command& command) const {
+  command.directory = settings_.clone;
+  command.ends_with_parent = true;
+  command.namespaces = isolation_.namespaces();
+  auto& environment = command.environment;
+  const auto [mark_name, mark] = environment_mark(layout_, settings_.repository);
+  environment.emplace_back(mark_name, mark);
+  if (!settings_.home.empty()) environment.emplace_back("HOME", settings_.home.string());
+  // What systemd gives is for this process alone.
+  for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS",
+                           "LISTEN_PID", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY"}) {
+    environment.emplace_back(name, std::nullopt);
+  }
+  // Another repository's must not be taken for the one in the current directory.
+  for (const char* name : {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"}) {
+    environment.emplace_back(name, std::nullopt);
+  }
+  environment.emplace_back("GIT_TERMINAL_PROMPT", "0");
+  environment.emplace_back("GIT_ASKPASS", "true");
+  environment.emplace_back("SSH_ASKPASS_REQUIRE", "never");
+  // Messages are looked at, so they have to be in one language.
+  environment.emplace_back("LC_ALL", "C.UTF-8");
+  if (std::getenv("GIT_SSH_COMMAND") == nullptr) {
+    environment.emplace_back("GIT_SSH_COMMAND",
+                             "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30");
+  }
+  const auto settings = git_settings(settings_.allow_local_git);
+  environment.emplace_back("GIT_CONFIG_COUNT", fmt::format("{}", settings.size()));
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    environment.emplace_back(fmt::format("GIT_CONFIG_KEY_{}", i), settings[i].first);
+    environment.emplace_back(fmt::format("GIT_CONFIG_VALUE_{}", i), settings[i].second);
+  }
+}
+
+void Toolbox::wait(std::span<Subprocess* const> children) {
+  while (true) {
+    const auto wake = wait_for_any(children, interruption_.fd(), Clock::now() + tick_interval);
+    if (wake == Wake::ended) return;
+    if (wake == Wake::stopped) interruption_.check();
+    report_.tick();
+    if (!isolation_ && Clock::now() - last_record_ >= record_interval) {
+      last_record_ = Clock::now();
+      record_descendants(layout_, settings_.repository);
+    }
+  }
+}
+
+Exit Toolbox::run(Command command) {
+  interruption_.check();
+  prepare(command);
+  Subprocess child(std::move(command));
+  Subprocess* const children[] = {&child};
+  wait(children);
+  return child.exit();
+}
+
+Exit Toolbox::run_logged(Command command) {
+  std::string error;
+  const std::size_t limit = command.error_limit;
+  command.on_error_line = [&](std::string_view line) {
+    report_.log(line);
+    if (error.size() < limit) error.append(line).push_back('\n');
+  };
+  Exit exit = run(std::move(command));
+  exit.error = std::move(error);
+  return exit;
+}
+
+void Toolbox::run_all(std::vector<Command> commands, std::size_t at_once,
+                      const std::function<void(std::size_t, const Exit&)>& on_end) {
+  struct Running {
+    std::size_t index;
+    Subprocess child;
+  };
+  std::vector<std::unique_ptr<Running>> running;
+  std::size_t next = 0;
+  while (next < commands.size() || !running.empty()) {
+    interruption_.check();
+    while (next < commands.size() && running.size() < at_once) {
+      prepare(commands[next]);
+      running.push_back(std::make_unique<Running>(Running{next, Subprocess(commands[next])}));
+      ++next;
+    }
+    std::vector<Subprocess*> children;
+    for (const auto& one : running)
+      children.push_back(&one->child);
+    wait(children);
+    const auto ended = std::find_if(running.begin(), running.end(),
+                                    [](const auto& one) { return one->child.ended(); });
+    const auto done = std::move(*ended);
+    running.erase(ended);
+    on_end(done->index, done->child.exit());
+  }
+}
+
+void Toolbox::end_all() {
+  end_descendants(end_patience, isolation_.first_process());
+  isolation_.end();
+}
+
+}  // namespace nixbuild::builder

@@ -1,0 +1,67 @@
+// How a build runs git and nix: isolated, with the environment that both need, ended when the build
+// is, and with live output.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/base/subprocess.hpp"
+#include "common/nix/error_reason.hpp"
+#include "server/builder/interruption.hpp"
+#include "server/builder/isolation.hpp"
+#include "server/builder/report.hpp"
+
+namespace nixbuild::builder {
+
+class Toolbox {
+ public:
+  struct Settings {
+    std::string repository;
+    std::filesystem::path clone;   // where programs run
+    std::filesystem::path home;    // HOME of programs; empty: as it is
+    bool allow_local_git = false;  // submodules may come from this machine's files
+  };
+  Toolbox(const history::StateLayout& layout, Settings settings, Isolation& isolation,
+          Interruption& interruption, Report& report);
+
+  // Runs one program to its end, in the clone. Throws Interrupted, SystemError when it cannot be
+  // started.
+  Exit run(Command command);
+  // The same; what comes on its standard error goes to the log too, as it comes.
+  Exit run_logged(Command command);
+  // Runs programs, `at_once` of them at a time; `on_end` is told of each as it ends.
+  void run_all(std::vector<Command> commands, std::size_t at_once,
+               const std::function<void(std::size_t index, const Exit&)>& on_end);
+
+  // `git ARGUMENTS…`.
+  Command git(std::vector<std::string> arguments) const;
+  // Any of Nix's programs, with flakes turned on and no configuration of a flake accepted. What
+  // comes in `options` is added as --option NAME VALUE.
+  using Options = std::vector<std::pair<std::string, std::string>>;
+  Command nix(std::vector<std::string> arguments, const Options& options = {}) const;
+
+  const std::filesystem::path& clone() const noexcept { return settings_.clone; }
+
+  // Ends every process of the build: asks first, then kills.
+  void end_all();
+
+ private:
+  void prepare(Command& command) const;
+  void wait(std::span<Subprocess* const> children);
+
+  const history::StateLayout& layout_;
+  Settings settings_;
+  Isolation& isolation_;
+  Interruption& interruption_;
+  Report& report_;
+  std::chrono::steady_clock::time_point last_record_;
+};
+
+using nix::reason_in;
+using nix::reason_of;
+
+}  // namespace nixbuild::builder

@@ -1,0 +1,179 @@
+#include "server/history/status_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <optional>
+
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/base/time.hpp"
+#include "common/protocol/json.hpp"
+#include "server/history/build_lock.hpp"
+#include "server/history/history.hpp"
+#include "server/history/state_layout.hpp"
+
+namespace nixbuild::history {
+namespace {
+
+constexpr mode_t status_mode = 0640;
+
+std::optional<protocol::Time> modified(const std::filesystem::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return std::nullopt;
+  return protocol::Time(std::chrono::seconds(status.st_mtim.tv_sec));
+}
+
+std::optional<protocol::BuildStatus> read_status_file(const std::filesystem::path& file) {
+  const auto text = read_file(file);
+  if (!text) return std::nullopt;
+  try {
+    return protocol::from_json<protocol::BuildStatus>(*text);
+  } catch (const FormatError&) {
+    // Of an older program, or edited by hand: the history tells what matters.
+    return std::nullopt;
+  }
+}
+
+std::uint64_t mixed(std::uint64_t seed, std::uint64_t value) {
+  return (seed ^ value) * 0x9e3779b97f4a7c15U + (seed >> 29);
+}
+
+}  // namespace
+
+void write_status(const StateLayout& layout, const protocol::BuildStatus& status) {
+  write_file_atomic(layout.status(status.repository), protocol::to_json(status) + "\n",
+                    status_mode);
+}
+
+struct StatusReader::State {
+  State(const StateLayout& layout_, History& history_, std::string repository_)
+      : layout(layout_),
+        history(history_),
+        repository(std::move(repository_)),
+        file(layout.status(repository)),
+        probe(layout.lock(repository)) {}
+
+  const StateLayout& layout;
+  History& history;
+  std::string repository;
+  std::filesystem::path file;
+  LockProbe probe;
+  bool awaits_start = false;  // the last answer changes by time alone
+
+  protocol::Time last_sign(std::int64_t id) const {
+    const auto log = modified(layout.log(repository, id));
+    const auto status = modified(file);
+    return std::max({log, status}).value_or(now());
+  }
+
+  // Ends what is dead. Throws HistoryFull where that cannot be written down.
+  void reconcile() {
+    if (history.reconcile(
+            repository, [this] { return probe.is_locked(); }, start_patience,
+            [this](std::int64_t id) { return last_sign(id); })) {
+      awaits_start = false;
+    }
+  }
+
+  // What reconcile() would have made of it.
+  void end(protocol::Build& build) const {
+    const bool ran = build.state == "running";
+    if (!ran && is_within(build.queued_at, start_patience)) return;
+    build.state = "failed";
+    build.error = ran ? reason_interrupted : reason_not_started;
+    build.finish = std::max(last_sign(build.id), build.start.value_or(build.queued_at));
+  }
+
+  // The newest build, after what is dead has been ended.
+  std::optional<protocol::Build> newest() {
+    auto build = history.newest(repository);
+    const auto is_active = [&] {
+      return build && (build->state == "queued" || build->state == "running");
+    };
+    awaits_start = false;
+    if (!is_active() || probe.is_locked()) return build;
+    awaits_start = build->state == "queued";
+    bool is_full = false;
+    try {
+      reconcile();
+    } catch (const HistoryFull&) {
+      is_full = true;
+    }
+    // Also where nothing was changed: it may have ended by itself since it was read.
+    build = history.newest(repository);
+    // It is so, though it cannot be written down now.
+    if (is_full && is_active() && !probe.is_locked()) end(*build);
+    return build;
+  }
+};
+
+protocol::BuildStatus ended_status(History& history, const protocol::Build& build) {
+  protocol::BuildStatus status;
+  status.repository = build.repository;
+  status.build_id = build.id;
+  status.last_start = build.start.value_or(build.queued_at);
+  status.phase = "done";
+  status.last_finish = build.finish;
+  status.last_status = build.state;
+  status.last_commit = build.commit;
+  status.error = build.error;
+  status.outputs = history.output_paths(build.id);
+  return status;
+}
+
+StatusReader::StatusReader(const StateLayout& layout, History& history, std::string repository)
+    : state_(std::make_unique<State>(layout, history, std::move(repository))) {}
+StatusReader::~StatusReader() = default;
+StatusReader::StatusReader(StatusReader&&) noexcept = default;
+StatusReader& StatusReader::operator=(StatusReader&&) noexcept = default;
+
+void StatusReader::end_what_is_dead() {
+  state_->reconcile();
+}
+
+protocol::BuildStatus StatusReader::read() {
+  protocol::BuildStatus status;
+  status.repository = state_->repository;
+  const auto build = state_->newest();
+  if (!build) return status;
+
+  status.build_id = build->id;
+  status.last_start = build->start.value_or(build->queued_at);
+  const auto live = read_status_file(state_->file);
+  const bool is_of_this_build = live && live->build_id == build->id;
+  if (is_of_this_build) status.progress = live->progress;
+  if (build->state == "queued" || build->state == "running") {
+    status.is_running = true;
+    status.phase = "queued";
+    if (build->state == "running") status.phase = is_of_this_build ? live->phase : "fetch";
+    return status;
+  }
+  protocol::Progress progress = std::move(status.progress);
+  progress.running.clear();
+  status = ended_status(state_->history, *build);
+  status.progress = std::move(progress);
+  return status;
+}
+
+std::uint64_t StatusReader::generation() {
+  std::uint64_t generation = mixed(1, state_->history.generation());
+  struct stat file {};
+  if (::stat(state_->file.c_str(), &file) == 0) {
+    generation = mixed(generation, file.st_ino);
+    generation = mixed(generation, static_cast<std::uint64_t>(file.st_mtim.tv_nsec));
+    generation = mixed(generation, static_cast<std::uint64_t>(file.st_mtim.tv_sec));
+    generation = mixed(generation, static_cast<std::uint64_t>(file.st_size));
+  }
+  generation = mixed(generation, static_cast<std::uint64_t>(state_->probe.is_locked()));
+  if (state_->awaits_start) {
+    generation = mixed(generation, static_cast<std::uint64_t>(now().time_since_epoch().count()));
+  }
+  return generation;
+}
+
+}  // namespace nixbuild::history

@@ -1,0 +1,191 @@
+#include "server/builder/isolation.hpp"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <optional>
+#include <thread>
+
+#include "../support/temporary_directory.hpp"
+#include "common/base/error.hpp"
+#include "common/base/files.hpp"
+#include "common/base/subprocess.hpp"
+#include "server/builder/leftovers.hpp"
+#include "server/history/state_layout.hpp"
+
+namespace fs = std::filesystem;
+using namespace nixbuild;
+using namespace nixbuild::builder;
+using nixbuild::history::StateLayout;
+
+namespace {
+
+struct Fixture {
+  Fixture() {
+    for (const char* name : {"state/repos/demo", "state/other", "keys", "home"}) {
+      fs::create_directories(directory.path() / name);
+    }
+    for (const char* name :
+         {"state/cache-key", "state/repos/demo/file", "keys/key", "home/key", "home/file"}) {
+      write_file_atomic(directory.path() / name, "content", 0600);
+    }
+  }
+
+  // Nothing where the system does not allow it: a container, say.
+  std::optional<Isolation> isolate() const {
+    const fs::path& root = directory.path();
+#ifdef __SANITIZE_THREAD__
+    // The sanitizer has a thread in every process, and no process with threads can join a user
+    // namespace.
+    MESSAGE("not tested with ThreadSanitizer");
+    return std::nullopt;
+#endif
+    try {
+      return Isolation({{root / "keys/key", root / "home/key", root / "absent/key"},
+                        root / "state",
+                        {root / "state/repos/demo"},
+                        {root / "home"}});
+    } catch (const SystemError& error) {
+      MESSAGE("not tested here: " << error.what());
+      return std::nullopt;
+    }
+  }
+
+  Command shell(const Isolation& isolation, const std::string& script) const {
+    Command command;
+    command.arguments = {"/bin/sh", "-c", script};
+    command.directory = directory.path();
+    command.namespaces = isolation.namespaces();
+    return command;
+  }
+
+  test::TemporaryDirectory directory;
+};
+
+bool exists(pid_t pid) {
+  return ::kill(pid, 0) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("secrets are out of sight, the clone is not") {
+  const Fixture f;
+  auto isolation = f.isolate();
+  if (!isolation) return;
+  const Exit exit = run(f.shell(*isolation,
+                                "ls -A state state/repos/demo keys; cat home/file; cat home/key; "
+                                "echo new > state/repos/demo/made"));
+  CHECK(exit.output == "keys:\n\nstate:\nrepos\n\nstate/repos/demo:\nfile\ncontent");
+  CHECK(read_file(f.directory.path() / "state/repos/demo/made") == "new\n");
+  CHECK(read_file(f.directory.path() / "home/key") == "content");
+}
+
+TEST_CASE("the system's /proc is no way around") {
+  const Fixture f;
+  auto isolation = f.isolate();
+  if (!isolation) return;
+  const Exit exit =
+      run(f.shell(*isolation, "cat /proc/[0-9]*/root$PWD/keys/key; echo $$; ls /proc"));
+  CHECK(exit.output.find("content") == std::string::npos);
+  // Few processes have numbers there: the first, and this program's.
+  CHECK(exit.output.find("\n1\n") != std::string::npos);
+}
+
+TEST_CASE("exit codes and signals come through") {
+  const Fixture f;
+  auto isolation = f.isolate();
+  if (!isolation) return;
+  CHECK(run(f.shell(*isolation, "exit 7")).code == 7);
+  CHECK(run(f.shell(*isolation, "kill -9 $$")).signal == SIGKILL);
+  Command missing = f.shell(*isolation, "");
+  missing.arguments = {"/no/such/program"};
+  CHECK_THROWS_AS(run(missing), SystemError);
+}
+
+TEST_CASE("a program that is asked to end may take its time") {
+  const Fixture f;
+  auto isolation = f.isolate();
+  if (!isolation) return;
+  Command command = f.shell(*isolation,
+                            "trap 'sleep 0.2; echo cleaned up; exit 3' TERM; echo up; "
+                            "while true; do sleep 0.05; done");
+  bool is_up = false;
+  std::string output;
+  command.on_output_line = [&](std::string_view line) {
+    is_up = true;
+    output += line;
+  };
+  Subprocess child(std::move(command));
+  Subprocess* const children[] = {&child};
+  while (!is_up) {
+    wait_for_any(children, -1, std::chrono::steady_clock::now() + std::chrono::milliseconds(10));
+  }
+  child.signal(SIGTERM);
+  wait_for_any(children, -1, std::nullopt);
+  CHECK(child.exit().code == 3);
+  CHECK(output == "upcleaned up");
+}
+
+TEST_CASE("nothing outlives it, sessions of their own or not") {
+  const Fixture f;
+  auto isolation = f.isolate();
+  if (!isolation) return;
+  run(f.shell(*isolation,
+              "setsid sh -c 'trap \"\" TERM; while true; do sleep 1; done' >/dev/null 2>&1 & "
+              "sleep 0.1"));
+  const auto left = descendants_of(::getpid());
+  CHECK(left.size() >= 2);  // the first process and what was left
+  isolation->end();
+  for (const ProcessId& process : left)
+    CHECK_FALSE(exists(process.pid));
+}
+
+TEST_CASE("descendants are found and ended without namespaces too") {
+  become_subreaper();
+  Command command;
+  command.arguments = {"/bin/sh", "-c",
+                       "setsid sh -c 'trap \"\" TERM; echo; while true; do sleep 1; done' & wait"};
+  bool is_up = false;
+  command.on_output_line = [&](std::string_view) { is_up = true; };
+  {
+    Subprocess child(std::move(command));
+    Subprocess* const children[] = {&child};
+    while (!is_up && !child.ended()) {
+      wait_for_any(children, -1, std::chrono::steady_clock::now() + std::chrono::milliseconds(10));
+    }
+    // Had it ended first, the closed pipe would have ended the other one at its echo.
+    CHECK_FALSE(child.ended());
+  }
+  const auto left = descendants_of(::getpid());
+  CHECK_FALSE(left.empty());
+  end_descendants(std::chrono::milliseconds(100));
+  for (const ProcessId& process : left)
+    CHECK_FALSE(exists(process.pid));
+  CHECK(descendants_of(::getpid()).empty());
+}
+
+TEST_CASE("what a killed build left is found by its mark and by the record") {
+  const test::TemporaryDirectory directory;
+  const StateLayout layout(directory.path());
+  layout.create();
+  const auto [name, value] = environment_mark(layout, "demo");
+  Command marked;
+  marked.arguments = {"sleep", "1000"};
+  marked.environment = {{name, value}};
+  Command other = marked;
+  other.environment = {{name, value + "x"}};
+  Command unmarked = marked;
+  unmarked.environment.clear();
+  const Subprocess found(marked);
+  const Subprocess recorded(unmarked);
+  record_descendants(layout, "demo");
+  const Subprocess stranger(other);
+  const Subprocess later(unmarked);
+  CHECK(kill_leftovers(layout, "demo") == 2);
+  // They are this process's children, and dead.
+  CHECK(descendants_of(::getpid()).size() == 2);
+  CHECK(kill_leftovers(layout, "demo") == 0);
+  CHECK(kill_leftovers(layout, "another") == 0);
+}

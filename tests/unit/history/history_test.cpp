@@ -1,0 +1,285 @@
+#include "server/history/history.hpp"
+
+#include <doctest/doctest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <thread>
+
+#include "../support/temporary_directory.hpp"
+#include "common/base/files.hpp"
+#include "common/base/time.hpp"
+
+using namespace nixbuild;
+using namespace nixbuild::history;
+
+namespace {
+
+protocol::Time at(int seconds) {
+  return protocol::Time(std::chrono::seconds(1'700'000'000 + seconds));
+}
+
+protocol::Time never_seen(std::int64_t) {
+  return at(0);
+}
+
+void run_sql(const std::filesystem::path& file, const char* sql) {
+  sqlite3* database = nullptr;
+  REQUIRE(sqlite3_open(file.c_str(), &database) == SQLITE_OK);
+  CHECK(sqlite3_exec(database, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(database);
+}
+
+}  // namespace
+
+TEST_CASE("a repository has one queued or running build at most") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto first = history.insert_queued({"a", "ann", "100.64.0.1"});
+  CHECK(first.inserted);
+  CHECK(history.insert_queued({"a", "bob", "100.64.0.2"}).id == first.id);
+  CHECK_FALSE(history.insert_queued({"a", "bob", "100.64.0.2"}).inserted);
+  CHECK(history.insert_queued({"b", "", ""}).inserted);
+
+  CHECK(history.take_queued({"a", "", "command line"}) == first.id);
+  history.set_running(first.id, at(0));
+  CHECK(history.insert_queued({"a", "", ""}).id == first.id);
+  history.finish(first.id, std::nullopt, now());
+  CHECK(history.insert_queued({"a", "", ""}).inserted);
+
+  const auto build = history.get(first.id);
+  REQUIRE(build);
+  CHECK(build->triggered_by == "ann");
+  CHECK(build->triggered_from == "100.64.0.1");
+  CHECK(build->state == "success");
+  CHECK(build->start == at(0));
+}
+
+TEST_CASE("of many that trigger at once, one makes the build") {
+  const test::TemporaryDirectory directory;
+  { const History creates_the_file(directory.path() / "h"); }
+  std::atomic<int> inserted = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      History history(directory.path() / "h");
+      if (history.insert_queued({"a", "", ""}).inserted) ++inserted;
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  CHECK(inserted == 1);
+  CHECK(History(directory.path() / "h").list("a", 10, {}).builds.size() == 1);
+}
+
+TEST_CASE("many can open a new history at once") {
+  const test::TemporaryDirectory directory;
+  std::vector<std::thread> threads;
+  std::atomic<int> opened = 0;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      History history(directory.path() / "h");
+      static_cast<void>(history.newest("a"));
+      ++opened;
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  CHECK(opened == 8);
+}
+
+TEST_CASE("a run by hand makes its own row and ends what was interrupted") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto first = history.take_queued({"a", "root", "command line"});
+  history.set_running(first, at(0));
+  history.begin_phase(first, "fetch", at(0));
+  const auto second = history.take_queued({"a", "root", "command line"});
+  CHECK(second == first + 1);
+  const auto build = history.get(first);
+  CHECK(build->state == "failed");
+  CHECK(build->error == "interrupted");
+  CHECK(build->phases.at(0).finish.has_value());
+}
+
+TEST_CASE("what is written of a build is read back") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto id = history.take_queued({"a", "", ""});
+  history.set_running(id, at(0));
+  history.set_commit(id, std::string(40, 'c'), "Subject 'quoted'", "Ann");
+  history.begin_phase(id, "fetch", at(0));
+  history.begin_phase(id, "build", at(2));
+  history.set_lock(id, "{\"nodes\": {}}");
+  protocol::Target good{"packages.x.good",
+                        "success",
+                        "/nix/store/a.drv",
+                        {{"out", "/nix/store/good", 12}, {"dev", "/nix/store/dev", 3}},
+                        "",
+                        {}};
+  protocol::Target bad{"packages.x.bad",   "failed",
+                       "/nix/store/b.drv", {{"out", "/nix/store/bad", 0}},
+                       "it broke",         {"one", "", "three"}};
+  history.set_targets(id, {good, bad});
+  history.set_targets(id, {good, bad});
+  history.add_derivations(id, {{"/nix/store/a.drv", "a", at(2), 1500, false}});
+  history.add_derivations(id, {{"/nix/store/b.drv", "b", at(3), 7, true}});
+  history.finish(id, "1 of 2 targets failed", at(9));
+  history.finish(id, std::nullopt, at(10));
+
+  const auto build = history.get(id);
+  REQUIRE(build);
+  CHECK(build->state == "failed");
+  CHECK(build->error == "1 of 2 targets failed");
+  CHECK(build->commit_subject == "Subject 'quoted'");
+  CHECK(build->has_lock);
+  REQUIRE(build->phases.size() == 2);
+  CHECK(build->phases[0].name == "fetch");
+  CHECK(build->phases[0].finish == at(2));
+  CHECK(build->phases[1].finish == at(9));
+  REQUIRE(build->targets.size() == 2);
+  CHECK(build->targets[0].outputs.size() == 2);
+  CHECK(build->targets[0].outputs[0].nar_size == 12);
+  CHECK(build->targets[1].log_tail == std::vector<std::string>{"one", "", "three"});
+  REQUIRE(build->derivations.size() == 2);
+  CHECK(build->derivations[0].milliseconds == 1500);
+  CHECK(build->derivations[1].failed);
+  CHECK(history.lock_text(id) == "{\"nodes\": {}}");
+  CHECK(history.output_paths(id) == std::vector<std::string>{"/nix/store/dev", "/nix/store/good"});
+  CHECK_FALSE(history.get(id + 1));
+}
+
+TEST_CASE("targets that were not reached end with the build") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto id = history.take_queued({"a", "", ""});
+  history.set_running(id, at(0));
+  history.set_targets(id, {{"packages.x.good", "pending", "", {}, "", {}}});
+  history.finish(id, "cancelled", now());
+  CHECK(history.get(id)->targets.at(0).result == "failed");
+  CHECK(history.get(id)->targets.at(0).error == "cancelled");
+}
+
+TEST_CASE("the list is newest first, in pages") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  for (int i = 0; i < 5; ++i) {
+    for (const char* repository : {"a", "b"}) {
+      history.finish(history.take_queued({repository, "", ""}), std::nullopt, now());
+    }
+  }
+  const auto page = history.list("a", 2, {});
+  REQUIRE(page.builds.size() == 2);
+  CHECK(page.builds[0].id == 9);
+  CHECK(page.next_before == 7);
+  CHECK(history.list("a", 10, page.next_before).builds.size() == 3);
+  CHECK_FALSE(history.list("a", 10, page.next_before).next_before);
+  CHECK_FALSE(history.list("a", 3, page.next_before).next_before);
+  CHECK(history.list("", 100, {}).builds.size() == 10);
+  CHECK(history.list("", 100, {}).builds.front().repository == "b");
+  CHECK(history.list("a'; --", 100, {}).builds.empty());
+}
+
+TEST_CASE("the oldest builds go, those of other repositories and the running one stay") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto other = history.take_queued({"b", "", ""});
+  history.finish(other, std::nullopt, now());
+  std::vector<std::int64_t> ids;
+  for (int i = 0; i < 4; ++i) {
+    ids.push_back(history.take_queued({"a", "", ""}));
+    history.set_targets(ids.back(), {{"t", "success", "", {{"out", "/p", 1}}, "", {}}});
+    history.finish(ids.back(), std::nullopt, now());
+  }
+  const auto running = history.take_queued({"a", "", ""});
+  CHECK(history.prune("a", 2) == std::vector<std::int64_t>{ids[1], ids[0]});
+  CHECK(history.prune("a", 2).empty());
+  CHECK_FALSE(history.get(ids[0]));
+  CHECK(history.output_paths(ids[0]).empty());
+  CHECK(history.get(running));
+  CHECK(history.get(other));
+}
+
+TEST_CASE("what nobody runs is ended, what is just being started is not") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto unlocked = [] { return false; };
+  const auto locked = [] { return true; };
+  const auto id = history.insert_queued({"a", "", ""}).id;
+  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+  CHECK_FALSE(history.reconcile("a", locked, std::chrono::seconds(0), never_seen));
+  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
+  CHECK(history.get(id)->error == "the build was not started");
+
+  const auto next = history.take_queued({"a", "", ""});
+  history.set_running(next, at(0));
+  CHECK_FALSE(history.reconcile("a", locked, std::chrono::seconds(0), never_seen));
+  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(60),
+                          [](std::int64_t) { return at(5); }));
+  CHECK(history.get(next)->error == "interrupted");
+  CHECK(history.get(next)->finish == at(5));
+  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
+}
+
+TEST_CASE("nobody waits for a build that was queued before the clock was put back") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto unlocked = [] { return false; };
+  history.insert_queued({"a", "", ""});
+  run_sql(directory.path() / "h", "UPDATE builds SET queued_at = queued_at + 20");
+  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+  run_sql(directory.path() / "h", "UPDATE builds SET queued_at = queued_at + 86400");
+  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+}
+
+TEST_CASE("the generation tells of one's own changes and of others'") {
+  const test::TemporaryDirectory directory;
+  History one(directory.path() / "h");
+  History two(directory.path() / "h");
+  const auto before = one.generation();
+  CHECK(one.generation() == before);
+  two.insert_queued({"a", "", ""});
+  const auto after = one.generation();
+  CHECK(after != before);
+  CHECK(one.generation() == after);
+  one.insert_queued({"b", "", ""});
+  CHECK(one.generation() != after);
+}
+
+TEST_CASE("queued builds before another one") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto a = history.insert_queued({"a", "", ""}).id;
+  const auto b = history.insert_queued({"b", "", ""}).id;
+  CHECK(history.queued_before(a).empty());
+  REQUIRE(history.queued_before(b).size() == 1);
+  history.set_running(a, now());
+  CHECK(history.queued_before(b).empty());
+  CHECK_THROWS_AS(history.set_running(a, now()), HistoryError);
+}
+
+TEST_CASE("what is no history is refused and left alone") {
+  const test::TemporaryDirectory directory;
+  write_file_atomic(directory.path() / "text", std::string(5000, 'x'), 0600);
+  CHECK_THROWS_AS(History(directory.path() / "text"), HistoryError);
+  CHECK(read_file(directory.path() / "text") == std::string(5000, 'x'));
+
+  run_sql(directory.path() / "newer", "PRAGMA user_version = 99");
+  CHECK_THROWS_WITH_AS(History(directory.path() / "newer"), doctest::Contains("version 99"),
+                       HistoryError);
+  CHECK_THROWS_AS(History(directory.path() / "absent" / "h"), HistoryError);
+}
+
+TEST_CASE("owner and group can write the history, whatever the umask") {
+  const test::TemporaryDirectory directory;
+  const mode_t before = ::umask(0077);
+  const History history(directory.path() / "h");
+  ::umask(before);
+  for (const char* name : {"h", "h-wal", "h-shm"}) {
+    CAPTURE(name);
+    struct stat status {};
+    REQUIRE(::stat((directory.path() / name).c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777) == 0660);
+  }
+}
