@@ -14,6 +14,10 @@ namespace beast_http = boost::beast::http;
 constexpr std::size_t max_fields = 128;
 // Longer than any method's name that is in use (characters).
 constexpr std::size_t longest_method = 32;
+// Of a chunk's first line with its extensions, and of the trailers (bytes). Far more than anybody
+// sends; Beast's own limit depends on its version.
+constexpr std::size_t chunk_line_limit = 4096;
+constexpr std::uint32_t trailer_limit = 8192;
 // Of a body's memory, what a connection keeps for its next request.
 constexpr std::size_t kept_capacity = 4096;
 
@@ -87,7 +91,7 @@ void RequestParser::Beast::on_request_impl(beast_http::verb verb, string_view me
 
 void RequestParser::Beast::on_field_impl(beast_http::field field, string_view name,
                                          string_view value, error_code& error) {
-  // Trailers are read and forgotten: nothing here may depend on what comes behind a body.
+  // Ignore trailers: nothing may depend on what follows a body.
   if (owner_.header_done_) return;
   const std::string_view text = view(value);
   // A folded line is not in the buffer as one piece. It is obsolete and a server may refuse it
@@ -141,6 +145,11 @@ std::size_t RequestParser::Beast::on_chunk_body_impl(std::uint64_t, string_view 
   return bytes.size();
 }
 
+void RequestParser::Beast::on_chunk_header_impl(std::uint64_t, string_view extension,
+                                                error_code& error) {
+  if (extension.size() > chunk_line_limit) error = beast_http::error::header_limit;
+}
+
 RequestParser::State RequestParser::fail(unsigned status, const char* reason) {
   refusal_ = {status, reason};
   return State::failed;
@@ -185,20 +194,31 @@ RequestParser::State RequestParser::finish_header() {
 
 void RequestParser::limit_body(std::size_t limit) {
   beast_->body_limit(limit);
+  beast_->header_limit(trailer_limit);
   beast_->eager(true);
 }
 
 RequestParser::State RequestParser::parse_body(std::string_view bytes, std::size_t& consumed) {
   consumed = 0;
   if (beast_->is_done()) return State::done;
+#if BOOST_BEAST_VERSION < 359  // before Boost 1.90
   // Beast takes for granted that the last chunk has come whole once its first line has, and aborts
   // the process otherwise. Every chunked body has this much to come until it is done: "0\r\n\r\n".
   constexpr std::size_t shortest_last_chunk = 5;
   if (chunked_ && bytes.size() < shortest_last_chunk) return State::need_more;
+#endif
   boost::beast::error_code error;
   consumed = beast_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
-  if (error && error != beast_http::error::need_more) return fail(error);
-  return beast_->is_done() ? State::done : State::need_more;
+  if (!error) return beast_->is_done() ? State::done : State::need_more;
+  const bool needs_more = error == beast_http::error::need_more;
+  if (chunked_ && (needs_more || error == beast_http::error::bad_chunk_extension)) {
+    // What is left begins with a chunk's first line, behind the line break of the chunk before it.
+    const std::string_view line = bytes.substr(consumed);
+    if (line.size() >= chunk_line_limit && line.find('\n', 2) == line.npos) {
+      return fail(431, "a chunk's header is too long");
+    }
+  }
+  return needs_more ? State::need_more : fail(error);
 }
 
 std::string_view RequestParser::get(std::string_view name) const {

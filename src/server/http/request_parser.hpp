@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/version.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -77,10 +78,14 @@ class RequestParser final : public RequestHeaders {
     void on_response_impl(int, string_view, int, error_code&) override {}
     void on_field_impl(boost::beast::http::field field, string_view name, string_view value,
                        error_code& error) override;
+#if BOOST_BEAST_VERSION >= 359  // Boost 1.90; before it, trailers come through on_field_impl
+    void on_trailer_field_impl(boost::beast::http::field, string_view, string_view,
+                               error_code&) override {}
+#endif
     void on_header_impl(error_code&) override {}
     void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
     std::size_t on_body_impl(string_view bytes, error_code&) override;
-    void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+    void on_chunk_header_impl(std::uint64_t, string_view extension, error_code& error) override;
     std::size_t on_chunk_body_impl(std::uint64_t, string_view bytes, error_code&) override;
     void on_finish_impl(error_code&) override {}
 
