@@ -1,5 +1,5 @@
-# nixbuild, built by Meson from nixpkgs' libraries. Without the server it is the client, and that is
-# all there is of it on macOS.
+# nixbuild, built by Meson with nixpkgs' libraries. Without the server commands it is the client, which
+# is all that macOS gets.
 { lib
 , stdenv
 , meson
@@ -10,6 +10,7 @@
 , cli11
 , coreutils
 , curl
+, doctest
 , fmt
 , libsodium
 , nlohmann_json
@@ -23,22 +24,25 @@
 , withServer ? stdenv.hostPlatform.isLinux
 }:
 let
-  # Only what the build reads, so that a change of a test or a document does not rebuild it.
-  inputs = [ "completions" "man" "meson.build" "meson_options.txt" "src" "systemd" ];
+  # Only what the build reads, so that editing a document or an end-to-end test does not rebuild it.
+  inputs = [ "completions" "man" "meson.build" "meson_options.txt" "src" "systemd" "tests/unit" ];
   root = toString ../.;
   source = builtins.path {
     name = "nixbuild-source";
     path = ../.;
     filter = path: _:
       let relative = lib.removePrefix "${root}/" path; in
-      lib.any (input: relative == input || lib.hasPrefix "${input}/" relative) inputs;
+      lib.any
+        (input: relative == input || lib.hasPrefix "${input}/" relative
+          || lib.hasPrefix "${relative}/" input)
+        inputs;
   };
   version = builtins.head (builtins.match
     "project\\('nixbuild', 'cpp',[[:space:]]+version: '([^']+)'.*"
     (builtins.readFile ../meson.build));
   feature = name: enabled: "-D${name}=${if enabled then "enabled" else "disabled"}";
 in
-stdenv.mkDerivation {
+stdenv.mkDerivation (finalAttrs: {
   pname = "nixbuild";
   inherit version;
   src = source;
@@ -49,8 +53,16 @@ stdenv.mkDerivation {
     ++ lib.optionals withServer [ boost bzip2 sqlite systemd xz zstd ];
 
   mesonBuildType = "release";
-  # The tests want real stores and, for a part, root: tools/test runs them.
-  mesonFlags = [ (feature "server" withServer) (feature "systemd" withServer) (feature "tests" false) ];
+  mesonFlags = [
+    (feature "server" withServer)
+    (feature "systemd" withServer)
+    (feature "apparmor" false)
+    (feature "tests" finalAttrs.doCheck)
+  ];
+
+  # The unit tests. The end-to-end tests need real stores and, in part, root: tools/test runs them.
+  doCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
+  checkInputs = [ doctest ];
 
   postPatch = lib.optionalString withServer ''
     substituteInPlace systemd/*.service.in --replace-quiet /bin/kill ${coreutils}/bin/kill
@@ -62,4 +74,4 @@ stdenv.mkDerivation {
     mainProgram = "nixbuild";
     platforms = lib.platforms.unix;
   };
-}
+})

@@ -47,11 +47,12 @@ in
     }];
 
     warnings =
-      lib.optional (cfg.enable && cfg.authKey != "") (
-        "services.bootstrap-services.tailscale.authKey lies in the Nix store, where every user of this "
-        + "machine can read it. Write the key into a file that only you can read, and name that file "
-        + "in authKeyFile."
-      )
+      lib.optional (cfg.enable && cfg.authKey != "")
+        (
+          "services.bootstrap-services.tailscale.authKey lies in the Nix store, where every user of this "
+          + "machine can read it. Write the key into a file that only you can read, and name that file "
+          + "in authKeyFile."
+        )
       ++ lib.optional (cfg.authKeyFile != null && isInStore cfg.authKeyFile) (
         "services.bootstrap-services.tailscale.authKeyFile is ${cfg.authKeyFile}, in the Nix store, "
         + "where every user of this machine can read it. Name a file outside the flake, as a string."

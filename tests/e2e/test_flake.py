@@ -16,7 +16,7 @@ from support.nix import Store
 from support.server import BINARY
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-PARTS = ("flake.nix", "nix", "systemd", "tests/nix", "meson.build", "meson_options.txt")
+PARTS = ("flake.nix", "nix", "systemd", "tests/nix", "examples", "meson.build", "meson_options.txt")
 NIXPKGS = "github:NixOS/nixpkgs/nixos-unstable"
 HOME_MANAGER = "github:nix-community/home-manager"
 BOOTSTRAP = "github:Bullish-Design/atuin-bootstrap"
@@ -113,7 +113,11 @@ def test_outputs(flakes):
     names = "builtins.attrNames"
     for system in ("x86_64-linux", "aarch64-linux", "aarch64-darwin"):
         assert set(flakes.output(f"packages.{system}", names)) == COMMANDS | {"default", "nixbuild"}
-    assert set(flakes.output("checks.x86_64-linux", names)) >= {"nixbuild", "modules"}
+    assert set(flakes.output("checks.x86_64-linux", names)) >= {"nixbuild", "client", "modules", "formatting"}
+    assert "client" not in flakes.output("checks.aarch64-darwin", names)
+    assert flakes.output("formatter.x86_64-linux", "p: p.pname") == "nixpkgs-fmt"
+    shell = flakes.output("devShells.x86_64-linux.default", "s: map (p: p.pname or p.name) (s.inputsFrom ++ s.packages)")
+    assert {"nixbuild", "doctest", "nix", "python3-env"} <= set(shell)
     modules = {"default", "services", "terminal", "build-client", "atuin-bootstrap", "full", *PROFILES}
     assert set(flakes.output("homeManagerModules", names)) == modules
     assert set(flakes.output("homeModules", names)) == modules
@@ -124,12 +128,13 @@ def test_outputs(flakes):
 def test_package(flakes):
     def flags(system):
         return flakes.output(f"packages.{system}.nixbuild",
-                             "p: { flags = p.mesonFlags; inherit (p) name; files = builtins.attrNames (builtins.readDir p.src); }")
+                             "p: { flags = p.mesonFlags; inherit (p) name doCheck; files = builtins.attrNames (builtins.readDir p.src); }")
 
     version = re.search(r"version: '([^']*)'", (SOURCE / "meson.build").read_text())[1]
     linux, darwin = flags("x86_64-linux"), flags("aarch64-darwin")
     assert linux["name"] == f"nixbuild-{version}"
-    assert linux["files"] == ["meson.build", "meson_options.txt", "systemd"]  # of what the copy has
+    assert linux["files"] == ["meson.build", "meson_options.txt", "systemd", "tests"]  # of what the copy has
+    assert linux["doCheck"] and "-Dtests=enabled" in linux["flags"]
     assert "-Dserver=enabled" in linux["flags"] and "-Dsystemd=enabled" in linux["flags"]
     assert "-Dserver=disabled" in darwin["flags"] and "-Dsystemd=disabled" in darwin["flags"]
 

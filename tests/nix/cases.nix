@@ -65,8 +65,7 @@ let
     })
   ];
   unkeyed = publicKey: home [ default (bootstrap { buildServer = { enable = true; inherit publicKey; }; }) ];
-  addressed = address: (home [ default (bootstrap { buildServer = { inherit address; }; }) ])
-    .programs.bootstrap.buildServer.cacheUrl;
+  addressed = address: (home [ default (bootstrap { buildServer = { inherit address; }; }) ]).programs.bootstrap.buildServer.cacheUrl;
   withKey = settings: home [ default { services.bootstrap-services.tailscale = settings; } ];
 
   nixosClient = nixos [
@@ -120,8 +119,7 @@ in
     want = { syncthing = true; tailscale = true; };
   };
   "low power may be overridden for a folder" = {
-    got = (home [ (profile "laptop") (syncthing { folders.code.rescanIntervalS = 60; }) ])
-      .services.syncthing.settings.folders.code.rescanIntervalS;
+    got = (home [ (profile "laptop") (syncthing { folders.code.rescanIntervalS = 60; }) ]).services.syncthing.settings.folders.code.rescanIntervalS;
     want = 60;
   };
   "desktop: folders and power" = {
@@ -341,26 +339,28 @@ in
   };
 
   "terminal: nixvim and devman, where they are among the inputs" = {
-    got = let
-      program = name: { lib, ... }: {
-        options.programs.${name} = {
-          enable = lib.mkOption { type = lib.types.bool; default = false; };
-          defaultEditor = lib.mkOption { type = lib.types.bool; default = false; };
-          viAlias = lib.mkOption { type = lib.types.bool; default = false; };
-          vimAlias = lib.mkOption { type = lib.types.bool; default = false; };
+    got =
+      let
+        program = name: { lib, ... }: {
+          options.programs.${name} = {
+            enable = lib.mkOption { type = lib.types.bool; default = false; };
+            defaultEditor = lib.mkOption { type = lib.types.bool; default = false; };
+            viAlias = lib.mkOption { type = lib.types.bool; default = false; };
+            vimAlias = lib.mkOption { type = lib.types.bool; default = false; };
+          };
         };
+        with' = inputs: homeWith { inherit inputs; } [ full ];
+        modules = with' {
+          nixvim.homeManagerModules.nixvim = program "nixvim";
+          devman.homeModules.default = program "devman";
+        };
+        packages = with' { devman.packages.${pkgs.stdenv.hostPlatform.system}.default = pkgs.git // { pname = "devman"; }; };
+      in
+      {
+        nixvim = modules.programs.nixvim.enable;
+        neovim = [ modules.programs.neovim.enable packages.programs.neovim.enable ];
+        devman = [ (modules.programs ? devman) (builtins.elem "devman" (namesOf packages.home.packages)) ];
       };
-      with' = inputs: homeWith { inherit inputs; } [ full ];
-      modules = with' {
-        nixvim.homeManagerModules.nixvim = program "nixvim";
-        devman.homeModules.default = program "devman";
-      };
-      packages = with' { devman.packages.${pkgs.stdenv.hostPlatform.system}.default = pkgs.git // { pname = "devman"; }; };
-    in {
-      nixvim = modules.programs.nixvim.enable;
-      neovim = [ modules.programs.neovim.enable packages.programs.neovim.enable ];
-      devman = [ (modules.programs ? devman) (builtins.elem "devman" (namesOf packages.home.packages)) ];
-    };
     want = { nixvim = true; neovim = [ false true ]; devman = [ true true ]; };
   };
   "each module stands by itself" = {

@@ -7,9 +7,38 @@ let
     args = [ "-c" "exit 1" ];
   });
   names = [
-    "meson" "ninja" "pkg-config" "boost" "bzip2" "cli11" "coreutils" "curl" "fmt" "libsodium"
-    "nlohmann_json" "openssl" "spdlog" "sqlite" "systemd" "tomlplusplus" "xz" "zstd"
-    "git" "nix" "openssh" "syncthing" "tailscale" "wl-clipboard" "xclip" "atuin"
+    "meson"
+    "ninja"
+    "pkg-config"
+    "boost"
+    "bzip2"
+    "cli11"
+    "coreutils"
+    "curl"
+    "fmt"
+    "libsodium"
+    "nlohmann_json"
+    "openssl"
+    "spdlog"
+    "sqlite"
+    "systemd"
+    "tomlplusplus"
+    "xz"
+    "zstd"
+    "git"
+    "nix"
+    "openssh"
+    "syncthing"
+    "tailscale"
+    "wl-clipboard"
+    "xclip"
+    "atuin"
+    "doctest"
+    "ccache"
+    "clang-tools"
+    "codespell"
+    "nixpkgs-fmt"
+    "shellcheck"
   ];
   format.type = lib.types.attrsOf lib.types.anything;
 
@@ -21,13 +50,24 @@ let
         isLinux = builtins.match ".*-linux" system != null;
         isDarwin = builtins.match ".*-darwin" system != null;
       };
-      mkDerivation = attributes:
+      buildPlatform.canExecute = platform: platform.system == system;
+      mkDerivation = function:
+        let attributes = function attributes; in
         make "${attributes.pname}-${attributes.version}" (removeAttrs attributes [ "meta" "strictDeps" ])
-        // { inherit (attributes) meta; };
+          // { inherit (attributes) meta; };
     };
     callPackage = file: overrides:
       let function = import file; in
-      function (builtins.intersectAttrs (builtins.functionArgs function) (pkgs // overrides));
+      function (builtins.intersectAttrs (builtins.functionArgs function) (pkgs // overrides)) // {
+        override = others: pkgs.callPackage file (overrides // others);
+      };
+    mkShell = { inputsFrom, packages }: make "nix-shell" { inherit inputsFrom packages; };
+    python3 = make "python3" { } // {
+      withPackages = select: make "python3-env" {
+        packages = select (lib.genAttrs [ "pynacl" "pytest" "pytest-timeout" "pytest-xdist" ] (name: make name { }));
+      };
+    };
+    runCommand = name: attributes: script: make name (attributes // { inherit script; });
     writeText = name: text: make name { inherit text; };
     writeShellApplication = { name, runtimeInputs, text }:
       make name { inherit runtimeInputs text; } // { meta.mainProgram = name; };
