@@ -18,7 +18,7 @@
 #include "server/api/answers.hpp"
 #include "server/api/event_stream.hpp"
 #include "server/api/history_answers.hpp"
-#include "server/http/offload.hpp"
+#include "server/async/offload.hpp"
 #include "server/http/prometheus.hpp"
 
 namespace nixbuild::api {
@@ -221,7 +221,7 @@ http::Reply ApiService::stream(const Parameters& parameters, const std::string& 
   stream.build = parameters.number("build");
   stream.with_log = parameters.text("events").value_or("") != "status";
   stream.ended_status = [this](std::int64_t build) {
-    return http::offload<std::optional<std::string>>(
+    return async::offload<std::optional<std::string>>(
         workers_, [this, build] { return ended_status_json(histories_.get(), build); });
   };
   auto lines = parameters.number("lines");

@@ -22,7 +22,7 @@
 #include "server/api/serve_api.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
-#include "server/http/per_thread.hpp"
+#include "server/async/per_thread.hpp"
 #include "server/http/router.hpp"
 #include "server/http/server.hpp"
 
@@ -85,8 +85,8 @@ class ApiService {
   CacheProbe cache_probe_;
   BuildFeed feed_;
   BuildRequests build_requests_;
-  http::PerThread<history::History> histories_;
-  http::PerThread<LiveStatus> live_status_;
+  async::PerThread<history::History> histories_;
+  async::PerThread<LiveStatus> live_status_;
   std::atomic<const http::Server*> server_{nullptr};
   boost::asio::thread_pool workers_;
   std::shared_ptr<const http::Router> router_;

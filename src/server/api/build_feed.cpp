@@ -7,10 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <string_view>
 #include <utility>
@@ -74,10 +70,7 @@ std::size_t BuildFeed::followers() const {
 
 void BuildFeed::wake(Channel& channel) {
   ++channel.version;
-  for (auto& timer : std::exchange(channel.waiting, {})) {
-    // On the follower's own thread: timers are not to be shared.
-    asio::post(timer->get_executor(), [timer] { timer->cancel(); });
-  }
+  channel.changed.notify_all();
 }
 
 void BuildFeed::run() {
@@ -228,22 +221,18 @@ std::shared_ptr<const Snapshot> BuildFeed::Follower::snapshot() const {
 }
 
 asio::awaitable<void> BuildFeed::Follower::wait(std::chrono::steady_clock::time_point until) {
-  const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  auto timer = std::make_shared<asio::steady_timer>(executor, until);
+  Channel* channel = nullptr;
   {
     const std::lock_guard lock(feed_.mutex_);
-    Channel& channel = feed_.channels_[repository_];
-    const bool has_changed = channel.version != seen_ || feed_.stopped_;
-    seen_ = channel.version;
-    if (has_changed) co_return;
-    channel.waiting.push_back(timer);
+    channel = &feed_.channels_[repository_];  // is never erased
   }
-  boost::system::error_code error;
-  co_await timer->async_wait(asio::redirect_error(asio::use_awaitable, error));
+  asio::awaitable<bool> changed = channel->changed.wait_until(until, [this, channel] {
+    const std::lock_guard lock(feed_.mutex_);
+    return channel->version != seen_ || feed_.stopped_;
+  });
+  co_await std::move(changed);
   const std::lock_guard lock(feed_.mutex_);
-  Channel& channel = feed_.channels_[repository_];
-  std::erase(channel.waiting, timer);
-  seen_ = channel.version;
+  seen_ = channel->version;
 }
 
 }  // namespace nixbuild::api

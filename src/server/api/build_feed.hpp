@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -20,6 +19,7 @@
 
 #include "common/base/unique_fd.hpp"
 #include "common/protocol/types.hpp"
+#include "server/async/condition_variable.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
 #include "server/history/status_file.hpp"
@@ -83,8 +83,7 @@ class BuildFeed {
     std::size_t followers = 0;
     std::uint64_t version = 1;
     std::shared_ptr<const Snapshot> snapshot;
-    // Timers of followers that wait; cancelling one wakes its follower.
-    std::vector<std::shared_ptr<boost::asio::steady_timer>> waiting;
+    async::ConditionVariable changed;  // `version`, or the feed is stopped
     std::int64_t chunk_build = 0;
     std::uint64_t chunk_begin = 0;
     std::shared_ptr<const LogChunk> chunk;

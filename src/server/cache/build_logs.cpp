@@ -18,7 +18,7 @@
 #include "common/base/unique_fd.hpp"
 #include "server/cache/bzip2_reader.hpp"
 #include "server/cache/responses.hpp"
-#include "server/http/offload.hpp"
+#include "server/async/offload.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -62,7 +62,7 @@ asio::awaitable<void> send_decompressed(http::BodyWriter& out, std::shared_ptr<B
                                         asio::thread_pool& workers) {
   for (;;) {
     std::function<std::string()> work = [reader] { return reader->read(); };
-    asio::awaitable<std::string> reading = http::offload<std::string>(workers, std::move(work));
+    asio::awaitable<std::string> reading = async::offload<std::string>(workers, std::move(work));
     const std::string text = co_await std::move(reading);
     if (text.empty()) co_return;
     asio::awaitable<void> writing = out.write(text);

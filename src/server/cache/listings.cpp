@@ -8,7 +8,7 @@
 #include "common/base/error.hpp"
 #include "common/nix/nar.hpp"
 #include "server/cache/responses.hpp"
-#include "server/http/offload.hpp"
+#include "server/async/offload.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -47,7 +47,7 @@ asio::awaitable<http::Response> Listings::answer(std::string hash_part) {
   if (!info || narinfos_.skipped(*info)) co_return not_found("no such path\n");
   std::function<http::SharedText()> work = [this, info = *info] { return listing_of(info); };
   asio::awaitable<http::SharedText> listing =
-      http::offload<http::SharedText>(workers_, std::move(work));
+      async::offload<http::SharedText>(workers_, std::move(work));
   http::SharedText text = co_await std::move(listing);
   if (!text) co_return not_found("no such path\n");
   http::Response response = http::json_response(200, {});

@@ -20,7 +20,7 @@
 #include <utility>
 
 #include "common/nix/path_info.hpp"
-#include "server/http/per_thread.hpp"
+#include "server/async/per_thread.hpp"
 #include "server/store/store_access.hpp"
 #include "server/store/store_database.hpp"
 
@@ -98,7 +98,7 @@ class StoreReader {
 
   const std::shared_ptr<store::StoreAccess> access_;
   const std::chrono::milliseconds patience_;
-  http::PerThread<store::StoreDatabase> databases_;
+  async::PerThread<store::StoreDatabase> databases_;
   std::atomic<bool> unavailable_{false};
   std::atomic<std::uint64_t> failures_{0};
   mutable std::mutex mutex_;

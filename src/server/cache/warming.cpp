@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "server/cache/responses.hpp"
-#include "server/http/offload.hpp"
+#include "server/async/offload.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -46,7 +46,7 @@ asio::awaitable<http::Response> Warming::answer(std::vector<nix::StorePath> root
     }
   };
   asio::awaitable<std::optional<Counts>> warming =
-      http::offload<std::optional<Counts>>(workers_, std::move(work));
+      async::offload<std::optional<Counts>>(workers_, std::move(work));
   const std::optional<Counts> counts = co_await std::move(warming);
   if (!counts) co_return store_unavailable();
   co_return http::json_response(

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 
@@ -150,17 +149,16 @@ Connection::IoResult Connection::send_some(std::string_view& bytes, std::string_
 // Returns when the socket may have room again. Throws ClientGone when the connection has ended
 // meanwhile.
 asio::awaitable<void> Connection::until_writable() {
-  struct Waiter {
+  struct Registration {
     Connection& connection;
-    ~Waiter() { connection.writable_waiter_ = nullptr; }
+    ~Registration() { connection.writable_ = nullptr; }
   };
-  asio::steady_timer timer(worker_.executor(), asio::steady_timer::time_point::max());
-  writable_waiter_ = &timer;
-  const Waiter waiter{*this};
+  async::Waiter writable(worker_.executor());
+  writable_ = &writable;
+  const Registration registration{*this};
   deadline_ = coarse_now() + worker_.shared().options.limits.write_timeout;
-  boost::system::error_code ignored;
-  auto token = asio::redirect_error(asio::use_awaitable, ignored);
-  co_await timer.async_wait(token);
+  asio::awaitable<void> waiting = writable.wait();
+  co_await std::move(waiting);
   deadline_ = MonotonicTime::max();
   pieces_ = 0;
   bytes_since_yield_ = 0;

@@ -48,8 +48,8 @@ void Connection::on_event(std::uint32_t events) {
     // A client that has only ended its sending still gets its answer; one that is gone does not.
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
       abort();
-    } else if ((events & EPOLLOUT) != 0 && writable_waiter_ != nullptr) {
-      writable_waiter_->cancel();
+    } else if ((events & EPOLLOUT) != 0 && writable_ != nullptr) {
+      writable_->wake();
     }
     return;
   }

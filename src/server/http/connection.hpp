@@ -4,7 +4,6 @@
 #pragma once
 
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +13,7 @@
 #include <string_view>
 
 #include "common/base/unique_fd.hpp"
+#include "server/async/waiter.hpp"
 #include "server/http/conditions.hpp"
 #include "server/http/request_parser.hpp"
 #include "server/http/response_head.hpp"
@@ -147,7 +147,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   unsigned pieces_ = 0;
   std::uint64_t bytes_since_yield_ = 0;
   std::exception_ptr stream_error_;
-  asio::steady_timer* writable_waiter_ = nullptr;
+  async::Waiter* writable_ = nullptr;  // where the producer waits for room
   bool coroutine_running_ = false;
   asio::cancellation_signal cancel_;
 };

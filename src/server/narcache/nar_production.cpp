@@ -74,7 +74,7 @@ void NarProduction::publish(State state, std::uint64_t available) {
     progress_ = {state, available};
     if (writer_ && !file_) file_ = writer_->file();
   }
-  changed_.notify();
+  changed_.notify_all();
 }
 
 bool NarProduction::run(JobQueue::Slot& slot) noexcept {

@@ -12,10 +12,10 @@
 #include <string>
 #include <string_view>
 
+#include "server/async/condition_variable.hpp"
 #include "server/narcache/job_queue.hpp"
 #include "server/narcache/nar_cache.hpp"
 #include "server/narcache/nar_reader.hpp"
-#include "server/narcache/signal.hpp"
 
 namespace nixbuild::narcache {
 
@@ -95,7 +95,7 @@ class NarProduction final : public JobQueue::Job {
   std::shared_ptr<const UniqueFd> file_;
   std::string error_;
   bool blames_path_ = false;
-  Signal changed_;
+  async::ConditionVariable changed_;
 };
 
 }  // namespace nixbuild::narcache

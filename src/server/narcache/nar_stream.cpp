@@ -121,7 +121,7 @@ void NarStream::take(std::string_view bytes, const compress::Compressor& compres
       added = true;
     }
   }
-  if (added) changed_.notify();
+  if (added) changed_.notify_all();
   if (task_.offset < wanted_end && position_ >= wanted_end) throw Enough();
 }
 
@@ -150,7 +150,7 @@ void NarStream::suspend() {
     std::string().swap(buffer_);
     suspended_ = true;
   }
-  changed_.notify();
+  changed_.notify_all();
 }
 
 void NarStream::end(std::string error) {
@@ -159,7 +159,7 @@ void NarStream::end(std::string error) {
     ended_ = true;
     error_ = std::move(error);
   }
-  changed_.notify();
+  changed_.notify_all();
 }
 
 }  // namespace nixbuild::narcache

@@ -13,10 +13,10 @@
 #include <string_view>
 
 #include "common/compress/compressor.hpp"
+#include "server/async/condition_variable.hpp"
 #include "server/narcache/job_queue.hpp"
 #include "server/narcache/nar_cache.hpp"
 #include "server/narcache/nar_reader.hpp"
-#include "server/narcache/signal.hpp"
 #include "server/narcache/waiting_room.hpp"
 
 namespace nixbuild::narcache {
@@ -76,7 +76,7 @@ class NarStream final : public JobQueue::Job,
   bool ended_ = false;
   std::string error_;
   NarCache::FileInfo info_;
-  Signal changed_;
+  async::ConditionVariable changed_;
 };
 
 }  // namespace nixbuild::narcache

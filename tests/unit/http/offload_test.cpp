@@ -1,5 +1,5 @@
 // Work on another thread for clients that may go meanwhile.
-#include "server/http/offload.hpp"
+#include "server/async/offload.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/socket.h>
@@ -19,7 +19,7 @@ namespace {
 asio::awaitable<void> send_for_ever(BodyWriter& out, asio::thread_pool& pool) {
   for (;;) {
     std::function<std::string()> work = [] { return std::string(20'000, 'x'); };
-    asio::awaitable<std::string> making = offload<std::string>(pool, std::move(work));
+    asio::awaitable<std::string> making = async::offload<std::string>(pool, std::move(work));
     const std::string text = co_await std::move(making);
     asio::awaitable<void> writing = out.write(text);
     co_await std::move(writing);
@@ -27,7 +27,7 @@ asio::awaitable<void> send_for_ever(BodyWriter& out, asio::thread_pool& pool) {
 }
 
 asio::awaitable<Response> answer(asio::thread_pool& pool, std::function<std::string()> work) {
-  asio::awaitable<std::string> making = offload<std::string>(pool, std::move(work));
+  asio::awaitable<std::string> making = async::offload<std::string>(pool, std::move(work));
   const std::string text = co_await std::move(making);
   co_return text_response(200, text);
 }

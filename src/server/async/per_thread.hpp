@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace nixbuild::http {
+namespace nixbuild::async {
 
 // The objects live until the PerThread goes: it must outlive its use by any thread. Meant for few
 // threads that run as long as the program.
@@ -48,4 +48,4 @@ class PerThread {
   std::vector<std::unique_ptr<T>> objects_;
 };
 
-}  // namespace nixbuild::http
+}  // namespace nixbuild::async
