@@ -1,29 +1,27 @@
 // What the commands that talk to a build server share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <optional>
 #include <string>
 
 #include "cli/api_client.hpp"
+#include "cli/command_line.hpp"
 #include "cli/setting_flags.hpp"
 #include "common/config/configuration.hpp"
 
 namespace nixbuild::cli {
 
-// Refuses what no repository can be named, before a server is asked.
-CLI::Validator repository_name();
-
 class ClientCommand {
  public:
   // Adds --server, --token-file and --config.
-  explicit ClientCommand(CLI::App& command) : flags_(command, configuration_, {"client"}) {}
+  explicit ClientCommand(CommandSpec& command) : flags_(command, configuration_, {"client"}) {}
   ClientCommand(const ClientCommand&) = delete;
   ClientCommand& operator=(const ClientCommand&) = delete;
 
-  // The positional argument REPO.
-  void add_repository(CLI::App& command);
+  // The positional argument REPO, which is refused before a server is asked if no repository can
+  // have that name.
+  void add_repository(CommandSpec& command);
 
   // Reads the settings; no connection is made yet. `patience` bounds how long a request may take,
   // by default longer than a server needs. Throws UsageError.

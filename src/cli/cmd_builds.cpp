@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -12,7 +11,9 @@
 #include "cli/client_command.hpp"
 #include "cli/command.hpp"
 #include "cli/output.hpp"
+#include "common/base/error.hpp"
 #include "common/base/terminal.hpp"
+#include "common/config/service_settings.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -29,7 +30,7 @@ struct Builds : ClientCommand {
   bool json = false;
   bool lock = false;
   bool log = false;
-  const CLI::Option* limit_option = nullptr;
+  const OptionSpec* limit_option = nullptr;
 };
 
 bool is_number(const std::string& text) {
@@ -74,7 +75,7 @@ ExitCode run_list(const Builds& command, ApiClient& api) {
     print(builds_table(list));
   }
   // Only where the bound was not asked for: else it is what was wanted.
-  if (list.next_before && command.limit_option->count() == 0) {
+  if (list.next_before && !command.limit_option->is_given()) {
     say(fmt::format("! Older ones: --before {}", *list.next_before));
   }
   return ExitCode::done;
@@ -93,9 +94,10 @@ ExitCode run(Builds& command) {
 
 }  // namespace
 
-void add_builds_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("builds", "Show the history of builds, or one of them");
-  command->footer(
+void add_builds_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("builds", "Show the history of builds, or one of them");
+  command.footer(
       R"(With a number, that build: its phases, targets, what failed and why, what took longest.
 
 Examples:
@@ -104,28 +106,21 @@ Examples:
   nixbuild builds 12
   nixbuild builds 12 --lock > flake.lock
       the inputs that were built with: with the same ones, everything comes from the cache)");
-  auto state = std::make_shared<Builds>(*command);
-  command
-      ->add_option("REPO|ID", state->what, "A repository, or the number of a build (default: all)")
-      ->type_name("")
-      ->check(repository_name());
-  command->add_option("--repository", state->repository, "A repository, also one named by digits")
-      ->type_name("REPO")
-      ->check(repository_name());
-  state->limit_option =
-      command->add_option("--limit", state->limit, "How many, up to 1000 (default: 20)")
-          ->type_name("N")
-          ->check(CLI::Range(std::int64_t{1}, protocol::most_builds).description(""));
-  command->add_option("--before", state->before, "Only builds with a lower number")
-      ->type_name("ID")
-      ->check(
-          CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()).description(""));
-  auto* json = command->add_flag("--json", state->json, "Print JSON");
-  auto* lock = command->add_flag("--lock", state->lock, "Print the flake.lock of the build");
-  auto* log = command->add_flag("--log", state->log, "Print the whole log of the build");
-  lock->excludes(log)->excludes(json);
-  log->excludes(json);
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  auto state = std::make_shared<Builds>(command);
+  command.argument("REPO|ID", state->what, "A repository, or the number of a build (default: all)")
+      .checked(config::check_repository_name);
+  command.option("--repository REPO", state->repository, "A repository, also one named by digits")
+      .checked(config::check_repository_name);
+  state->limit_option = &command.option("--limit N", state->limit, {1, protocol::most_builds},
+                                        "How many, up to 1000 (default: 20)");
+  command.option("--before ID", state->before, {1, std::numeric_limits<std::int64_t>::max()},
+                 "Only builds with a lower number");
+  OptionSpec& json = command.flag("--json", state->json, "Print JSON");
+  OptionSpec& lock = command.flag("--lock", state->lock, "Print the flake.lock of the build");
+  OptionSpec& log = command.flag("--log", state->log, "Print the whole log of the build");
+  lock.excludes(log).excludes(json);
+  log.excludes(json);
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "cli/client_command.hpp"
@@ -33,15 +32,15 @@ ExitCode run(Cancel& command) {
 
 }  // namespace
 
-void add_cancel_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("cancel", "Stop the running or queued build");
-  command->footer(
+void add_cancel_command(CommandSpec& program) {
+  CommandSpec& command = program.add_command("cancel", "Stop the running or queued build");
+  command.footer(
       R"(The build and all its processes are ended; it is then failed, with the reason 'cancelled'. The exit
 code is 0 also where nothing was running.)");
-  auto state = std::make_shared<Cancel>(*command);
-  state->add_repository(*command);
-  command->add_flag("--json", state->json, "Print the answer as JSON");
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  auto state = std::make_shared<Cancel>(command);
+  state->add_repository(command);
+  command.flag("--json", state->json, "Print the answer as JSON");
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cli/client_command.hpp"
 #include "cli/command.hpp"
@@ -21,16 +22,22 @@ using protocol::Operation;
 using protocol::path_of;
 
 // A person waits for the answer with a finger on the Tab key.
-constexpr std::chrono::milliseconds patience{1000};
+constexpr std::chrono::milliseconds timeout{1000};
 constexpr std::string_view most_builds = "100";
 
+// What the shells' scripts understand instead of words to choose from.
+constexpr std::string_view files = ":files\n";
+constexpr std::string_view directories = ":directories\n";
+
 struct Complete : ClientCommand {
-  using ClientCommand::ClientCommand;
-  std::string kind;
+  explicit Complete(CommandSpec& complete) : ClientCommand(complete), command(complete) {}
+  CommandSpec& command;
+  Describe describe;
+  std::vector<std::string> line;
 };
 
-// What goes into a shell's command line as it stands: names of repositories have nothing in them
-// that means anything to one, and a server that says otherwise is not believed.
+// What goes into a shell's command line as it is: a repository's name has no character that means
+// anything to a shell, and a server that says otherwise is not believed.
 bool is_plain(std::string_view name) {
   return !name.empty() && name.front() != '-' &&
          std::all_of(name.begin(), name.end(), [](unsigned char c) {
@@ -39,11 +46,15 @@ bool is_plain(std::string_view name) {
          });
 }
 
+std::string entry(std::string_view word, std::string_view text) {
+  return fmt::format("{}\t{}\n", word, terminal::printable(text));
+}
+
 std::string repositories(ApiClient& api) {
   std::string out;
   for (const auto& one :
        api.get<protocol::RepositoryList>(path_of(Operation::repositories)).repositories) {
-    if (is_plain(one.name)) out += fmt::format("{}\t{}\n", one.name, terminal::printable(one.url));
+    if (is_plain(one.name)) out += entry(one.name, one.url);
   }
   return out;
 }
@@ -53,43 +64,140 @@ std::string builds(ApiClient& api) {
   const std::string path =
       protocol::with_query(path_of(Operation::builds), {{"limit", std::string(most_builds)}});
   for (const auto& one : api.get<protocol::BuildList>(path).builds) {
-    out += fmt::format("{}\t{}\n", one.id,
-                       terminal::printable(
-                           fmt::format("{} {} {}", one.repository, one.state, one.commit_subject)));
+    out += entry(std::to_string(one.id),
+                 fmt::format("{} {} {}", one.repository, one.state, one.commit_subject));
   }
   return out;
 }
 
-ExitCode run(Complete& command) {
+// The words that can be a value or an argument of this name.
+std::string words_for(Complete& complete, const OptionSpec& option) {
+  std::string out;
+  for (const std::string& choice : option.choices())
+    out += entry(choice, "");
+  const std::string& kind = option.is_positional ? option.name : option.value_name;
+  if (kind == "FILE") return std::string(files);
+  if (kind == "DIR") return std::string(directories);
+  const bool is_repository = kind == "REPO" || kind == "REPO|ID";
+  const bool is_build = kind == "ID" || kind == "REPO|ID";
+  if (!is_repository && !is_build) return out;
+  ApiClient api = complete.connect(timeout);
+  if (is_repository) out += repositories(api);
+  if (is_build) out += builds(api);
+  return out;
+}
+
+// How far a command line is when its last word is to be completed.
+struct Position {
+  CommandSpec* command = nullptr;
+  const OptionSpec* option = nullptr;  // whose value the last word is
+  std::size_t arguments = 0;           // given already
+};
+
+Position position_in(CommandSpec& program, const std::vector<std::string>& words) {
+  Position position;
+  position.command = &program;
+  for (const std::string& word : words) {
+    if (position.option != nullptr) {
+      find_option(*position.command, position.option->name)->values.push_back(word);
+      position.option = nullptr;
+    } else if (word.starts_with('-')) {
+      const std::size_t equals = word.find('=');
+      OptionSpec* option = find_option(*position.command, word.substr(0, equals));
+      if (option == nullptr || option->is_flag()) continue;
+      if (equals == std::string::npos) {
+        position.option = option;
+      } else {
+        option->values.push_back(word.substr(equals + 1));
+      }
+    } else {
+      auto& commands = position.command->commands();
+      const auto found = std::find_if(commands.begin(), commands.end(),
+                                      [&](const CommandSpec& one) { return one.name() == word; });
+      if (found != commands.end()) {
+        position.command = &*found;
+      } else {
+        ++position.arguments;
+      }
+    }
+  }
+  return position;
+}
+
+// Which server is asked is decided by the line that is completed.
+void take_client_options(Complete& complete, CommandSpec& from) {
+  for (const char* name : {"--config", "--server", "--token-file"}) {
+    if (const OptionSpec* given = find_option(from, name)) {
+      find_option(complete.command, name)->values = given->values;
+    }
+  }
+}
+
+std::string completions(Complete& complete) {
+  if (complete.line.size() < 2) return {};
+  const std::string called = complete.line.front();
+  const std::string current = complete.line.back();
+  std::vector<std::string> words(complete.line.begin() + 1, complete.line.end() - 1);
+  CommandSpec program("nixbuild", "");
+  complete.describe(program, called, words);
+  Position position = position_in(program, words);
+  take_client_options(complete, *position.command);
+
+  if (current.starts_with("--") && current.find('=') != std::string::npos) {
+    position.option = find_option(*position.command, current.substr(0, current.find('=')));
+    if (position.option == nullptr || position.option->is_flag()) return {};
+  }
+  if (position.option != nullptr) return words_for(complete, *position.option);
+
+  if (!current.starts_with('-')) {
+    std::vector<const OptionSpec*> arguments;
+    for (const OptionSpec& option : position.command->options()) {
+      if (option.is_positional) arguments.push_back(&option);
+    }
+    if (position.arguments < arguments.size()) {
+      return words_for(complete, *arguments[position.arguments]);
+    }
+    if (!arguments.empty()) return {};
+  }
+  std::string out;
+  for (const CommandSpec& one : position.command->commands())
+    out += entry(one.name(), one.summary());
+  for (const OptionSpec& option : position.command->options()) {
+    if (!option.is_positional) out += entry(option.name, option.help);
+  }
+  return out;
+}
+
+ExitCode run(Complete& complete) {
   try {
-    ApiClient api = command.connect(patience);
-    print(command.kind == "repositories" ? repositories(api) : builds(api));
+    print(completions(complete));
   } catch (const Error&) {
-    // Whatever is wrong, the command that is being typed will tell; not in the middle of a line.
+    // Whatever is wrong, the command that is being typed will say; not in the middle of a line.
   }
   return ExitCode::done;
 }
 
 }  // namespace
 
-void add_complete_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("complete", "List repositories or builds, for a shell's completion");
-  command->footer(
-      R"(A line for each: the word, a tab, what it is. Nothing at all, and exit code 0, when the server is
-away or does not answer within a second. Other words of the line that is completed may follow: of
-them, only the flags above count.
+void add_complete_command(CommandSpec& program, Describe describe) {
+  CommandSpec& command =
+      program.add_command("complete", "List what can follow on a command line, for shells");
+  command.footer(
+      R"(WORD... is a command line up to the cursor, the program's name included; its last word, which may be
+empty, is to be completed. Prints one candidate per line: the word, a tab, and what it is; or :files
+or :directories if the shell is to offer those. Candidates are not filtered by what the last word
+begins with, and after --OPTION= they are values without that prefix.
+
+Repositories and builds come from the server that the line names. If it does not answer within a
+second, nothing is printed and the exit code is 0.
 
 Examples:
-  nixbuild complete repositories
-  nixbuild complete builds --server build-server logs -n 20)");
-  auto state = std::make_shared<Complete>(*command);
-  command->add_option("repositories|builds", state->kind, "What is to be listed")
-      ->required()
-      ->type_name("")
-      ->check(CLI::IsMember({"repositories", "builds"}).description(""));
-  command->allow_extras();
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  nixbuild complete -- nixbuild status ''
+  nixbuild complete -- bl --server build-server -n 20 '')");
+  auto state = std::make_shared<Complete>(command);
+  state->describe = std::move(describe);
+  command.rest(state->line);
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

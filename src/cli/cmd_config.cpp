@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -20,7 +19,7 @@ key is also a variable: NIXBUILD_TABLE_KEY, or NIXBUILD_KEY for those above ever
 )";
 
 struct ConfigCommand {
-  explicit ConfigCommand(CLI::App& app) : flags(app, configuration, {}) {}
+  explicit ConfigCommand(CommandSpec& command) : flags(command, configuration, {}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
@@ -28,38 +27,32 @@ struct ConfigCommand {
 
 }  // namespace
 
-void add_config_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("config", "Check or show the configuration");
-  command->require_subcommand(1);
-  command->footer("");  // else that of the program comes behind the callback's
-  command->footer([] { return std::string(footer) + settings_reference(); });
+void add_config_command(CommandSpec& program) {
+  CommandSpec& command = program.add_command("config", "Check or show the configuration");
+  command.footer([] { return std::string(footer) + settings_reference(); });
 
-  CLI::App* check = command->add_subcommand("check", "Say what is wrong with the configuration");
-  check->footer(
+  CommandSpec& check = command.add_command("check", "Say what is wrong with the configuration");
+  check.footer(
       R"(Exits 0 when every file and variable can be followed, 2 when not, naming file, line and key.)");
-  auto checked = std::make_shared<ConfigCommand>(*check);
-  check->callback([checked, &action] {
-    action = [checked] {
-      checked->flags.load();
-      static_cast<void>(checked->configuration.repositories.repositories());
-      static_cast<void>(wanted_aliases(checked->configuration));
-      say("✓ The configuration is good");
-      return ExitCode::done;
-    };
+  auto checked = std::make_shared<ConfigCommand>(check);
+  check.action([checked] {
+    checked->flags.load();
+    static_cast<void>(checked->configuration.repositories.repositories());
+    static_cast<void>(wanted_aliases(checked->configuration));
+    say("✓ The configuration is good");
+    return ExitCode::done;
   });
 
-  CLI::App* show = command->add_subcommand("show", "Print the effective configuration");
-  show->footer(
+  CommandSpec& show = command.add_command("show", "Print the effective configuration");
+  show.footer(
       R"(Prints a configuration file that says what is in force, with a comment behind each value that
 tells where it comes from: a file and line, a variable, or the default. Passwords and tokens in URLs
 are masked.)");
-  auto shown = std::make_shared<ConfigCommand>(*show);
-  show->callback([shown, &action] {
-    action = [shown] {
-      shown->flags.load();
-      print(config::render(shown->configuration));
-      return ExitCode::done;
-    };
+  auto shown = std::make_shared<ConfigCommand>(show);
+  show.action([shown] {
+    shown->flags.load();
+    print(config::render(shown->configuration));
+    return ExitCode::done;
   });
 }
 

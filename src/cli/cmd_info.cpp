@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,25 +67,25 @@ ExitCode run_health(Query& command) {
   return is_healthy ? ExitCode::done : ExitCode::failed;
 }
 
-void add(CLI::App& app, Action& action, const char* name, const char* description,
-         const char* footer, ExitCode (*run)(Query&)) {
-  CLI::App* command = app.add_subcommand(name, description);
-  command->footer(footer);
-  auto state = std::make_shared<Query>(*command);
-  command->add_flag("--json", state->json, "Print the answer as JSON");
-  command->callback([state, run, &action] { action = [state, run] { return run(*state); }; });
+void add(CommandSpec& program, const char* name, const char* description, const char* footer,
+         ExitCode (*run)(Query&)) {
+  CommandSpec& command = program.add_command(name, description);
+  command.footer(footer);
+  auto state = std::make_shared<Query>(command);
+  command.flag("--json", state->json, "Print the answer as JSON");
+  command.action([state, run] { return run(*state); });
 }
 
 }  // namespace
 
-void add_info_command(CLI::App& app, Action& action) {
-  add(app, action, "info", "Show what a client needs to know about the build server",
+void add_info_command(CommandSpec& program) {
+  add(program, "info", "Show what a client needs to know about the build server",
       R"(The last lines are what a machine's nix.conf needs for substituting from the server's cache.)",
       run_info);
 }
 
-void add_health_command(CLI::App& app, Action& action) {
-  add(app, action, "health", "Ask whether the build server and its cache work",
+void add_health_command(CommandSpec& program) {
+  add(program, "health", "Ask whether the build server and its cache work",
       R"(Exit code 1: the server answers, but something is wrong.)", run_health);
 }
 

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,12 +19,11 @@ namespace {
 
 class KeysCommand {
  public:
-  explicit KeysCommand(CLI::App& app) : flags_(app, configuration_, {"state_dir"}) {
-    app.add_option("--file", file_,
+  explicit KeysCommand(CommandSpec& command) : flags_(command, configuration_, {"state_dir"}) {
+    command.option("--file FILE", file_,
                    "The key's file (default: what the configuration signs with, else "
                    "/etc/nixbuild/cache-key where a server is installed, else cache-key in the "
-                   "state directory)")
-        ->type_name("FILE");
+                   "state directory)");
   }
 
   // The key that was named, else those that serve-cache is configured to sign with, else the one
@@ -79,32 +77,29 @@ ExitCode show(KeysCommand& command) {
 
 }  // namespace
 
-void add_keys_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("keys", "Make or show the cache's signing key");
-  command->require_subcommand(1)->footer("`nixbuild keys COMMAND --help` explains a command.");
+void add_keys_command(CommandSpec& program) {
+  CommandSpec& command = program.add_command("keys", "Make or show the cache's signing key");
+  command.footer("`nixbuild keys COMMAND --help` explains a command.");
 
-  CLI::App* generating =
-      command->add_subcommand("generate", "Make a key and print its public half");
-  generating->footer(
+  CommandSpec& generating = command.add_command("generate", "Make a key and print its public half");
+  generating.footer(
       R"(The secret key is written with mode 0600, in Nix's format; its public half stands beside it in
 FILE.pub and goes into the clients' trusted-public-keys. A key that is there is never overwritten.
 
 Examples:
   nixbuild keys generate
   nixbuild keys generate --name cache.example.org-1 --file /etc/nixbuild/cache-key)");
-  auto to_generate = std::make_shared<KeysCommand>(*generating);
-  generating
-      ->add_option("--name", to_generate->name, "What the key is called (default: HOSTNAME-1)")
-      ->type_name("NAME");
-  generating->callback(
-      [to_generate, &action] { action = [to_generate] { return generate(*to_generate); }; });
+  auto to_generate = std::make_shared<KeysCommand>(generating);
+  generating.option("--name NAME", to_generate->name,
+                    "What the key is called (default: HOSTNAME-1)");
+  generating.action([to_generate] { return generate(*to_generate); });
 
-  CLI::App* showing = command->add_subcommand("show", "Print the public half of each key");
-  showing->footer(
+  CommandSpec& showing = command.add_command("show", "Print the public half of each key");
+  showing.footer(
       R"(One key a line, as the clients' trusted-public-keys takes them; on standard error its fingerprint.
 A user who may not read the key itself is shown what stands in FILE.pub.)");
-  auto to_show = std::make_shared<KeysCommand>(*showing);
-  showing->callback([to_show, &action] { action = [to_show] { return show(*to_show); }; });
+  auto to_show = std::make_shared<KeysCommand>(showing);
+  showing.action([to_show] { return show(*to_show); });
 }
 
 }  // namespace nixbuild::cli

@@ -1,6 +1,5 @@
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "cli/client_command.hpp"
@@ -16,7 +15,7 @@ namespace {
 
 struct Logs : ClientCommand {
   using ClientCommand::ClientCommand;
-  int lines = static_cast<int>(protocol::default_log_lines);
+  std::int64_t lines = protocol::default_log_lines;
   bool follow = false;
 };
 
@@ -52,9 +51,9 @@ ExitCode run(Logs& command) {
 
 }  // namespace
 
-void add_logs_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("logs", "Show the log of the newest build");
-  command->footer(
+void add_logs_command(CommandSpec& program) {
+  CommandSpec& command = program.add_command("logs", "Show the log of the newest build");
+  command.footer(
       R"(--follow goes with a running build until its end, also over a lost connection; without one it prints
 the lines and ends. Ctrl-C ends the following, not the build. The exit code is 0 for a failed build
 too. `nixbuild builds ID --log` prints the whole log of any build.
@@ -65,17 +64,13 @@ Examples:
   nixbuild logs -n 20
   nixbuild logs -f nix-terminal
   nixbuild logs -n 10000 | grep warning)");
-  auto state = std::make_shared<Logs>(*command);
-  state->add_repository(*command);
-  command
-      ->add_option("--lines,-n", state->lines,
-                   "How many lines, up to 10000, from the log's end (default: 100)")
-      ->type_name("N")
-      ->check(CLI::Range(static_cast<int>(protocol::least_log_lines),
-                         static_cast<int>(protocol::most_log_lines))
-                  .description(""));
-  command->add_flag("--follow,-f", state->follow, "Print what comes, until the build's end");
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  auto state = std::make_shared<Logs>(command);
+  state->add_repository(command);
+  command.option("-n,--lines N", state->lines,
+                 {protocol::least_log_lines, protocol::most_log_lines},
+                 "How many lines, up to 10000, from the log's end (default: 100)");
+  command.flag("-f,--follow", state->follow, "Print what comes, until the build's end");
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -1,16 +1,15 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 
-#include "cli/client_command.hpp"
 #include "cli/command.hpp"
 #include "cli/progress_view.hpp"
 #include "cli/setting_flags.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/config/configuration.hpp"
+#include "common/config/service_settings.hpp"
 #include "common/config/state_dir.hpp"
 #include "server/builder/run_build.hpp"
 
@@ -18,7 +17,7 @@ namespace nixbuild::cli {
 namespace {
 
 struct RunBuild {
-  explicit RunBuild(CLI::App& app) : flags(app, configuration, {"state_dir", "build"}) {}
+  explicit RunBuild(CommandSpec& app) : flags(app, configuration, {"state_dir", "build"}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
@@ -74,10 +73,10 @@ ExitCode run(RunBuild& command) {
 
 }  // namespace
 
-void add_run_build_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("run-build", "Build a repository here and now, without the API");
-  command->footer(
+void add_run_build_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("run-build", "Build a repository here and now, without the API");
+  command.footer(
       R"(Fetches the repository, updates the inputs of its flake, evaluates and builds all that it offers,
 and roots the outputs. What it is told to do stands in [[repository]] of the configuration file. The
 build is part of the history like any other: `nixbuild status`, `logs` and `builds` show it.
@@ -88,12 +87,11 @@ Ctrl-C cancels the build and ends every process of it.
 Examples:
   nixbuild run-build nix-terminal
   nixbuild run-build demo --repository demo=/home/ann/demo --state-dir /tmp/state)");
-  auto state = std::make_shared<RunBuild>(*command);
-  command->add_option("REPO", state->name, "Its name (default: the first that is configured)")
-      ->type_name("")
-      ->check(repository_name());
-  state->flags.add_repository_flag(*command);
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  auto state = std::make_shared<RunBuild>(command);
+  command.argument("REPO", state->name, "Its name (default: the first that is configured)")
+      .checked(config::check_repository_name);
+  state->flags.add_repository_flag(command);
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -12,7 +11,7 @@ namespace nixbuild::cli {
 namespace {
 
 struct ServeApi {
-  explicit ServeApi(CLI::App& app) : flags(app, configuration, {"", "api"}) {}
+  explicit ServeApi(CommandSpec& app) : flags(app, configuration, {"", "api"}) {}
 
   config::Configuration configuration;  // what --help shows as defaults
   SettingFlags flags;
@@ -39,10 +38,10 @@ api::ServeOptions options_of(const ServeApi& command) {
 
 }  // namespace
 
-void add_serve_api_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("serve-api", "Serve the build API: trigger, status, logs, history");
-  command->footer(
+void add_serve_api_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("serve-api", "Serve the build API: trigger, status, logs, history");
+  command.footer(
       R"(Builds what [[repository]] of the configuration file names, when a client asks for it
 (`nixbuild trigger`, or `curl -X POST http://SERVER:8000/build/trigger`). Under systemd each build
 is a unit nixbuild-build@REPOSITORY.service; elsewhere it is a child process, which ends with this
@@ -54,15 +53,13 @@ repositories and token again.
 Examples:
   nixbuild serve-api
   nixbuild serve-api --listen 127.0.0.1:8000 --repository demo=/home/ann/demo#main)");
-  auto state = std::make_shared<ServeApi>(*command);
-  state->flags.add_repository_flag(*command);
-  command->callback([state, &action] {
-    action = [state] {
-      api::ServeOptions options = options_of(*state);
-      options.reload = [state] { return options_of(*state); };
-      api::serve_api(options);
-      return ExitCode::done;
-    };
+  auto state = std::make_shared<ServeApi>(command);
+  state->flags.add_repository_flag(command);
+  command.action([state] {
+    api::ServeOptions options = options_of(*state);
+    options.reload = [state] { return options_of(*state); };
+    api::serve_api(options);
+    return ExitCode::done;
   });
 }
 

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "cli/command.hpp"
@@ -11,7 +10,7 @@ namespace nixbuild::cli {
 namespace {
 
 struct ServeCache {
-  explicit ServeCache(CLI::App& app) : flags(app, configuration, {"", "cache"}) {}
+  explicit ServeCache(CommandSpec& app) : flags(app, configuration, {"", "cache"}) {}
 
   config::Configuration configuration;  // what --help shows as defaults
   SettingFlags flags;
@@ -29,10 +28,10 @@ config::CacheOptions options_of(const ServeCache& command) {
 
 }  // namespace
 
-void add_serve_cache_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("serve-cache", "Serve this machine's Nix store as a signed binary cache");
-  command->footer(
+void add_serve_cache_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("serve-cache", "Serve this machine's Nix store as a signed binary cache");
+  command.footer(
       R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
 public key. Flags are also keys of the table [cache] in the configuration file (underscores
 for dashes) and variables NIXBUILD_CACHE_...; flags win, then variables. state_dir and
@@ -47,12 +46,10 @@ Examples:
   nixbuild serve-cache --listen 127.0.0.1:8080 --secret-key-file /etc/nix/cache-key
   nixbuild serve-cache --real-store-dir /guest/nix/store --nix-state-dir /guest/nix/var/nix
       a store below another root)");
-  auto state = std::make_shared<ServeCache>(*command);
-  command->callback([state, &action] {
-    action = [state] {
-      cache::serve_cache(options_of(*state), [state] { return options_of(*state); });
-      return ExitCode::done;
-    };
+  auto state = std::make_shared<ServeCache>(command);
+  command.action([state] {
+    cache::serve_cache(options_of(*state), [state] { return options_of(*state); });
+    return ExitCode::done;
   });
 }
 

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "cli/client_command.hpp"
@@ -87,9 +86,9 @@ ExitCode run(Status& command) {
 
 }  // namespace
 
-void add_status_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("status", "Show how the newest build is doing");
-  command->footer(
+void add_status_command(CommandSpec& program) {
+  CommandSpec& command = program.add_command("status", "Show how the newest build is doing");
+  command.footer(
       R"(JSON goes to standard output, a line in words to standard error. The exit code is 0 for a failed
 build too: that it is known is what was asked for.
 
@@ -102,11 +101,11 @@ Examples:
   nixbuild status
   nixbuild status --json nix-terminal | jq .progress
   nixbuild status --watch)");
-  auto state = std::make_shared<Status>(*command);
-  state->add_repository(*command);
-  command->add_flag("--json", state->json, "Print all that is known, not only five fields");
-  command->add_flag("--watch,-w", state->watch, "Go with a running build until its end");
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  auto state = std::make_shared<Status>(command);
+  state->add_repository(command);
+  command.flag("--json", state->json, "Print all that is known, not only five fields");
+  command.flag("-w,--watch", state->watch, "Go with a running build until its end");
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

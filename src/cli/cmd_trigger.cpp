@@ -2,7 +2,6 @@
 #include <pwd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cstdlib>
 #include <memory>
@@ -72,9 +71,9 @@ ExitCode run(Trigger& command) {
 
 }  // namespace
 
-void add_trigger_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("trigger", "Start a build on the build server");
-  command->footer(
+void add_trigger_command(CommandSpec& program) {
+  CommandSpec& command = program.add_command("trigger", "Start a build on the build server");
+  command.footer(
       R"(Does nothing where a build of the repository is queued or running already; --wait and --follow
 then go with that one. They exit 1 when the build fails, carry on when the connection is lost, and
 give up after 15 minutes without the server. Ctrl-C ends the following, not the build.
@@ -85,15 +84,15 @@ Examples:
   nixbuild trigger
   nixbuild trigger --follow nix-terminal
   nixbuild trigger --wait --json | jq -r '.outputs[]')");
-  auto state = std::make_shared<Trigger>(*command);
-  state->add_repository(*command);
-  auto* wait = command->add_flag("--wait,-w", state->wait, "Wait for the build's end");
-  auto* follow =
-      command->add_flag("--follow,-f", state->follow, "Show the build and its log until its end");
-  auto* json = command->add_flag("--json", state->json,
-                                 "Print the answer as JSON, with --wait the build's last status");
-  follow->excludes(wait)->excludes(json);
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+  auto state = std::make_shared<Trigger>(command);
+  state->add_repository(command);
+  OptionSpec& wait = command.flag("-w,--wait", state->wait, "Wait for the build's end");
+  OptionSpec& follow =
+      command.flag("-f,--follow", state->follow, "Show the build and its log until its end");
+  OptionSpec& json = command.flag("--json", state->json,
+                                  "Print the answer as JSON, with --wait the build's last status");
+  follow.excludes(wait).excludes(json);
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -1,38 +1,40 @@
-// What the command files share.
+// The commands, each of which adds itself to the table that command_line.hpp explains. main.cpp
+// lists them.
 #pragma once
 
 #include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
 
-#include "common/base/exit_code.hpp"
-
-namespace CLI {
-class App;
-}
+#include "cli/command_line.hpp"
 
 namespace nixbuild::cli {
 
-// What the chosen command does once the whole command line has been read.
-using Action = std::function<ExitCode()>;
-
-// Each adds its command to `app` and, when the command line names it, sets `action`.
-void add_aliases_command(CLI::App& app, Action& action);
-void add_bootstrap_command(CLI::App& app, Action& action);
-void add_builds_command(CLI::App& app, Action& action);
-void add_cancel_command(CLI::App& app, Action& action);
-void add_complete_command(CLI::App& app, Action& action);
-void add_config_command(CLI::App& app, Action& action);
-void add_doctor_command(CLI::App& app, Action& action);
-void add_health_command(CLI::App& app, Action& action);
-void add_info_command(CLI::App& app, Action& action);
-void add_keys_command(CLI::App& app, Action& action);
-void add_logs_command(CLI::App& app, Action& action);
-void add_status_command(CLI::App& app, Action& action);
-void add_system_update_command(CLI::App& app, Action& action);
-void add_trigger_command(CLI::App& app, Action& action);
+void add_aliases_command(CommandSpec& program);
+void add_bootstrap_command(CommandSpec& program);
+void add_builds_command(CommandSpec& program);
+void add_cancel_command(CommandSpec& program);
+void add_config_command(CommandSpec& program);
+void add_doctor_command(CommandSpec& program);
+void add_health_command(CommandSpec& program);
+void add_info_command(CommandSpec& program);
+void add_keys_command(CommandSpec& program);
+void add_logs_command(CommandSpec& program);
+void add_status_command(CommandSpec& program);
+void add_system_update_command(CommandSpec& program);
+void add_trigger_command(CommandSpec& program);
 #ifdef NIXBUILD_SERVER
-void add_run_build_command(CLI::App& app, Action& action);
-void add_serve_api_command(CLI::App& app, Action& action);
-void add_serve_cache_command(CLI::App& app, Action& action);
+void add_run_build_command(CommandSpec& program);
+void add_serve_api_command(CommandSpec& program);
+void add_serve_cache_command(CommandSpec& program);
 #endif
+
+// Describes the program for the words of a command line: the command that they name, or else all of
+// them. `called` is the program's name, which may be a command's link ("bs"); the words become
+// those that the table knows.
+using Describe = std::function<void(CommandSpec& program, std::string_view called,
+                                    std::vector<std::string>& words)>;
+void add_complete_command(CommandSpec& program, Describe describe);
 
 }  // namespace nixbuild::cli

@@ -1,20 +1,16 @@
 // The program's entry: reads the command line, runs the command, turns errors into exit codes.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <iterator>
-#include <memory>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "cli/command.hpp"
-#include "cli/help_formatter.hpp"
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -25,14 +21,18 @@ namespace {
 
 using namespace nixbuild;
 
+constexpr const char* summary =
+    "nixbuild: a Nix build server with a signed binary cache, and its clients";
 constexpr const char* footer = R"(`nixbuild COMMAND --help` explains a command.
 
 Exit codes: 0 done, 1 what was asked for failed, 2 usage or configuration, 3 the server cannot be
 reached, 4 the server refused. NIXBUILD_LOG=debug shows more of what goes on.)";
 
+void add_complete_command(cli::CommandSpec& program);
+
 struct Command {
   std::string_view name;
-  void (*add)(CLI::App&, cli::Action&);
+  void (*add)(cli::CommandSpec& program);
 };
 
 // In the order in which --help shows them.
@@ -55,7 +55,7 @@ constexpr Command commands[] = {
     {"doctor", cli::add_doctor_command},
     {"keys", cli::add_keys_command},
     {"config", cli::add_config_command},
-    {"complete", cli::add_complete_command},
+    {"complete", add_complete_command},
 };
 
 // The names by which the program is called as one of its commands.
@@ -74,81 +74,53 @@ constexpr Link links[] = {
     {"system-update", "system-update"},
 };
 
-// The command line's words behind the program's name, with the command where a link stands for it.
-std::vector<std::string> words_of(int argc, char** argv) {
-  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-  std::string_view called = argc > 0 ? argv[0] : "";
+// Turns the name that the program is called by, and "help" and "version", into the words that the
+// table knows.
+void resolve(std::string_view called, std::vector<std::string>& words) {
   called.remove_prefix(called.rfind('/') + 1);  // npos + 1 is 0
+  const std::string first = words.empty() ? "" : words.front();
   for (const Link& link : links) {
     if (called != link.name) continue;
-    const bool asks_version = !words.empty() && words.front() == "--version";
-    if (!asks_version) words.insert(words.begin(), std::string(link.command));
+    if (first != "--version" && first != "-V") words.emplace(words.begin(), link.command);
+    return;
   }
-  return words;
+  if (first == "version") words.front() = "--version";
+  if (first == "help") {
+    words.erase(words.begin());
+    words.emplace_back("--help");
+  }
 }
 
-// The innermost command that the line names, and that command's own words.
-std::pair<const CLI::App*, std::string> command_of(const CLI::App& app) {
-  const CLI::App* command = &app;
-  std::string words = app.get_name();
-  while (!command->get_subcommands().empty()) {
-    command = command->get_subcommands().front();
-    words += ' ' + command->get_name();
-  }
-  return {command, words};
-}
-
-// What is wrong with the command line. CLI11 says of a command that there is none only that one is
-// missing.
-std::string explain(const CLI::App& app, const CLI::ParseError& error) {
-  const auto [command, words] = command_of(app);
-  std::string what = error.what();
-  if (command->get_require_subcommand_min() > 0) {
-    const std::vector<std::string> unknown = command->remaining();
-    const std::string first = unknown.empty() ? "" : terminal::printable(unknown.front());
-    if (first.empty()) return fmt::format("a command is missing; `{} --help` lists them", words);
-    return fmt::format("there is no {} '{}'; `{} --help` lists them",
-                       first.starts_with('-') ? "option" : "command", first, words);
-  }
-  // "The following ..." goes on behind "error: "; "--flag: ..." and "REPO: ..." stay as they are.
-  const auto is_lower = [](char c) { return c >= 'a' && c <= 'z'; };
-  if (what.size() > 1 && what[0] >= 'A' && what[0] <= 'Z' && is_lower(what[1])) {
-    what[0] = static_cast<char>(what[0] + ('a' - 'A'));
-  }
-  return fmt::format("{}; `{} --help` tells what can be given", what, words);
-}
-
-ExitCode run(std::vector<std::string> words) {
-  CLI::App app("nixbuild: a Nix build server with a signed binary cache, and its clients");
-  app.name("nixbuild");
-  app.set_help_flag("-h,--help", "Show this help");
-  app.set_version_flag("--version", "nixbuild " NIXBUILD_VERSION, "Show the version");
-  app.require_subcommand(1);
-  app.footer(footer);
-  app.formatter(std::make_shared<cli::HelpFormatter>());
-
-  // Only the command that is named is set up: most of a short command's time would go into the
-  // rest.
-  cli::Action action;
+// Of the commands, only the one that is named is described: most of a short command's time would go
+// into the rest.
+void describe(cli::CommandSpec& program, std::string_view called, std::vector<std::string>& words) {
+  resolve(called, words);
+  program.footer(footer);
+  program.action_flag("-V,--version", "Show the version", [] {
+    cli::print_line("nixbuild " NIXBUILD_VERSION);
+    return ExitCode::done;
+  });
+  program.action([&program] {
+    cli::print(cli::help(program));
+    return ExitCode::done;
+  });
   const auto* named = std::find_if(std::begin(commands), std::end(commands), [&](const Command& c) {
     return !words.empty() && words.front() == c.name;
   });
   for (const Command& command : commands) {
-    if (named == std::end(commands) || &command == named) command.add(app, action);
+    if (named == std::end(commands) || &command == named) command.add(program);
   }
+}
 
-  try {
-    std::reverse(words.begin(), words.end());  // as CLI11 takes a vector
-    app.parse(std::move(words));
-  } catch (const CLI::ParseError& error) {
-    const bool is_help = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
-    if (!is_help) throw UsageError(explain(app, error));
-    std::ostringstream text;
-    app.exit(error, text);
-    cli::print(text.str());
-    return ExitCode::done;
-  }
-  return action();
+void add_complete_command(cli::CommandSpec& program) {
+  cli::add_complete_command(program, describe);
+}
+
+ExitCode run(int argc, char** argv) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  cli::CommandSpec program("nixbuild", summary);
+  describe(program, argc > 0 ? argv[0] : "", words);
+  return cli::run(program, std::move(words));
 }
 
 int report(const char* message, ExitCode code) {
@@ -161,7 +133,7 @@ int report(const char* message, ExitCode code) {
 int main(int argc, char** argv) {
   try {
     log::init();
-    return static_cast<int>(run(words_of(argc, argv)));
+    return static_cast<int>(run(argc, argv));
   } catch (const Error& error) {
     return report(error.what(), error.exit_code());
   } catch (const std::exception& error) {

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <optional>
 
@@ -33,14 +32,12 @@ std::string help_of(const config::Setting& setting, std::string_view addition) {
                      value.empty() ? "" : fmt::format(" (default: {})", value));
 }
 
-SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
+SettingFlags::SettingFlags(CommandSpec& command, config::Configuration& configuration,
                            const std::vector<std::string_view>& chosen)
     : configuration_(configuration) {
-  config_ = app.add_option("--config",
-                           "Read this configuration file and no other (default: "
-                           "/etc/nixbuild/config.toml, then "
-                           "~/.config/nixbuild/config.toml)");
-  config_->type_name("FILE")->expected(1);
+  config_ = &command.unbound("--config FILE",
+                             "Read this configuration file and no other (default: "
+                             "/etc/nixbuild/config.toml, then ~/.config/nixbuild/config.toml)");
   const std::vector<config::Setting>& settings = configuration.settings.all();
   for (std::size_t i = 0; i < settings.size(); ++i) {
     const config::Setting& setting = settings[i];
@@ -48,42 +45,31 @@ SettingFlags::SettingFlags(CLI::App& app, config::Configuration& configuration,
       return name == setting.table || name == setting.full_key();
     });
     if (!is_chosen) continue;
-    CLI::Option* option = nullptr;
-    if (setting.kind == config::Kind::boolean) {
-      option = app.add_flag(setting.flag());
-    } else {
-      option = app.add_option(setting.flag());
-      option->type_name(setting.value_name)->expected(1);
-      if (setting.kind == config::Kind::text_list) {
-        option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-      }
-    }
-    option->description(help_of_flag(setting));
-    options_.emplace_back(i, option);
+    std::string names = setting.flag();
+    if (setting.kind != config::Kind::boolean) names += ' ' + setting.value_name;
+    OptionSpec& option = command.unbound(names, help_of_flag(setting));
+    option.is_repeatable = setting.kind == config::Kind::text_list;
+    options_.emplace_back(i, &option);
   }
 }
 
-void SettingFlags::add_repository_flag(CLI::App& app) {
-  app.add_option("--repository", repositories_,
-                 "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable")
-      ->type_name("NAME=URL")
-      ->expected(1)
-      ->allow_extra_args(false)  // what follows its value is something else
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+void SettingFlags::add_repository_flag(CommandSpec& command) {
+  command.option("--repository NAME=URL", repositories_,
+                 "Configure a repository: NAME=URL or NAME=URL#BRANCH; repeatable");
 }
 
 std::optional<std::filesystem::path> SettingFlags::config_file() const {
-  if (config_->count() == 0) return std::nullopt;
-  return config_->results().front();
+  if (!config_->is_given()) return std::nullopt;
+  return config_->values.back();
 }
 
 void SettingFlags::load_into(config::Configuration& configuration) const {
   configuration.load(config_file(), config::process_environment);
   for (const auto& [index, option] : options_) {
-    if (option->count() == 0) continue;
+    if (!option->is_given()) continue;
     config::Setting& setting = configuration.settings.all()[index];
     try {
-      setting.assign(option->results());
+      setting.assign(option->values);
     } catch (const UsageError& error) {
       throw UsageError(fmt::format("{}: {}", setting.flag(), error.what()));
     }

@@ -9,12 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "cli/command_line.hpp"
 #include "common/config/configuration.hpp"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
 
 namespace nixbuild::cli {
 
@@ -24,12 +20,12 @@ std::string help_of(const config::Setting& setting, std::string_view addition = 
 class SettingFlags {
  public:
   // Adds --config, and a flag for each chosen setting: a table ("cache"; "" is the file's top
-  // level) or one key ("state_dir"). Both `app` and `configuration` must outlive this object.
-  SettingFlags(CLI::App& app, config::Configuration& configuration,
+  // level) or one key ("state_dir"). Both `command` and `configuration` must outlive this object.
+  SettingFlags(CommandSpec& command, config::Configuration& configuration,
                const std::vector<std::string_view>& chosen);
 
   // Adds --repository, which configures a repository like [[repository]] of a file.
-  void add_repository_flag(CLI::App& app);
+  void add_repository_flag(CommandSpec& command);
 
   // To be called once the command line has been read: configuration files, then environment, then
   // flags. Throws UsageError.
@@ -43,10 +39,10 @@ class SettingFlags {
 
  private:
   config::Configuration& configuration_;
-  CLI::Option* config_ = nullptr;
+  OptionSpec* config_ = nullptr;
   std::vector<std::string> repositories_;
   // Indices of settings, as references would not survive their list's growth.
-  std::vector<std::pair<std::size_t, CLI::Option*>> options_;
+  std::vector<std::pair<std::size_t, OptionSpec*>> options_;
 };
 
 }  // namespace nixbuild::cli

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include "cli/help_formatter.hpp"
+#include "cli/command_line.hpp"
 #include "cli/setting_flags.hpp"
 #include "common/config/configuration.hpp"
 

@@ -15,10 +15,16 @@ from support.server import BINARY, Server, program, program_environment
 
 def test_help_and_usage():
     assert program("--version").stdout.startswith("nixbuild ")
-    for arguments in (["--help"], ["serve-cache", "--help"], ["keys", "--help"]):
+    for arguments, path in (([], "nixbuild"), (["--help"], "nixbuild"), (["help"], "nixbuild"),
+                            (["serve-cache", "--help"], "nixbuild serve-cache"),
+                            (["help", "keys", "show"], "nixbuild keys show"),
+                            (["keys", "--help"], "nixbuild keys")):  # fmt: skip
         result = program(*arguments)
-        assert result.returncode == 0 and "Usage" in result.stdout
-    for arguments in ([], ["no-such-command"], ["serve-cache", "--no-such-flag"], ["serve-cache", "--priority", "x"],
+        assert result.returncode == 0 and f"\nUsage: {path} [OPTIONS]" in result.stdout
+        assert "\nOptions:\n  -h,--help " in result.stdout and result.stderr == ""
+    for arguments in (["--version"], ["-V"], ["version"]):
+        assert program(*arguments).stdout == program("--version").stdout
+    for arguments in (["no-such-command"], ["serve-cache", "--no-such-flag"], ["serve-cache", "--priority", "x"],
                       ["serve-cache", "--compression", "gzip"], ["serve-cache", "--nar-cache-size", "many"],
                       ["serve-cache", "--listen", "nonsense:port"]):  # fmt: skip
         result = program(*arguments)
@@ -28,16 +34,17 @@ def test_help_and_usage():
 
 def test_what_is_wrong_with_a_command_line():
     for arguments, said in (
-        ([], "a command is missing; `nixbuild --help` lists them"),
-        (["frobnicate", "--now"], "there is no command 'frobnicate'; `nixbuild --help` lists them"),
-        (["help"], "there is no command 'help'; `nixbuild --help` lists them"),
-        (["--frobnicate"], "there is no option '--frobnicate'; `nixbuild --help` lists them"),
-        (["keys"], "a command is missing; `nixbuild keys --help` lists them"),
-        (["keys", "frobnicate"], "there is no command 'frobnicate'; `nixbuild keys --help` lists them"),
-        (["keys", "show", "more"],
-         "the following argument was not expected: more; `nixbuild keys show --help` tells what can be given"),
-        (["status", "--server"], "--server"),
-        (["a\x1b[2J"], "there is no command 'a"),
+        (["frobnicate", "--now"], "unknown command 'frobnicate'; commands: trigger, status, logs, "),
+        (["triger"], "unknown command 'triger'; did you mean 'trigger'? commands: trigger, status, logs, "),
+        (["help", "triger"], "unknown command 'triger'; did you mean 'trigger'? "),
+        (["triger", "--help"], "unknown command 'triger'; did you mean 'trigger'? "),
+        (["--frobnicate"], "unknown option '--frobnicate'; options: --help, --version; see `nixbuild --help`"),
+        (["status", "--sever", "x"], "unknown option '--sever'; did you mean '--server'? options: --help, --config, "),
+        (["keys"], "`nixbuild keys` needs a command: generate, show; see `nixbuild keys --help`"),
+        (["keys", "frobnicate"], "unknown command 'frobnicate'; commands: generate, show; see `nixbuild keys --help`"),
+        (["keys", "show", "more"], "unexpected argument 'more'; see `nixbuild keys show --help`"),
+        (["status", "--server"], "--server needs a value: --server HOST"),
+        (["a\x1b[2J"], "unknown command 'a"),
     ):  # fmt: skip
         result = program(*arguments)
         assert result.returncode == 2 and result.stdout == ""

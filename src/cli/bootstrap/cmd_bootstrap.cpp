@@ -3,7 +3,6 @@
 #include <pwd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -43,7 +42,7 @@ constexpr const char* default_bootstrap_url = "github:Bullish-Design/atuin-boots
 constexpr const char* default_terminal_url = "github:Bullish-Design/nix-terminal";
 
 struct Bootstrap {
-  explicit Bootstrap(CLI::App& command) : flags(command, configuration, {"client"}) {}
+  explicit Bootstrap(CommandSpec& command) : flags(command, configuration, {"client"}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
@@ -338,10 +337,10 @@ ExitCode run_bootstrap(Bootstrap& command) {
 
 }  // namespace
 
-void add_bootstrap_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("bootstrap", "Set up a fresh machine as a client of the build server");
-  command->footer(
+void add_bootstrap_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("bootstrap", "Set up a fresh machine as a client of the build server");
+  command.footer(
       R"(Asks the build server for its cache's public key, tries it on what the server serves, shows its
 fingerprint, and writes a home-manager flake for this machine: secrets.nix (which git ignores),
 flake.nix, home.nix, .gitignore. Files that are there are never overwritten unasked. In the end the
@@ -354,40 +353,30 @@ Examples:
   nixbuild bootstrap --dir ~/.config/home-manager --switch
   nixbuild bootstrap --multi-host --host desktop --template desktop
   nixbuild bootstrap --public-key build-server-1:…       # as the server's people tell it)");
-  auto state = std::make_shared<Bootstrap>(*command);
+  auto state = std::make_shared<Bootstrap>(command);
   HomePlan& plan = state->plan;
   plan.bootstrap_url = default_bootstrap_url;
   plan.terminal_url = default_terminal_url;
-  command->add_option("--template", plan.profile, "What kind of machine it is (default: laptop)")
-      ->check(CLI::IsMember({"laptop", "desktop", "server"}).description(""))
-      ->type_name("laptop|desktop|server");
-  command->add_option("--dir", state->directory, "Where the files go (default: here)")
-      ->type_name("DIR");
-  command->add_option("--host", plan.host, "The machine's name (default: its own)")
-      ->type_name("NAME");
-  command->add_option("--user", plan.user, "Whose home it is (default: yours)")->type_name("NAME");
-  command->add_option("--system", plan.system, "What the machine is (default: as this one)")
-      ->type_name("SYSTEM");
-  command
-      ->add_option("--public-key", plan.public_key,
-                   "Trust this key, NAME:BASE64, and do not ask the server for it")
-      ->type_name("KEY");
-  command
-      ->add_option("--bootstrap-url", plan.bootstrap_url,
-                   fmt::format("The flake with the modules (default: {})", default_bootstrap_url))
-      ->type_name("FLAKE");
-  command
-      ->add_option(
-          "--terminal-url", plan.terminal_url,
-          fmt::format("The flake with the terminal's modules (default: {})", default_terminal_url))
-      ->type_name("FLAKE");
-  command->add_flag("--multi-host", plan.multi_host,
-                    "Lay out one flake for several machines: hosts/NAME/ and secrets/NAME.nix");
-  command->add_flag("--dry-run", state->dry_run, "Print the files, write nothing");
-  command->add_flag("--force", state->force,
-                    "Replace files that say something else, keeping a backup of each");
-  command->add_flag("--switch", state->run_switch, "Run the commands that come next, too");
-  command->callback([state, &action] { action = [state] { return run_bootstrap(*state); }; });
+  command.option("--template laptop|desktop|server", plan.profile,
+                 "What kind of machine it is (default: laptop)");
+  command.option("--dir DIR", state->directory, "Where the files go (default: here)");
+  command.option("--host NAME", plan.host, "The machine's name (default: its own)");
+  command.option("--user NAME", plan.user, "Whose home it is (default: yours)");
+  command.option("--system SYSTEM", plan.system, "What the machine is (default: as this one)");
+  command.option("--public-key KEY", plan.public_key,
+                 "Trust this key, NAME:BASE64, and do not ask the server for it");
+  command.option("--bootstrap-url FLAKE", plan.bootstrap_url,
+                 fmt::format("The flake with the modules (default: {})", default_bootstrap_url));
+  command.option(
+      "--terminal-url FLAKE", plan.terminal_url,
+      fmt::format("The flake with the terminal's modules (default: {})", default_terminal_url));
+  command.flag("--multi-host", plan.multi_host,
+               "Lay out one flake for several machines: hosts/NAME/ and secrets/NAME.nix");
+  command.flag("--dry-run", state->dry_run, "Print the files, write nothing");
+  command.flag("--force", state->force,
+               "Replace files that say something else, keeping a backup of each");
+  command.flag("--switch", state->run_switch, "Run the commands that come next, too");
+  command.action([state] { return run_bootstrap(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -3,7 +3,6 @@
 #include <pwd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -27,7 +26,7 @@ namespace nixbuild::cli {
 namespace {
 
 struct Doctor {
-  explicit Doctor(CLI::App& command)
+  explicit Doctor(CommandSpec& command)
       : flags(command, configuration,
               {"client", "state_dir", "cache.secret_key_file", "cache.nix_state_dir"}) {}
 
@@ -174,10 +173,10 @@ ExitCode run_doctor(Doctor& command) {
 
 }  // namespace
 
-void add_doctor_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("doctor", "Find out what keeps this machine and the server apart");
-  command->footer(
+void add_doctor_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("doctor", "Find out what keeps this machine and the server apart");
+  command.footer(
       R"(A line a check: ✓ is well, ! could be better, ✗ does not work, with what to do about it. Where the
 server's units are enabled, and with --on-server, the server's own parts are checked, too; as root
 all of them can be seen. Nothing is changed. Exit code 1: a check has failed.
@@ -186,10 +185,10 @@ Examples:
   nixbuild doctor
   sudo nixbuild doctor --on-server
   nixbuild doctor --json | jq '.checks[] | select(.state != "ok")')");
-  auto state = std::make_shared<Doctor>(*command);
-  command->add_flag("--on-server", state->on_server, "Check this machine as a build server, too");
-  command->add_flag("--json", state->json, "Print the checks as JSON");
-  command->callback([state, &action] { action = [state] { return run_doctor(*state); }; });
+  auto state = std::make_shared<Doctor>(command);
+  command.flag("--on-server", state->on_server, "Check this machine as a build server, too");
+  command.flag("--json", state->json, "Print the checks as JSON");
+  command.action([state] { return run_doctor(*state); });
 }
 
 }  // namespace nixbuild::cli

@@ -13,6 +13,7 @@
 #include "cli/machine/short_command.hpp"
 #include "common/base/error.hpp"
 #include "common/base/terminal.hpp"
+#include "common/nix/error_reason.hpp"
 
 namespace nixbuild::cli {
 namespace {
@@ -32,19 +33,14 @@ std::vector<std::string> words_of(std::string_view text) {
 }
 
 NixSettings ask_settings(const Environment& environment) {
-  // Nix before 2.20 knows the second form only.
-  std::string problem;
-  for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"config", "show"}, std::vector<std::string>{"show-config"}}) {
+  return read_nix_settings([&environment](std::vector<std::string> arguments) {
     ShortCommand command{.arguments = {"nix", "--extra-experimental-features", "nix-command"},
                          .environment = environment};
-    command.arguments.insert(command.arguments.end(), words.begin(), words.end());
-    const auto exit = run_briefly(std::move(command));
-    if (exit && exit->ok()) return parse_nix_settings(exit->output);
-    if (exit) problem = exit->error;
-  }
-  throw Error(fmt::format("asking Nix for its settings (nix config show): {}",
-                          terminal::printable(problem)));
+    command.arguments.insert(command.arguments.end(), arguments.begin(), arguments.end());
+    auto exit = run_briefly(std::move(command));
+    if (!exit) throw Error("cannot read Nix's settings: no `nix` in PATH");
+    return *exit;
+  });
 }
 
 std::string user_name() {
@@ -75,6 +71,14 @@ bool writes_to_store() {
 }
 
 }  // namespace
+
+NixSettings read_nix_settings(const RunNix& run) {
+  Exit exit = run({"config", "show"});
+  if (!exit.ok()) exit = run({"show-config"});
+  if (exit.ok()) return parse_nix_settings(exit.output);
+  throw Error(fmt::format("cannot read Nix's settings (nix config show): {}",
+                          terminal::printable(nix::reason_of(exit))));
+}
 
 NixSettings parse_nix_settings(std::string_view text) {
   NixSettings settings;

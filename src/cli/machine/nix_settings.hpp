@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "common/base/subprocess.hpp"
 
 namespace nixbuild::cli {
 
@@ -14,6 +17,12 @@ namespace nixbuild::cli {
 using NixSettings = std::map<std::string, std::string, std::less<>>;
 
 NixSettings parse_nix_settings(std::string_view text);
+
+// Runs `nix ARGUMENTS...`.
+using RunNix = std::function<Exit(std::vector<std::string> arguments)>;
+// The settings in force, by `nix config show`, which is `nix show-config` before Nix 2.20. Throws
+// Error if neither works.
+NixSettings read_nix_settings(const RunNix& run);
 
 // The elements of a list; empty where there is no such setting.
 std::vector<std::string> list_of(const NixSettings& settings, std::string_view name);

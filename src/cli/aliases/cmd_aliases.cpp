@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +20,7 @@ namespace nixbuild::cli {
 namespace {
 
 struct Aliases {
-  explicit Aliases(CLI::App& app) : flags(app, configuration, {"aliases"}) {}
+  explicit Aliases(CommandSpec& app) : flags(app, configuration, {"aliases"}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
@@ -119,10 +118,10 @@ ExitCode run(Aliases& command) {
 
 }  // namespace
 
-void add_aliases_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("aliases", "Print shell aliases, or give them to every machine");
-  command->footer(
+void add_aliases_command(CommandSpec& program) {
+  CommandSpec& command =
+      program.add_command("aliases", "Print shell aliases, or give them to every machine");
+  command.footer(
       R"help(The aliases are bt, bs, bl (trigger, status, logs), system-update, and rebuild, which is
 system-update without update and gc.
 
@@ -137,18 +136,18 @@ Examples:
   nixbuild aliases --sync
   nixbuild aliases --sync --extra 'nb=nixbuild' --without bl
   nixbuild aliases --install --shell zsh)help");
-  auto state = std::make_shared<Aliases>(*command);
-  command->add_option("--shell", state->shell, "The shell to write for (default: that of $SHELL)")
-      ->type_name("bash|zsh|fish");
-  CLI::Option* sync = command->add_flag(
+  auto state = std::make_shared<Aliases>(command);
+  command.option("--shell bash|zsh|fish", state->shell,
+                 "The shell to write for (default: that of $SHELL)");
+  OptionSpec& sync = command.flag(
       "--sync", state->sync, "Set the aliases in Atuin, which brings them to all of its machines");
-  command->add_flag("--force", state->force, "Replace aliases of these names that others have set")
-      ->needs(sync);
+  command.flag("--force", state->force, "Replace aliases of these names that others have set")
+      .needs(sync);
   command
-      ->add_flag("--install", state->install,
-                 "Write the aliases into the shell's startup file, for shells without Atuin")
-      ->excludes(sync);
-  command->callback([state, &action] { action = [state] { return run(*state); }; });
+      .flag("--install", state->install,
+            "Write the aliases into the shell's startup file, for shells without Atuin")
+      .excludes(sync);
+  command.action([state] { return run(*state); });
 }
 
 }  // namespace nixbuild::cli
