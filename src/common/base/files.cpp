@@ -4,11 +4,17 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#endif
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 
 #include "common/base/error.hpp"
 #include "common/base/unique_fd.hpp"
@@ -32,6 +38,75 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
+std::string read_all(int fd, const std::filesystem::path& path, std::size_t limit) {
+  std::string content;
+  std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      throw SystemError(errno, fmt::format("reading {}", path.string()));
+    }
+    if (n == 0) return content;
+    if (content.size() + static_cast<std::size_t>(n) > limit) {
+      throw Error(fmt::format("reading {}: longer than {} bytes", path.string(), limit));
+    }
+    content.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+}
+
+UniqueFd root_of(const std::filesystem::path& directory) {
+  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd && errno != ENOENT && errno != ENOTDIR) {
+    throw SystemError(errno, fmt::format("opening {}", directory.string()));
+  }
+  return fd;
+}
+
+// Each part is opened by itself, relative to the one before.
+UniqueFd open_part_by_part(int root, const std::filesystem::path& path, int flags) {
+  UniqueFd current;
+  int parent = root;
+  for (auto part = path.begin(); part != path.end(); ++part) {
+    if (part->empty()) continue;  // behind a slash at the end
+    if (*part == ".." || part->is_absolute()) {
+      errno = EXDEV;
+      return {};
+    }
+    const bool is_last = std::next(part) == path.end();
+    UniqueFd next(::openat(parent, part->c_str(),
+                           O_CLOEXEC | O_NOFOLLOW | (is_last ? flags : O_RDONLY | O_DIRECTORY)));
+    if (!next) {
+      // A symbolic link where a directory is asked for gives ENOTDIR.
+      struct stat status {};
+      if (errno == ENOTDIR && ::fstatat(parent, part->c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
+      }
+      return {};
+    }
+    current = std::move(next);
+    parent = current.get();
+  }
+  return current;
+}
+
+// Leaves errno behind if it fails: ELOOP or EXDEV if `path` leads through a symbolic link or out of
+// `root`.
+UniqueFd open_at(int root, const std::filesystem::path& path, int flags) {
+  if (root < 0) return {};
+#ifdef SYS_openat2
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  const long fd = ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
+  if (fd >= 0) return UniqueFd(static_cast<int>(fd));
+  // Filters of system calls that cannot look into its argument forbid it altogether: systemd's
+  // RestrictSUIDSGID does.
+  if (errno != ENOSYS && errno != EPERM) return {};
+#endif
+  return open_part_by_part(root, path, flags);
+}
+
 // A file that goes away again unless it reached its place.
 class TemporaryFile {
  public:
@@ -51,25 +126,56 @@ class TemporaryFile {
 }  // namespace
 
 std::optional<std::string> read_file(const std::filesystem::path& path, std::size_t limit) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     throw SystemError(errno, fmt::format("opening {}", path.string()));
   }
-  std::string content;
-  std::array<char, 16384> buffer;
-  for (;;) {
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      throw SystemError(errno, fmt::format("reading {}", path.string()));
+  return read_all(fd.get(), path, limit);
+}
+
+std::optional<UniqueFd> open_beneath(const std::filesystem::path& directory,
+                                     const std::filesystem::path& path) {
+  const std::filesystem::path full = directory / path;
+  UniqueFd fd = open_at(root_of(directory).get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (!fd) {
+    switch (errno) {
+      case ENOENT:
+      case ENOTDIR:
+        return std::nullopt;
+      case ELOOP:
+      case EXDEV:
+        throw Error(fmt::format("opening {}: it is or lies behind a symbolic link", full.string()));
+      case ENXIO:  // a socket
+        throw Error(fmt::format("opening {}: not a regular file", full.string()));
+      default:
+        throw SystemError(errno, fmt::format("opening {}", full.string()));
     }
-    if (n == 0) return content;
-    if (content.size() + static_cast<std::size_t>(n) > limit) {
-      throw Error(fmt::format("reading {}: longer than {} bytes", path.string(), limit));
-    }
-    content.append(buffer.data(), static_cast<std::size_t>(n));
   }
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) {
+    throw SystemError(errno, fmt::format("opening {}", full.string()));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("opening {}: not a regular file", full.string()));
+  }
+  return fd;
+}
+
+std::optional<std::string> read_file_beneath(const std::filesystem::path& directory,
+                                             const std::filesystem::path& path, std::size_t limit) {
+  const auto fd = open_beneath(directory, path);
+  if (!fd) return std::nullopt;
+  return read_all(fd->get(), directory / path, limit);
+}
+
+bool exists_beneath(const std::filesystem::path& directory, const std::filesystem::path& path) {
+  const UniqueFd parent =
+      open_at(root_of(directory).get(), path.has_parent_path() ? path.parent_path() : ".",
+              O_RDONLY | O_DIRECTORY);
+  struct stat status {};
+  return parent &&
+         ::fstatat(parent.get(), path.filename().c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 void write_file_atomic(const std::filesystem::path& path, std::string_view content, mode_t mode,

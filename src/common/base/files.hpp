@@ -1,4 +1,4 @@
-// Small files, read and written whole.
+// Small files, read and written whole, and files in directories that somebody else fills.
 #pragma once
 
 #include <sys/types.h>
@@ -9,12 +9,33 @@
 #include <string>
 #include <string_view>
 
+#include "common/base/unique_fd.hpp"
+
 namespace nixbuild {
 
 // The content of `path`, or nothing when it does not exist. Throws SystemError when it cannot be
 // read, Error when it is longer than `limit` bytes.
 std::optional<std::string> read_file(const std::filesystem::path& path,
                                      std::size_t limit = std::size_t{64} << 20);
+
+// The functions whose names end in `_beneath` are for directories that somebody else fills: a
+// clone, the logs of a build. `path` is relative to `directory`. No symbolic link is followed in
+// any part of `path`, and none leads out of `directory`. `directory` itself is trusted.
+
+// Opens a regular file for reading. It never blocks on a FIFO or a device. Returns nothing if the
+// file does not exist. Throws SystemError if it cannot be opened, and Error if it is no regular
+// file or if a part of `path` is a symbolic link or "..".
+std::optional<UniqueFd> open_beneath(const std::filesystem::path& directory,
+                                     const std::filesystem::path& path);
+
+// The content of such a file. Throws as `open_beneath` does, and Error if it is longer than `limit`
+// bytes.
+std::optional<std::string> read_file_beneath(const std::filesystem::path& directory,
+                                             const std::filesystem::path& path, std::size_t limit);
+
+// Whether `path` names anything: a file, a directory, or a symbolic link to whatever. False if a
+// part of `path` before the last is no directory.
+bool exists_beneath(const std::filesystem::path& directory, const std::filesystem::path& path);
 
 enum class IfExists { replace, fail };
 

@@ -15,6 +15,7 @@
 #include "common/base/log.hpp"
 #include "common/base/time.hpp"
 #include "common/nix/expression.hpp"
+#include "common/nix/flake_lock.hpp"
 #include "server/builder/disk_space.hpp"
 #include "server/builder/flake_inputs.hpp"
 #include "server/builder/git_checkout.hpp"
@@ -249,9 +250,8 @@ class Run {
     source.home_config = repository_.home_config;
     source.home_manager = options_.build.home_manager;
 
-    std::error_code error;
-    if (!fs::exists(tools_->clone() / "flake.nix", error)) {
-      if (!fs::exists(tools_->clone() / "default.nix", error)) {
+    if (!exists_beneath(tools_->clone(), "flake.nix")) {
+      if (!exists_beneath(tools_->clone(), "default.nix")) {
         throw Error("the repository has neither a flake.nix nor a default.nix");
       }
       return {source};
@@ -284,7 +284,15 @@ class Run {
 
   std::vector<TargetSource> keep_lock(const std::optional<std::string>& lock,
                                       std::vector<TargetSource>& sources) {
-    if (lock) history_.set_lock(id_, *lock);
+    // What is kept is served to everybody, so it must be a lock.
+    try {
+      if (lock) {
+        nix::FlakeLock::parse(*lock);
+        history_.set_lock(id_, *lock);
+      }
+    } catch (const FormatError& error) {
+      report_.warn(fmt::format("flake.lock is not kept with the build: {}", error.what()));
+    }
     return std::move(sources);
   }
 

@@ -11,6 +11,8 @@
 namespace nixbuild::builder {
 namespace {
 
+constexpr std::size_t most_lock_bytes = std::size_t{16} << 20;
+
 // The names of the flake's own inputs, as its lock has them; none where it makes no sense.
 std::vector<std::string> locked_inputs(const std::optional<std::string>& lock) {
   try {
@@ -28,7 +30,7 @@ std::vector<std::string> update_arguments(bool by_name, const std::string& input
 }  // namespace
 
 std::optional<std::string> read_lock(const Toolbox& tools) {
-  return read_file(tools.clone() / "flake.lock");
+  return read_file_beneath(tools.clone(), "flake.lock", most_lock_bytes);
 }
 
 void update_inputs(Toolbox& tools, Report& report) {

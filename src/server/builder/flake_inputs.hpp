@@ -9,7 +9,8 @@
 
 namespace nixbuild::builder {
 
-// The text of flake.lock in the clone; nothing where there is none.
+// The text of flake.lock in the clone; nothing if it does not exist. Throws Error if it is no
+// regular file, a symbolic link among others.
 std::optional<std::string> read_lock(const Toolbox& tools);
 
 // Updates every input. Where that fails, because one of them is not to be had, each is updated by

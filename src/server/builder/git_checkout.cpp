@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 constexpr const char* fetched = "refs/nixbuild/head";
 // Beside git's own files, which leave it alone: what the clone is a clone of.
 constexpr const char* url_file = ".git/nixbuild-url";
+constexpr std::size_t most_url_bytes = 65536;
 constexpr mode_t private_file = 0600;
 
 std::string remote_ref(const config::Repository& repository) {
@@ -89,8 +90,7 @@ void fetch(Toolbox& tools, const config::Repository& repository) {
 void update_tree(Toolbox& tools, bool& has_submodules) {
   run_git(tools, "checking out the newest commit", {"reset", "--quiet", "--hard", fetched});
   run_git(tools, "removing what is not part of the commit", {"clean", "-ffdxq"});
-  std::error_code error;
-  has_submodules = fs::exists(tools.clone() / ".gitmodules", error);
+  has_submodules = exists_beneath(tools.clone(), ".gitmodules");
   if (!has_submodules) return;
   run_git(tools, "updating submodules", {"submodule", "--quiet", "sync", "--recursive"});
   run_git(tools, "updating submodules",
@@ -125,7 +125,7 @@ std::string default_branch(Toolbox& tools, const config::Repository& repository)
 
 bool is_clone_of(const fs::path& clone, const std::string& url) {
   try {
-    return read_file(clone / url_file) == url;
+    return read_file_beneath(clone, url_file, most_url_bytes) == url;
   } catch (const Error&) {
     return false;
   }
