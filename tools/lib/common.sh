@@ -18,12 +18,17 @@ die() {
   exit 2
 }
 
-# The packages of the given groups of tools/lib/packages, one a line, alternatives decided.
+# packages_of GROUP…: the packages of these groups of tools/lib/packages, one a line. Alternatives
+# are resolved by what apt offers here or, if `apt_root` is set, in that root directory.
 packages_of() {
   local group line word choice
   for group in "$@"; do
     while read -r line; do
       for word in ${line#*:}; do
+        if [[ $word =~ -[0-9]+\+ ]]; then
+          lowest_version "$word"
+          continue
+        fi
         for choice in ${word//|/ }; do
           if [[ $word != *'|'* ]] || package_known "$choice"; then
             echo "$choice"
@@ -36,7 +41,22 @@ packages_of() {
   done | sort -u
 }
 
-package_known() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
+# shellcheck disable=SC2154 # set by those who need it
+apt_cache() { ${apt_root:+chroot "$apt_root"} apt-cache "$@" 2>/dev/null; }
+
+# For a purely virtual package `apt-cache show` prints nothing and still exits 0.
+package_known() { [[ -n $(apt_cache show --no-all-versions "$1") ]]; }
+
+# lowest_version clang-16+: clang-16, or the lowest later version that apt offers.
+lowest_version() {
+  local prefix suffix least found
+  [[ $1 =~ ^(.*-)([0-9]+)\+(.*)$ ]] || die "tools/lib/packages: cannot read $1"
+  prefix=${BASH_REMATCH[1]} least=${BASH_REMATCH[2]} suffix=${BASH_REMATCH[3]}
+  found=$(apt_cache search --names-only "^$prefix[0-9]+$suffix\$" |
+    sed -nE "s/^$prefix([0-9]+)$suffix .*/\1/p" | sort -n |
+    while read -r version; do ((version < least)) || echo "$version"; done | head -n 1)
+  echo "$prefix${found:-$least}$suffix"
+}
 
 package_installed() {
   [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -72,15 +92,21 @@ need_packages() {
     </dev/null || die "apt-get could not install: ${missing[*]}"
 }
 
-# The name of a tool of LLVM, 16 where it is there: llvm_tool clang++ → clang++-16.
+# llvm_tool NAME: the installed version of a tool of LLVM, the lowest from 16 on if there are several
+# (clang++ → clang++-16), or NAME itself if only an unversioned one of 16 or newer is installed.
 llvm_tool() {
-  local version
-  for version in 16 18 19 17; do
-    if command -v "$1-$version" >/dev/null; then
-      echo "$1-$version"
+  local tool version
+  for tool in $(compgen -c "$1-" | sort -uV); do
+    version=${tool#"$1-"}
+    if [[ $version =~ ^[0-9]+$ ]] && ((version >= 16)); then
+      echo "$tool"
       return 0
     fi
   done
+  if [[ $("$1" --version 2>/dev/null) =~ version\ ([0-9]+) ]] && ((BASH_REMATCH[1] >= 16)); then
+    echo "$1"
+    return 0
+  fi
   return 1
 }
 
