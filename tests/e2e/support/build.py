@@ -107,8 +107,7 @@ class Builder:
         directory.mkdir()
         for name in ("nix", "nix-store", "nix-instantiate"):
             shim = directory / name
-            shim.write_text(f'#!/bin/sh\ncd_to=$PWD\nexec {NEWER_NIX} --run --bind {self.root} '
-                            f'sh -c \'cd "$1" && shift && exec "$@"\' sh "$cd_to" {name} "$@"\n')  # fmt: skip
+            shim.write_text(f'#!/bin/sh\nexec {NEWER_NIX} --run --bind {self.root} {name} "$@"\n')
             shim.chmod(0o755)
         return directory
 

