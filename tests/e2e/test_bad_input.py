@@ -1,5 +1,6 @@
 """Bad requests cost their sender an answer of 4xx or the connection, and nobody else anything."""
 
+import contextlib
 import random
 import socket
 import time
@@ -43,10 +44,8 @@ def test_bad_paths(shared_server, path):
 def test_other_methods(shared_server, sample, method):
     for path in ("/nix-cache-info", f"/{oracle.hash_part(sample.lib)}.narinfo"):
         answer = fetch(shared_server, path, method, {"Content-Length": "0"})
-        assert answer.status in (405, 501, 400)
-        if answer.status == 405:
-            assert answer.headers["allow"] == "GET, HEAD"
-    assert fetch(shared_server, "/nix-cache-info", "POST", {"Content-Length": "0"}).status == 405
+        assert answer.status == 405
+        assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_overlong_url(shared_server):
@@ -59,8 +58,10 @@ def test_header_flood(shared_server):
     many = head + b"".join(b"X-%d: y\r\n" % n for n in range(5000)) + b"\r\n"
     long = head + b"X-Long: " + b"y" * 60_000 + b"\r\n\r\n"
     endless = head + b"X-Endless: " + b"y" * 5_000_000
-    for request in (many, long, endless):
-        assert status_of(exchange(shared_server, request)) in (431, 400, None)
+    for request in (many, long):
+        assert status_of(exchange(shared_server, request)) == 431
+    # The rest of it meets a closed socket, whose reset may overtake the answer.
+    assert status_of(exchange(shared_server, endless)) in (431, None)
 
 
 @pytest.mark.parametrize(
@@ -123,28 +124,24 @@ def test_request_body_is_not_kept(shared_server):
     request = b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
     with connect(shared_server) as connection:
         connection.sendall(request)
-        status = status_of(connection.recv(65536))
-        assert status is None or status == 200 or 400 <= status < 500
+        assert status_of(connection.recv(65536)) == 413
 
 
 def test_slow_header(shared_server):
-    """A header that trickles in is given up after ten seconds, however busy it looks."""
+    """A header that trickles in is refused after ten seconds, however busy it looks."""
     with connect(shared_server, timeout=30) as connection:
         started = time.monotonic()
         connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\n")
         connection.settimeout(0.5)
         received = None
         while received is None and time.monotonic() - started < 25:
-            try:
+            # The server may have answered and closed already; its answer can still be read.
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                 connection.sendall(b"X: y\r\n")
+            with contextlib.suppress(TimeoutError):
                 received = connection.recv(65536)
-            except TimeoutError:
-                continue
-            except (ConnectionResetError, BrokenPipeError):
-                received = b""
-        elapsed = time.monotonic() - started
-        assert received is not None and 8 < elapsed < 16
-        assert status_of(received) in (None, 408)
+        assert 8 < time.monotonic() - started < 16
+        assert received is not None and status_of(received) == 408
 
 
 def test_connection_that_is_quiet_at_first(shared_server):
@@ -201,3 +198,7 @@ def test_clients_that_vanish(shared_server, sample):
         if n % 2:
             connection.recv(100)
         connection.close()
+    for suffix in ("", ".zst", ".xz"):
+        body = fetch(shared_server, f"/nar/{nar_hash}.nar{suffix}").body
+        compression = {"": "none", ".zst": "zstd", ".xz": "xz"}[suffix]
+        assert oracle.decompress(body, compression) == oracle.nar(sample.store.real(sample.blob))

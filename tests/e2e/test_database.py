@@ -51,11 +51,6 @@ def test_unprivileged_reader_beside_a_writer(writable_store, root, serve, nobody
     store, stable = writable_store
     process = store.start_daemon() if daemon else None
     try:
-        if daemon:
-            socket_file = store.state_dir / "daemon-socket/socket"
-            deadline = time.monotonic() + 10
-            while not socket_file.exists() and time.monotonic() < deadline:
-                time.sleep(0.02)
         server = serve(store, user=nobody)
         problems, requests = [], [0]
         stop = threading.Event()
@@ -103,7 +98,6 @@ def test_daemon_comes_and_goes(writable_store, root, serve, nobody):
     server = serve(store, user=nobody)
     for n in range(2):
         process = store.start_daemon()
-        time.sleep(1.5)
         added = add_file(store, root, f"with-daemon-{n}")
         wait_for_status(server, added, 200)
         process.kill()

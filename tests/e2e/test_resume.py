@@ -108,7 +108,7 @@ def test_graceful_stop_finishes_what_is_in_flight(sample, serve):
         received = connection.recv(1000)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
-        time.sleep(0.3)
+        server.wait_until_closed()
         while chunk := connection.recv(1 << 16):
             received += chunk
         stopping.join()

@@ -31,8 +31,10 @@ def test_killed(builder, prefix, phase):
         # The kernel ends what is in the pid namespace.
         builder.wait_for(lambda: not builder.processes(), 10)
     else:
-        # Nix's own processes too, so that its builder is nobody's child.
-        time.sleep(1.5)  # descendants are written down every second
+        # Nix's own processes too, so that its builder is nobody's child. Descendants are recorded every second.
+        record = builder.state / "locks/demo.processes"
+        builder.wait_for(lambda: all(str(pid) in record.read_text().split() for pid in builder.processes()
+                                     if pid != process.pid))  # fmt: skip
         for pid, command in builder.processes().items():
             if pid == process.pid or "nix" in command.split()[0]:
                 os.kill(pid, signal.SIGKILL)
@@ -69,7 +71,6 @@ def test_cancelled_while_it_waits_for_its_turn(builder):
     repository(builder, GOOD, name="second")
     waiting = builder.start("second")
     builder.wait_for_phase("queued", "second", waiting)
-    time.sleep(0.3)
     os.kill(waiting.pid, signal.SIGTERM)
     assert waiting.wait(10) == 1
     assert builder.last("second")["error"] == "cancelled"

@@ -1,4 +1,4 @@
-"""Counts what a test run did, for tools/test.
+"""Counts the results of a test run, for tools/test.
 
     results.py meson BUILD_DIRECTORY      test cases of the last `meson test`
     results.py junit FILE                 test cases of a pytest run with --junitxml
@@ -13,24 +13,30 @@ import re
 import sys
 import xml.etree.ElementTree
 
+# Written by tests/unit/support/skip.hpp.
+DOCTEST_SKIP = re.compile(r"^\[skipped\] (.+)$", re.MULTILINE)
 DOCTEST_SUMMARY = re.compile(r"\[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed")
 
 
 def count_meson(build_directory):
     passed = failed = 0
+    skipped = collections.Counter()
     for line in (build_directory / "meson-logs/testlog.json").read_text().splitlines():
         test = json.loads(line)
         good = test["result"] in ("OK", "EXPECTEDFAIL", "SKIP")
-        summary = DOCTEST_SUMMARY.search(re.sub("\x1b\\[[0-9;]*m", "", test.get("stdout", "")))
+        output = re.sub("\x1b\\[[0-9;]*m", "", test.get("stdout", ""))
+        summary = DOCTEST_SUMMARY.search(output)
         if summary is None:
-            # No doctest, or one that did not live to report.
+            # Not a doctest program, or one that crashed before its report.
             passed, failed = passed + good, failed + (not good)
             continue
-        passed += int(summary[1])
+        skips = DOCTEST_SKIP.findall(output)  # each ended a case, which doctest counts as passed
+        skipped.update(skips)
+        passed += int(summary[1]) - len(skips)
         failed += int(summary[2])
         if not good and summary[2] == "0":
-            failed += 1  # all cases held, and yet the program failed: a sanitizer's finding
-    return passed, failed, collections.Counter()
+            failed += 1  # all cases passed, yet the program failed: a sanitizer's report
+    return passed, failed, skipped
 
 
 def count_junit(path):

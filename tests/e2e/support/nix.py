@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import socket
 import subprocess
+import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 NEWER_NIX = SOURCE / "tools/newer-nix"
@@ -49,6 +51,12 @@ def newer_nix_missing():
     """Why the newer Nix cannot be used here, or None."""
     result = subprocess.run([NEWER_NIX, "--run", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return None if result.returncode == 0 else f"no newer Nix: {result.stderr.strip()}"
+
+
+def accepts(path):
+    """Whether somebody listens on this Unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 class Store:
@@ -110,8 +118,15 @@ class Store:
         return self.run("nix-store", "-q", "--requisites", store_path).splitlines()
 
     def start_daemon(self):
-        """nix-daemon on this store's socket, as on a real server."""
-        return self.nix.start(["nix-daemon"], {**self.environment(), "NIX_REMOTE": ""}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        """nix-daemon on this store's socket, as on a real server; it listens."""
+        daemon = self.nix.start(["nix-daemon"], {**self.environment(), "NIX_REMOTE": ""},
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        path = self.state_dir / "daemon-socket/socket"
+        deadline = time.monotonic() + 30
+        while not accepts(path):
+            assert daemon.poll() is None and time.monotonic() < deadline, "nix-daemon does not listen"
+            time.sleep(0.02)
+        return daemon
 
 
 class Client:

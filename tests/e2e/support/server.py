@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -93,6 +94,16 @@ class ServerProcess:
                     return line
             time.sleep(0.02)
         raise AssertionError(f"no line like {pattern!r} in the log:\n{self.log_text()}")
+
+    def wait_until_closed(self, timeout=10):
+        """Until it accepts no connections any more; those it has may go on."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with socket.socket() as connection:
+                if connection.connect_ex(("127.0.0.1", self.port)) != 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"it still accepts connections:\n{self.log_text()}")
 
     def stop(self, seconds=30):
         """SIGTERM: it ends by itself, in order. Returns how long that took."""

@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 
@@ -95,9 +96,8 @@ TEST_CASE("where a token is asked for, it has to be the right one") {
 }
 
 TEST_CASE("a token file is its owner's alone") {
-  std::string name = (fs::temp_directory_path() / "nixbuild-token-XXXXXX").string();
-  const fs::path directory = ::mkdtemp(name.data());
-  const fs::path file = directory / "token";
+  const test::TemporaryDirectory directory;
+  const fs::path file = directory.path() / "token";
   CHECK_THROWS_AS(api::read_token(file), UsageError);
   write_file_atomic(file, "secret \nmore\n", 0640);
   CHECK(api::read_token(file) == "secret");
@@ -105,5 +105,4 @@ TEST_CASE("a token file is its owner's alone") {
   CHECK_THROWS_AS(api::read_token(file), UsageError);
   write_file_atomic(file, "\nsecret\n", 0600);
   CHECK_THROWS_AS(api::read_token(file), UsageError);
-  fs::remove_all(directory);
 }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "../support/coroutines.hpp"
+#include "../support/eventually.hpp"
 #include "server/api/history_answers.hpp"
 #include "state.hpp"
 
@@ -125,7 +126,7 @@ TEST_CASE("a build that ends while it is followed") {
   const auto id = f.queue();
   std::thread builder([&] {
     history::History history(f.layout.history());
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    CHECK(test::eventually([&] { return f.feed.followers() > 0; }));
     f.write_log(id, "a line\n");
     history.finish(id, "it broke", now());
     f.feed.poke();
@@ -159,8 +160,7 @@ TEST_CASE("followers are let go when the feed is stopped") {
   Fixture f;
   const auto id = f.queue();
   std::thread stopper([&] {
-    while (f.feed.followers() == 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    CHECK(test::eventually([&] { return f.feed.followers() > 0; }));
     f.feed.stop();
   });
   const auto events = f.events(f.request(id));

@@ -17,6 +17,7 @@
 
 #include "../store/test_support.hpp"
 #include "../support/coroutines.hpp"
+#include "../support/eventually.hpp"
 #include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
@@ -76,11 +77,10 @@ class Fixture {
     service.reset();
     service = std::make_unique<CacheService>(options);
     // The first queries open the database.
-    for (int i = 0; i < 500; ++i) {
-      if (Json::parse(body_text(get("/health")))["status"] == "healthy") break;
-      ::usleep(10'000);
-    }
+    REQUIRE(test::eventually([&] { return health() == "healthy"; }));
   }
+
+  std::string health() { return Json::parse(body_text(get("/health")))["status"]; }
 
   void add(const std::string& hash_part, const std::string& name,
            const std::vector<std::string>& references, const std::string& signatures = "",
@@ -196,8 +196,7 @@ TEST_CASE("a narinfo follows the database and the NAR cache") {
   Fixture fixture;
   const nix::NarInfo before = fixture.narinfo(hash_a);
   const std::string text = body_text(fixture.get("/" + before.url));
-  while (!fixture.narinfo(hash_a).file_hash)
-    ::usleep(1000);
+  REQUIRE(test::eventually([&] { return fixture.narinfo(hash_a).file_hash.has_value(); }));
   const nix::NarInfo kept = fixture.narinfo(hash_a);
   CHECK(kept.file_hash == nix::sha256(text));
   CHECK(kept.file_size == text.size());
@@ -207,8 +206,7 @@ TEST_CASE("a narinfo follows the database and the NAR cache") {
     fs::remove(item.path());
   }
   fixture.get("/" + before.url);
-  while (fixture.narinfo(hash_a).file_hash)
-    ::usleep(1000);
+  REQUIRE(test::eventually([&] { return !fixture.narinfo(hash_a).file_hash; }));
 
   fixture.database.execute("update ValidPaths set sigs = 'other-1:AAAA'");
   CHECK(fixture.narinfo(hash_a).info.signatures.size() == 2);
@@ -388,8 +386,8 @@ TEST_CASE("the control socket's routes warm closures and are not public") {
   const Json json = Json::parse(body_text(response));
   CHECK(json["paths"] == 2);
   CHECK(json["queued"] == 2);
-  while (!fixture.narinfo(hash_a).file_hash || !fixture.narinfo(hash_b).file_hash)
-    ::usleep(1000);
+  REQUIRE(test::eventually(
+      [&] { return fixture.narinfo(hash_a).file_hash && fixture.narinfo(hash_b).file_hash; }));
   const Json status = Json::parse(body_text(fixture.control(http::Method::get, "/status")));
   CHECK(status["nar_cache"]["files"] == 2);
   CHECK(status["warm"]["requests"] == 1);
@@ -409,24 +407,21 @@ TEST_CASE("while the database cannot be read, it is waited for; then memory, the
   SUBCASE("it comes back in time") {
     fixture.database.close();
     fs::rename(file, file.string() + "-away");
-    // Nothing in memory is taken for valid meanwhile.
-    std::jthread bring_back([&] {
-      ::usleep(1'000'000);
+    REQUIRE(test::eventually([&] { return fixture.health() == "degraded"; }));
+    // Paths that are not in memory: both requests wait for the database.
+    const std::jthread bring_back([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
       fs::rename(file.string() + "-away", file);
     });
     const auto begin = std::chrono::steady_clock::now();
-    while (body_text(fixture.get("/health")).find("degraded") == std::string::npos &&
-           std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(900)) {
-      ::usleep(1000);
-    }
     CHECK(fixture.get("/" + hash_b + ".narinfo").status == 200);
+    CHECK(std::chrono::steady_clock::now() - begin > std::chrono::milliseconds(400));
     CHECK(fixture.get("/" + absent + ".narinfo").status == 404);
   }
   SUBCASE("it does not") {
     fixture.database.close();
     fs::rename(file, file.string() + "-away");
-    while (body_text(fixture.get("/health")).find("degraded") == std::string::npos)
-      ::usleep(1000);
+    REQUIRE(test::eventually([&] { return fixture.health() == "degraded"; }));
     const http::Response unknown = fixture.get("/" + hash_b + ".narinfo");
     CHECK(unknown.status == 503);
     for (const auto& header : unknown.headers)
@@ -436,7 +431,7 @@ TEST_CASE("while the database cannot be read, it is waited for; then memory, the
     fs::rename(file.string() + "-away", file);
     CHECK(fixture.get("/" + hash_b + ".narinfo").status == 200);
     CHECK(fixture.get("/" + absent + ".narinfo").status == 404);
-    CHECK(body_text(fixture.get("/health")).find("healthy") != std::string::npos);
+    CHECK(fixture.health() == "healthy");
   }
 }
 

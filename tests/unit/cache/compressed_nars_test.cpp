@@ -13,6 +13,9 @@
 #include <vector>
 
 #include "../support/coroutines.hpp"
+#include "../support/eventually.hpp"
+#include "../support/skip.hpp"
+#include "../support/small_filesystem.hpp"
 #include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
@@ -81,8 +84,7 @@ struct Fixture {
 
   // Until so many files are kept, and nobody can join their making any more.
   void until_made(std::uint64_t count = 1) {
-    while (nars->statistics().made < count)
-      ::usleep(1000);
+    REQUIRE(test::eventually([&] { return nars->statistics().made >= count; }));
   }
 
   TemporaryDirectory directory;
@@ -169,7 +171,7 @@ TEST_CASE("what the cache cannot keep is made for each client, to the same bytes
 TEST_CASE("a disk that fills up while a file is made does not break its download") {
   const test::SmallFilesystem small("size=1m");
   if (!small.mounted()) {
-    MESSAGE("skipped: no right to mount a file system");
+    test::skip("no right to mount a file system");
     return;
   }
   Fixture fixture(1 << 30, 5'000'000, 2, small.path());
@@ -245,11 +247,10 @@ TEST_CASE("a large NAR that is not what was registered is sent, but not kept for
   SUBCASE("right") {
     body_text(fixture.respond());
     fixture.until_made();
-    while (fixture.nars->statistics().jobs.running +
-               fixture.nars->statistics().jobs.queued_background >
-           0) {
-      ::usleep(1000);
-    }
+    REQUIRE(test::eventually([&] {
+      const auto jobs = fixture.nars->statistics().jobs;
+      return jobs.running + jobs.queued_background == 0;
+    }));
     CHECK(fixture.cache->find(key));
     CHECK(fixture.nars->statistics().failed == 0);
   }
@@ -260,8 +261,7 @@ TEST_CASE("a large NAR that is not what was registered is sent, but not kept for
     file.close();
     body_text(fixture.respond());
     fixture.until_made();
-    while (fixture.nars->statistics().failed == 0)
-      ::usleep(1000);
+    REQUIRE(test::eventually([&] { return fixture.nars->statistics().failed > 0; }));
     CHECK_FALSE(fixture.cache->find(key));
     CHECK(fs::is_empty(fixture.cache->directory()));
   }
@@ -299,10 +299,14 @@ TEST_CASE("whoever follows a compression that begins in the background gets it i
   Fixture fixture(1 << 30, 40'000'000, 1);
   REQUIRE(fixture.nars->warm(fixture.info, compress::Compression::zstd,
                              narcache::NarCache::Clock::now()));
-  // Let it write something, so that it goes on behind that.
-  while (fixture.nars->statistics().jobs.running == 0)
-    ::usleep(100);
-  ::usleep(20'000);
+  // Once it has written something, the foreground continues behind that.
+  REQUIRE(test::eventually([&] {
+    const fs::directory_iterator files(fixture.cache->directory());
+    return std::any_of(begin(files), end(files), [](const fs::directory_entry& file) {
+      std::error_code gone;
+      return file.file_size(gone) > 0 && !gone;
+    });
+  }));
   const std::string text = body_text(fixture.respond());
   CHECK(decompress(text) == fixture.nar);
   fixture.until_made();
@@ -331,8 +335,7 @@ TEST_CASE("stopping cuts those who follow, and leaves nothing half-made") {
         threw = true;
       }
     });
-    while (!began)
-      ::usleep(100);
+    REQUIRE(test::eventually([&] { return began.load(); }));
     fixture.nars->stop();
     client.join();
     CHECK(threw);
@@ -363,14 +366,12 @@ TEST_CASE("a slow client's own stream does not hold up others") {
     test::StringWriter writer;
     writer.on_bytes = [&] {
       began = true;
-      while (!release)
-        ::usleep(1000);
+      CHECK(test::eventually([&] { return release.load(); }));
     };
     test::run(std::get<http::StreamBody>(response.body).produce(writer, 0, UINT64_MAX));
     slow_text = writer.text;
   });
-  while (!began)
-    ::usleep(100);
+  REQUIRE(test::eventually([&] { return began.load(); }));
   const std::string text = body_text(fixture.respond());
   release = true;
   slow.join();
@@ -391,15 +392,13 @@ TEST_CASE("clients that take nothing hold nobody up, and get theirs when they go
       test::StringWriter writer;
       writer.on_bytes = [&, first = true]() mutable {
         if (std::exchange(first, false)) ++began;
-        while (!release)
-          ::usleep(1000);
+        CHECK(test::eventually([&] { return release.load(); }));
       };
       test::run(std::get<http::StreamBody>(response.body).produce(writer, 0, UINT64_MAX));
       text = std::move(writer.text);
     });
   }
-  while (began < count)
-    ::usleep(1000);
+  REQUIRE(test::eventually([&] { return began == count; }));
   const std::string whole = body_text(fixture.respond());
   CHECK(decompress(whole) == fixture.nar);
   release = true;

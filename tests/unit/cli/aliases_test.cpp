@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "cli/aliases/alias_list.hpp"
 #include "cli/aliases/alias_plan.hpp"
 #include "cli/aliases/shell.hpp"
@@ -140,8 +141,8 @@ TEST_CASE("the block in a startup file") {
 }
 
 TEST_CASE("installing keeps the file's mode and follows a link") {
-  std::string name = (fs::temp_directory_path() / "nixbuild-aliases-XXXXXX").string();
-  const fs::path directory = ::mkdtemp(name.data());
+  const test::TemporaryDirectory temporary;
+  const fs::path& directory = temporary.path();
   const fs::path real = directory / "real";
   write_file_atomic(real, "mine\n", 0640);
   fs::create_symlink("real", directory / "link");
@@ -157,5 +158,4 @@ TEST_CASE("installing keeps the file's mode and follows a link") {
         Change::written);
   fs::create_symlink("/nix/store/x-rc", directory / "managed");
   CHECK_THROWS_AS(install_aliases(Shell::bash, {{"a", "b"}}, directory / "managed"), Error);
-  fs::remove_all(directory);
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "../support/temporary_directory.hpp"
 #include "cli/doctor/client_checks.hpp"
 #include "cli/doctor/file_access.hpp"
 #include "cli/doctor/report.hpp"
@@ -37,21 +38,6 @@ LocalNix nix_with(const std::string& user_settings, const std::string& system_se
   nix.is_trusted = is_trusted;
   return nix;
 }
-
-class Directory {
- public:
-  Directory() {
-    std::string name = (fs::temp_directory_path() / "doctor-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 }  // namespace
 
@@ -212,7 +198,7 @@ TEST_CASE("units as systemctl tells them") {
 }
 
 TEST_CASE("access is asked for by owner, group and others, through every directory") {
-  const Directory directory;
+  const test::TemporaryDirectory directory;
   const fs::path file = directory.path() / "file";
   std::ofstream(file) << "x";
   ::chmod(directory.path().c_str(), 0755);
@@ -237,7 +223,7 @@ TEST_CASE("access is asked for by owner, group and others, through every directo
 }
 
 TEST_CASE("a signing key that others can read is told, and one that the cache does not use") {
-  const Directory directory;
+  const test::TemporaryDirectory directory;
   const fs::path file = directory.path() / "cache-key";
   const nix::PublicKey key = keys::generate_key_file(file, "k-1").public_key();
   CHECK(check_key_file(file, {key}).state == CheckState::ok);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 
@@ -15,26 +16,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-class Directory {
- public:
-  Directory() {
-    std::string name = (fs::temp_directory_path() / "placement-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() { fs::remove_all(path_); }
-
-  const fs::path& path() const { return path_; }
+struct Directory : test::TemporaryDirectory {
   std::string read(const fs::path& name) const {
-    return read_file(path_ / name).value_or("(none)");
+    return read_file(path() / name).value_or("(none)");
   }
   void write(const fs::path& name, const std::string& text) const {
-    std::ofstream(path_ / name) << text;
+    std::ofstream(path() / name) << text;
   }
-
- private:
-  fs::path path_;
 };
 
 mode_t mode_of(const fs::path& path) {

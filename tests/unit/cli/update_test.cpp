@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "cli/update/configurations.hpp"
 #include "cli/update/generations.hpp"
 #include "cli/update/lock_file.hpp"
@@ -46,17 +47,10 @@ Json github(const std::string& name, const std::string& rev, const std::string& 
           {"locked", {{"type", "github"}, {"owner", "Ann"}, {"repo", name}, {"rev", rev}}}};
 }
 
-class Directory {
- public:
-  Directory() {
-    std::string name = (fs::temp_directory_path() / "nixbuild-lock-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-    fs::create_directory(path / "flake");
-  }
-  ~Directory() { fs::remove_all(path); }
-  fs::path path;
-  fs::path lock() const { return path / "flake/flake.lock"; }
-  LockFile hold() const { return {path / "flake", path / "state"}; }
+struct Directory : test::TemporaryDirectory {
+  Directory() { fs::create_directory(path() / "flake"); }
+  fs::path lock() const { return path() / "flake/flake.lock"; }
+  LockFile hold() const { return {path() / "flake", path() / "state"}; }
 };
 
 }  // namespace

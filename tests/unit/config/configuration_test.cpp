@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/config/cache_settings.hpp"
@@ -17,43 +18,33 @@ using namespace nixbuild::config;
 
 namespace {
 
-struct TemporaryDirectory {
-  TemporaryDirectory() {
-    std::string name = (fs::temp_directory_path() / "nixbuild-whole-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~TemporaryDirectory() { fs::remove_all(path); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
+struct Directory : test::TemporaryDirectory {
   // The text with DIR in place of the directory's own name.
   std::string named(std::string text) const {
-    for (std::size_t at = text.find(path.string()); at != std::string::npos;
-         at = text.find(path.string())) {
-      text.replace(at, path.string().size(), "DIR");
+    const std::string name = path().string();
+    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name)) {
+      text.replace(at, name.size(), "DIR");
     }
     return text;
   }
-
-  fs::path path;
 };
 
 std::string write_and_render(const std::string& content) {
-  const TemporaryDirectory directory;
-  write_file_atomic(directory.path / "c.toml", content, 0644);
+  const Directory directory;
+  write_file_atomic(directory.path() / "c.toml", content, 0644);
   Configuration configuration;
-  configuration.load(directory.path / "c.toml", [](const std::string& variable) {
+  configuration.load(directory.path() / "c.toml", [](const std::string& variable) {
     return variable == "NIXBUILD_API_RUNNER" ? std::optional<std::string>("local") : std::nullopt;
   });
   return directory.named(render(configuration));
 }
 
 std::string error_of(const std::string& content) {
-  const TemporaryDirectory directory;
-  write_file_atomic(directory.path / "c.toml", content, 0644);
+  const Directory directory;
+  write_file_atomic(directory.path() / "c.toml", content, 0644);
   try {
     Configuration configuration;
-    configuration.load(directory.path / "c.toml",
+    configuration.load(directory.path() / "c.toml",
                        [](const std::string&) { return std::optional<std::string>(); });
     configuration.check();
   } catch (const UsageError& error) {

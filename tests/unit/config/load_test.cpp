@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 
@@ -18,8 +19,6 @@ namespace {
 
 struct Fixture {
   Fixture() {
-    std::string name = (fs::temp_directory_path() / "nixbuild-config-XXXXXX").string();
-    directory = ::mkdtemp(name.data());
     settings.add("state_dir", state_dir, "DIR", "")
         .table("cache")
         .add("listen", listen, "ADDRESS", "")
@@ -27,7 +26,6 @@ struct Fixture {
         .add("access_log", access_log, "")
         .add_size("nar_cache_size", nar_cache_size, "");
   }
-  ~Fixture() { fs::remove_all(directory); }
 
   ConfigFile file(const std::string& content, const std::string& name = "config.toml") const {
     write_file_atomic(directory / name, content, 0644);
@@ -46,7 +44,8 @@ struct Fixture {
     return "no error";
   }
 
-  fs::path directory;
+  test::TemporaryDirectory temporary;
+  fs::path directory = temporary.path();
   std::string state_dir;
   std::vector<std::string> listen = {"127.0.0.1:5000"};
   int priority = 30;

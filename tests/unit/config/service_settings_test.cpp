@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/config/load.hpp"
@@ -17,12 +18,7 @@ using namespace nixbuild::config;
 namespace {
 
 struct Fixture {
-  Fixture() {
-    std::string name = (fs::temp_directory_path() / "nixbuild-service-XXXXXX").string();
-    directory = ::mkdtemp(name.data());
-    list.add_to(settings);
-  }
-  ~Fixture() { fs::remove_all(directory); }
+  Fixture() { list.add_to(settings); }
 
   void load(const std::string& content) {
     write_file_atomic(directory / "c.toml", content, 0644);
@@ -37,7 +33,8 @@ struct Fixture {
     return "no error";
   }
 
-  fs::path directory;
+  test::TemporaryDirectory temporary;
+  fs::path directory = temporary.path();
   RepositoryList list;
   Settings settings;
 };

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "../support/skip.hpp"
 #include "common/base/error.hpp"
 #include "support.hpp"
 
@@ -70,7 +71,7 @@ bool has(const std::vector<std::string>& all, const std::string& one) {
 
 void follow_an_interface() {
   if (!enter_network_namespace()) {
-    MESSAGE("skipped: needs the right to make a network namespace, and ip(8)");
+    nixbuild::test::skip("no network namespace, or no ip(8)");
     return;
   }
   Server server(TestServer::two_threads(), hello_router());
@@ -110,7 +111,7 @@ void follow_an_interface() {
     CHECK(eventually([&] { return answers("http://[fd7a:115c:a1e0::1]:5000"); }));
     CHECK(server.addresses().size() == 3);
   } else {
-    MESSAGE("skipped: this machine has no IPv6");
+    nixbuild::test::skip("no IPv6 here");
   }
 
   REQUIRE(run("ip address del 100.64.0.1/32 dev nbtest0"));
@@ -144,7 +145,7 @@ void follow_an_interface() {
 
 void refuse_a_taken_port() {
   if (!enter_network_namespace()) {
-    MESSAGE("skipped: needs the right to make a network namespace, and ip(8)");
+    nixbuild::test::skip("no network namespace, or no ip(8)");
     return;
   }
   REQUIRE(add_interface("nbtest0"));

@@ -16,6 +16,8 @@
 #include <filesystem>
 #include <mutex>
 
+#include "../support/skip.hpp"
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "support.hpp"
@@ -40,18 +42,8 @@ void add_hello(Router& router) {
   router.get("/hello", hello);
 }
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = "/tmp/nixbuild-http-test.XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    path_ = name;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
+struct Directory : nixbuild::test::TemporaryDirectory {
+  std::string file(const std::string& name) const { return path() / name; }
 };
 
 // A server on addresses of the test's choice, in a thread of its own.
@@ -150,14 +142,22 @@ TEST_CASE("an address that this machine does not have") {
   CHECK(server.addresses().empty());
 }
 
+namespace {
+
+bool has_ipv6() {
+  const UniqueFd socket(::socket(AF_INET6, SOCK_STREAM, 0));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  return socket && ::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+}
+
+}  // namespace
+
 TEST_CASE("IPv6 and IPv4 may share a port number") {
+  if (!has_ipv6()) return nixbuild::test::skip("no IPv6 here");
   Server server({}, hello_router());
-  try {
-    server.listen({net::TcpAddress{"::1", 0}, nullptr});
-  } catch (const SystemError&) {
-    MESSAGE("skipped: this machine has no IPv6");
-    return;
-  }
+  server.listen({net::TcpAddress{"::1", 0}, nullptr});
   const std::string url = server.addresses().at(0);
   CHECK(url.starts_with("http://[::1]:"));
   server.listen({net::TcpAddress{"127.0.0.1", port_of_url(url)}, nullptr});
@@ -165,7 +165,7 @@ TEST_CASE("IPv6 and IPv4 may share a port number") {
 }
 
 TEST_CASE("a unix socket with a router of its own") {
-  const TemporaryDirectory directory;
+  const Directory directory;
   const std::string path = directory.file("control.sock");
   {
     ServerOptions options = TestServer::two_threads();
@@ -195,7 +195,7 @@ TEST_CASE("a unix socket with a router of its own") {
 }
 
 TEST_CASE("a unix socket that a killed server left is replaced, another file is not") {
-  const TemporaryDirectory directory;
+  const Directory directory;
   const std::string path = directory.file("left.sock");
   {
     const UniqueFd left(::socket(AF_UNIX, SOCK_STREAM, 0));
@@ -305,7 +305,7 @@ TEST_CASE("signals: one SIGTERM finishes, two end at once, SIGHUP reloads") {
 }
 
 TEST_CASE("the log tells the addresses, and the requests where that is wanted") {
-  const TemporaryDirectory directory;
+  const Directory directory;
   const std::string path = directory.file("log");
   ::fflush(stderr);
   const UniqueFd stderr_before(::dup(2));
@@ -343,7 +343,7 @@ TEST_CASE("the log tells the addresses, and the requests where that is wanted") 
 #ifdef NIXBUILD_SYSTEMD
 
 TEST_CASE("sockets of the service manager are taken over") {
-  const TemporaryDirectory directory;
+  const Directory directory;
   const std::string path = directory.file("inherited.sock");
   const UniqueFd tcp(::socket(AF_INET, SOCK_STREAM, 0));
   sockaddr_in address{};
@@ -398,7 +398,7 @@ TEST_CASE("sockets of the service manager are taken over") {
 }
 
 TEST_CASE("the service manager is told of readiness, reloading and stopping") {
-  const TemporaryDirectory directory;
+  const Directory directory;
   NotifySocket notify(directory.file("notify"));
   Server server(TestServer::two_threads(), hello_router());
   server.listen({net::TcpAddress{"127.0.0.1", 0}, nullptr});
@@ -416,7 +416,7 @@ TEST_CASE("the service manager is told of readiness, reloading and stopping") {
 }
 
 TEST_CASE("the watchdog is fed only while every thread serves") {
-  const TemporaryDirectory directory;
+  const Directory directory;
   NotifySocket notify(directory.file("notify"));
   ::setenv("WATCHDOG_USEC", "400000", 1);
   ::setenv("WATCHDOG_PID", std::to_string(::getpid()).c_str(), 1);

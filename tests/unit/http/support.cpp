@@ -189,15 +189,6 @@ void Client::end_sending() {
   ::shutdown(fd(), SHUT_WR);
 }
 
-bool eventually(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + patience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
-
 void wait_until_serving(Server& server) {
   std::promise<void> serving;
   asio::post(server.executor(), [&serving] { serving.set_value(); });

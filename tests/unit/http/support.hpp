@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 
+#include "../support/eventually.hpp"
 #include "common/base/unique_fd.hpp"
 #include "server/http/server.hpp"
 
@@ -85,8 +86,7 @@ class Client {
   bool reset_ = false;
 };
 
-// Waits until `condition` holds; false when it does not within `patience`.
-bool eventually(const std::function<bool()>& condition);
+using nixbuild::test::eventually;
 
 // Waits until the server's thread runs, so that signals reach the server.
 void wait_until_serving(Server& server);

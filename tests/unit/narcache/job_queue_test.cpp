@@ -13,6 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "../support/eventually.hpp"
+
+using namespace nixbuild;
 using namespace nixbuild::narcache;
 
 namespace {
@@ -27,7 +30,7 @@ class Counter {
   }
   void wait_for(int value) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return value_ >= value; });
+    CHECK(changed_.wait_for(lock, std::chrono::seconds(30), [&] { return value_ >= value; }));
   }
   int value() {
     const std::lock_guard lock(mutex_);
@@ -68,8 +71,7 @@ std::shared_ptr<TestJob> job(TestJob::Work work) {
 }
 
 bool until_preempted(JobQueue::Slot&, TestJob& self) {
-  while (!self.preempted)
-    ::usleep(1000);
+  CHECK(test::eventually([&] { return self.preempted.load(); }));
   return false;
 }
 
@@ -221,12 +223,12 @@ TEST_CASE("a background job makes room for one that has waited and goes on") {
 TEST_CASE("stopping abandons what has not begun and waits for what has") {
   JobQueue queue(1);
   std::atomic<bool> ended{false};
+  const auto waiting = job([](JobQueue::Slot&, TestJob&) { return true; });
   const auto running = job([&](JobQueue::Slot&, TestJob&) {
-    ::usleep(50'000);
+    CHECK(test::eventually([&] { return waiting->abandoned.load(); }));
     ended = true;
     return true;
   });
-  const auto waiting = job([](JobQueue::Slot&, TestJob&) { return true; });
   const auto behind = job([](JobQueue::Slot&, TestJob&) { return true; });
   queue.add(running, Priority::foreground);
   running->started.wait_for(1);

@@ -10,7 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "../support/skip.hpp"
+#include "../support/small_filesystem.hpp"
 #include "../support/temporary_directory.hpp"
+#include "../support/unprivileged.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 
@@ -308,7 +311,7 @@ TEST_CASE("nothing is kept where the bound is zero") {
 TEST_CASE("on a full disk, files go for a new one, which fails when that is not enough") {
   const test::SmallFilesystem small("size=1m");
   if (!small.mounted()) {
-    MESSAGE("skipped: no right to mount a file system");
+    test::skip("no right to mount a file system");
     return;
   }
   NarCache cache(small.path() / "nar-cache", plenty);

@@ -13,31 +13,31 @@ using nlohmann::json;
 
 TEST_CASE("a listing has each kind of node") {
   const TemporaryDirectory directory;
-  write(directory.path / "file", "12345");
-  write(directory.path / "run", "", true);
-  fs::create_symlink("file", directory.path / "link");
-  fs::create_directory(directory.path / "none");
-  CHECK(render_nar_listing(list_nar_of(directory.path)) ==
+  write(directory.path() / "file", "12345");
+  write(directory.path() / "run", "", true);
+  fs::create_symlink("file", directory.path() / "link");
+  fs::create_directory(directory.path() / "none");
+  CHECK(render_nar_listing(list_nar_of(directory.path())) ==
         R"({"root":{"entries":{)"
         R"("file":{"narOffset":232,"size":5,"type":"regular"},)"
         R"("link":{"target":"file","type":"symlink"},)"
         R"("none":{"entries":{},"type":"directory"},)"
         R"("run":{"executable":true,"narOffset":816,"size":0,"type":"regular"})"
         R"(},"type":"directory"},"version":1})");
-  CHECK(render_nar_listing(list_nar_of(directory.path / "file")) ==
+  CHECK(render_nar_listing(list_nar_of(directory.path() / "file")) ==
         R"({"root":{"narOffset":96,"size":5,"type":"regular"},"version":1})");
-  CHECK(render_nar_listing(list_nar_of(directory.path / "link")) ==
+  CHECK(render_nar_listing(list_nar_of(directory.path() / "link")) ==
         R"({"root":{"target":"file","type":"symlink"},"version":1})");
 }
 
 TEST_CASE("offsets are where the contents lie") {
   const TemporaryDirectory directory;
-  fs::create_directories(directory.path / "a/b");
-  write(directory.path / "a/b/one", "content one");
-  write(directory.path / "a/two", "content two", true);
-  write(directory.path / "z", "content three");
-  const std::string nar = dump(directory.path);
-  const NarListing root = list_nar_of(directory.path);
+  fs::create_directories(directory.path() / "a/b");
+  write(directory.path() / "a/b/one", "content one");
+  write(directory.path() / "a/two", "content two", true);
+  write(directory.path() / "z", "content three");
+  const std::string nar = dump(directory.path());
+  const NarListing root = list_nar_of(directory.path());
   const NarListing& a = root.entries.at("a");
   CHECK(nar.substr(a.entries.at("b").entries.at("one").nar_offset, 11) == "content one");
   CHECK(nar.substr(a.entries.at("two").nar_offset, 11) == "content two");
@@ -46,10 +46,10 @@ TEST_CASE("offsets are where the contents lie") {
 
 TEST_CASE("a listing is JSON whatever bytes its names hold") {
   const TemporaryDirectory directory;
-  write(directory.path / "bad\xff\xfename", "");
-  write(directory.path / "line\nquote\"\\\x01\x7f", "");
-  fs::create_symlink("\xc3", directory.path / "link");
-  const json listing = json::parse(render_nar_listing(list_nar_of(directory.path)));
+  write(directory.path() / "bad\xff\xfename", "");
+  write(directory.path() / "line\nquote\"\\\x01\x7f", "");
+  fs::create_symlink("\xc3", directory.path() / "link");
+  const json listing = json::parse(render_nar_listing(list_nar_of(directory.path())));
   const json& entries = listing.at("root").at("entries");
   CHECK(entries.contains("bad\uFFFD\uFFFDname"));
   CHECK(entries.contains("line\nquote\"\\\x01\x7f"));

@@ -15,17 +15,6 @@ namespace fs = std::filesystem;
 
 namespace nixbuild::nix::test {
 
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (fs::temp_directory_path() / "nixbuild-nix-XXXXXX").string();
-  if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp failed");
-  path = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  fs::remove_all(path, ignored);
-}
-
 std::vector<fs::path> vector_sets() {
   std::vector<fs::path> sets;
   for (const auto& entry : fs::directory_iterator(NIX_VECTORS))

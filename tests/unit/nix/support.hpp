@@ -7,17 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/temporary_directory.hpp"
 #include "common/nix/nar.hpp"
 
 namespace nixbuild::nix::test {
 
-struct TemporaryDirectory {
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  std::filesystem::path path;
-};
+using nixbuild::test::TemporaryDirectory;
 
 // The directories of vectors/, one a version of Nix that made them.
 std::vector<std::filesystem::path> vector_sets();

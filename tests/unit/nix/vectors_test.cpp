@@ -148,7 +148,7 @@ TEST_CASE("narinfos that Nix wrote are read, written back unchanged, and their s
 
 TEST_CASE("a tree's NAR is the one that nix-store --dump writes") {
   const TemporaryDirectory directory;
-  const fs::path& at = directory.path;
+  const fs::path& at = directory.path();
   make_tree(at / "tree");
   write(at / "file", "content");
   write(at / "executable", "content", true);
@@ -173,9 +173,9 @@ TEST_CASE("NARs that Nix made are restored to trees with the same NAR and listin
       CAPTURE(file);
       const TemporaryDirectory directory;
       const std::string nar = content_of(file);
-      restore(nar, directory.path / "x");
-      CHECK(dump(directory.path / "x") == nar);
-      CHECK(list_nar_of(directory.path / "x") == listing_of(nar));
+      restore(nar, directory.path() / "x");
+      CHECK(dump(directory.path() / "x") == nar);
+      CHECK(list_nar_of(directory.path() / "x") == listing_of(nar));
       CHECK(listing_of(nar, 1) == listing_of(nar));
     }
   }

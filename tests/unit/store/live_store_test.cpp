@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/eventually.hpp"
 #include "common/base/unique_fd.hpp"
 #include "server/store/store_database.hpp"
 #include "test_support.hpp"
@@ -153,6 +154,13 @@ class RealStore {
     }
   }
   void write_through_daemon(bool yes) { ::setenv("NIX_REMOTE", yes ? "daemon" : "local", 1); }
+  // nix-daemon on this store, once it listens.
+  Child start_daemon() const {
+    Child daemon = Child::start("nix-daemon");
+    REQUIRE(nixbuild::test::eventually(
+        [&] { return fs::is_socket(layout_.nix_state_dir / "daemon-socket" / "socket"); }));
+    return daemon;
+  }
   const StoreLayout& layout() const { return layout_; }
   const nix::StorePath& path(std::size_t slot) const { return paths_[slot]; }
   void add(std::size_t slot) { run("nix-store --add " + file(slot).string() + " 2>&1"); }
@@ -280,12 +288,10 @@ TEST_CASE("real Nix writes, an unprivileged user reads: no error, nothing stale,
     lifetime = 20;
   }
   SUBCASE("with the daemon") {
-    daemon.push_back(Child::start("nix-daemon"));
-    std::this_thread::sleep_for(300ms);
+    daemon.push_back(store.start_daemon());
   }
   SUBCASE("with the daemon, opened again and again") {
-    daemon.push_back(Child::start("nix-daemon"));
-    std::this_thread::sleep_for(300ms);
+    daemon.push_back(store.start_daemon());
     lifetime = 200;
   }
 
@@ -416,8 +422,7 @@ TEST_CASE("our own lock keeps the log's files when the daemon and every writer a
   step = 1;  // without the daemon
   CHECK(await(2));
   {
-    const Child daemon = Child::start("nix-daemon");
-    std::this_thread::sleep_for(300ms);
+    const Child daemon = store.start_daemon();
     step = 3;
     CHECK(await(4));
     // The daemon answers within milliseconds, and is asked within 0.1 s.

@@ -97,15 +97,13 @@ let ca = { builder = "/bin/sh"; system = builtins.currentSystem; __contentAddres
   layout.nix_state_dir = directory.path() / "var";
   StoreDatabase database(std::make_shared<StoreAccess>(layout));
   int compared = 0;
-  int with_dependencies = 0;
   for (const auto& entry : fs::directory_iterator(directory.path() / "cache" / "realisations")) {
     const auto found =
         patiently([&] { return database.query_realisation(entry.path().stem().string()); });
     REQUIRE(found);
+    // With the realisations that it depends on, which Nix 2.34 no longer records.
     CHECK(as_nix_writes(*found) == run("cat '" + entry.path().string() + "'"));
     ++compared;
-    with_dependencies += found->dependent_realisations.empty() ? 0 : 1;
   }
   CHECK(compared >= 2);
-  CHECK(with_dependencies >= 1);
 }

@@ -8,24 +8,9 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "../support/skip.hpp"
+
 namespace nixbuild::store::test {
-
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (fs::temp_directory_path() / "nixbuild-store-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary directory");
-  path_ = name;
-  fs::permissions(path_, fs::perms(0755));  // other users read in it
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  for (const auto& entry : fs::recursive_directory_iterator(path_, ignored)) {
-    if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) {
-      fs::permissions(entry.path(), fs::perms::owner_all, fs::perm_options::add, ignored);
-    }
-  }
-  fs::remove_all(path_, ignored);
-}
 
 void write_text(const fs::path& file, std::string_view content) {
   std::ofstream(file, std::ios::binary) << content;
@@ -45,7 +30,7 @@ std::string run(const std::string& command) {
 
 bool have_program(const std::string& name) {
   if (std::system(("command -v " + name + " >/dev/null").c_str()) == 0) return true;
-  MESSAGE("skipped: there is no " << name << " on PATH");
+  nixbuild::test::skip("no " + name + " in PATH");
   return false;
 }
 

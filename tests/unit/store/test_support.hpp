@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/temporary_directory.hpp"
 #include "server/store/store_layout.hpp"
 #include "server/store/store_unavailable.hpp"
 
@@ -21,23 +22,13 @@ namespace nixbuild::store::test {
 
 namespace fs = std::filesystem;
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const fs::path& path() const noexcept { return path_; }
-
- private:
-  fs::path path_;
-};
+using nixbuild::test::TemporaryDirectory;
 
 void write_text(const fs::path& file, std::string_view content);
 
 // The standard output of a shell command, which must succeed.
 std::string run(const std::string& command);
-// Whether there is a program of that name on PATH; if not, says that the calling test is skipped.
+// Whether there is a program of that name on PATH; if not, the calling test is skipped.
 bool have_program(const std::string& name);
 
 // Calls `body` until it throws StoreUnavailable no longer, for five seconds at the most, as a

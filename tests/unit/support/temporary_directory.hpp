@@ -1,23 +1,36 @@
-// Directories for tests.
+// A directory for one test.
 #pragma once
 
 #include <stdlib.h>
-#include <sys/mount.h>
-#include <unistd.h>
 
-#include <cstring>
+#include <cerrno>
 #include <filesystem>
 #include <string>
+#include <system_error>
 
 namespace nixbuild::test {
 
+// Other users can read it. It is removed at the end, also if directories in it are read-only.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
     std::string name = (std::filesystem::temp_directory_path() / "nixbuild-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw std::system_error(errno, std::generic_category(), "mkdtemp");
+    }
+    path_ = name;
+    std::filesystem::permissions(path_, std::filesystem::perms(0755));
   }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  ~TemporaryDirectory() {
+    namespace fs = std::filesystem;
+    std::error_code ignored;
+    for (const auto& entry : fs::recursive_directory_iterator(path_, ignored)) {
+      if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) {
+        fs::permissions(entry.path(), fs::perms::owner_all, fs::perm_options::add, ignored);
+      }
+    }
+    fs::remove_all(path_, ignored);
+  }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 
@@ -25,45 +38,6 @@ class TemporaryDirectory {
 
  private:
   std::filesystem::path path_;
-};
-
-// A file system of its own with little room; needs root.
-class SmallFilesystem {
- public:
-  explicit SmallFilesystem(const char* options) {
-    mounted_ = ::mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, options) == 0;
-  }
-  ~SmallFilesystem() {
-    if (mounted_) ::umount2(directory_.path().c_str(), MNT_DETACH);
-  }
-  SmallFilesystem(const SmallFilesystem&) = delete;
-  SmallFilesystem& operator=(const SmallFilesystem&) = delete;
-
-  bool mounted() const { return mounted_; }
-  const std::filesystem::path& path() const { return directory_.path(); }
-
- private:
-  TemporaryDirectory directory_;
-  bool mounted_ = false;
-};
-
-// While it lives, root's process is an ordinary user's.
-class Unprivileged {
- public:
-  Unprivileged() : group_(::getegid()), user_(::geteuid()) {
-    if (user_ != 0) return;
-    changed_ = ::setegid(65534) == 0 && ::seteuid(65534) == 0;
-  }
-  ~Unprivileged() {
-    if (changed_ && (::seteuid(user_) != 0 || ::setegid(group_) != 0)) ::abort();
-  }
-  Unprivileged(const Unprivileged&) = delete;
-  Unprivileged& operator=(const Unprivileged&) = delete;
-
- private:
-  gid_t group_;
-  uid_t user_;
-  bool changed_ = false;
 };
 
 }  // namespace nixbuild::test
