@@ -19,6 +19,7 @@
 , sqlite
 , systemd
 , tomlplusplus
+, util-linux
 , xz
 , zstd
 , withServer ? stdenv.hostPlatform.isLinux
@@ -63,6 +64,7 @@ stdenv.mkDerivation (finalAttrs: {
   # The unit tests. The end-to-end tests need real stores and, in part, root: tools/test runs them.
   doCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
   checkInputs = [ doctest ];
+  nativeCheckInputs = lib.optionals withServer [ util-linux ]; # setsid
 
   postPatch = lib.optionalString withServer ''
     substituteInPlace systemd/*.service.in --replace-quiet /bin/kill ${coreutils}/bin/kill

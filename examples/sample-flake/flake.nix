@@ -7,7 +7,7 @@
       forEachSystem = make:
         builtins.listToAttrs (map (system: { name = system; value = make system; }) systems);
 
-      # What `sh` does with `script` becomes the package.
+      # A package that `sh` builds by running `script`.
       shell = system: name: script: derivation {
         inherit name system;
         builder = "/bin/sh";
@@ -24,7 +24,7 @@
           echo "Hello from a package that one machine built and another one fetched." > "$out/text"
         '';
 
-        # It looks for the greeting beside itself, so that it finds the one of the store it is in.
+        # Looks for the greeting in the store that it is itself in, wherever that is.
         hello = shell system "hello-1.0" ''
           mkdir -p "$out/bin"
           cat > "$out/bin/hello" <<'END'

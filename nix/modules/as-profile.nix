@@ -1,5 +1,4 @@
-# Makes a Home Manager module of the machine profile templates/NAME.nix. A machine overrides what it
-# wants to.
+# Makes a Home Manager module from the machine profile templates/NAME.nix, whose values are defaults.
 name:
 { lib, ... }:
 {

@@ -1,4 +1,4 @@
-# Home Manager: Atuin, which carries history and aliases from machine to machine.
+# Home Manager: Atuin, which syncs shell history and aliases between machines.
 { config, lib, ... }:
 let
   cfg = config.programs.bootstrap;
@@ -13,7 +13,7 @@ in
     syncServer = lib.mkOption {
       type = lib.types.str;
       default = "https://api.atuin.sh";
-      description = "The Atuin server that the machines of one account sync through.";
+      description = "The Atuin server that the machines sync with.";
     };
   };
 
@@ -39,7 +39,7 @@ in
           "^password"
         ];
 
-        # Without this Atuin syncs history, but no alias.
+        # Without this, Atuin syncs no aliases.
         dotfiles.enabled = true;
       };
     };

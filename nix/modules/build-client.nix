@@ -13,13 +13,15 @@ in
     inherit (toml) type;
     default = { };
     example = { client.token_file = "/home/me/.config/nixbuild/token"; };
-    description = "What stands in ~/.config/nixbuild/config.toml; see {manpage}`nixbuild-config(1)`.";
+    description = "The content of ~/.config/nixbuild/config.toml; see {manpage}`nixbuild-config(1)`.";
   };
 
   config = lib.mkIf cfg.enable (lib.mkMerge [
     {
       home.packages = [ cfg.package ];
       inherit (chosen) warnings;
+      # Home Manager replaces the user's nix.conf, which may be what enables flakes.
+      nix.settings.extra-experimental-features = [ "nix-command" "flakes" ];
     }
     (lib.mkIf cfg.buildServer.enable {
       programs.bootstrap.settings.client.server = lib.mkDefault cfg.buildServer.address;
@@ -27,8 +29,8 @@ in
     (lib.mkIf (cfg.settings != { }) {
       xdg.configFile."nixbuild/config.toml".source = toml.generate "nixbuild-config.toml" cfg.settings;
     })
-    # Added to the system's own caches; Nix asks first whichever says the lower priority, and that is
-    # the build server.
+    # In addition to the system's caches. Nix asks the cache with the lowest priority number first, which
+    # is the build server.
     (lib.mkIf (chosen.substituters != [ ]) {
       nix.settings = clientSettings // {
         extra-substituters = chosen.substituters;

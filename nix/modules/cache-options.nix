@@ -1,4 +1,4 @@
-# The options that name the build server and further caches, for Home Manager and NixOS alike.
+# The options for the build server and further caches, shared by Home Manager and NixOS.
 { config, lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -7,13 +7,13 @@ let
 in
 {
   options.programs.bootstrap = {
-    enable = lib.mkEnableOption "the build server's commands and what is chosen below";
+    enable = lib.mkEnableOption "the build server's commands, and what the options below enable";
 
     package = mkOption {
       type = types.package;
       default = pkgs.callPackage ../package.nix { };
       defaultText = lib.literalExpression "pkgs.nixbuild";
-      description = "The nixbuild to install.";
+      description = "The nixbuild package to install.";
     };
 
     buildServer = {
@@ -23,14 +23,14 @@ in
         type = types.str;
         default = "build-server";
         example = "build-server.tailnet-name.ts.net:8000";
-        description = "The server: HOST, HOST:PORT or a URL. PORT is the build API's, 8000 without one.";
+        description = "The server: HOST, HOST:PORT or a URL. PORT is the build API's (default: 8000).";
       };
 
       cacheUrl = mkOption {
         type = types.str;
         default = cacheUrl cfg.buildServer.address;
         defaultText = lib.literalMD "port 5000 of the server's host";
-        description = "Where the server's binary cache is.";
+        description = "URL of the server's binary cache.";
       };
 
       publicKey = mkOption {
@@ -38,8 +38,8 @@ in
         default = null;
         example = "build-server-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         description = ''
-          The key that the server signs with, as `nixbuild keys show` prints it. Without one Nix takes
-          nothing from the server.
+          The server's public key, as `nixbuild keys show` prints it. Without it, Nix does not use the
+          server's cache.
         '';
       };
     };
@@ -54,13 +54,13 @@ in
           publicKey = mkOption {
             type = types.nullOr types.str;
             default = null;
-            description = "The key that it signs with, where that is not one which is trusted already.";
+            description = "The cache's public key, unless Nix trusts it already.";
           };
         };
       }));
       default = [ ];
       example = [ "http://other-cache:5000" ];
-      description = "Further binary caches: a URL, or a URL and a key.";
+      description = "Further binary caches: URLs, or URLs with keys.";
     };
   };
 }

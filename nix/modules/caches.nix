@@ -1,23 +1,23 @@
-# What to tell Nix about binary caches, from the options in cache-options.nix. Home Manager and NixOS
-# write it into settings of different names, so this only makes the lists.
+# Nix's settings for binary caches, from the options in cache-options.nix. Home Manager and NixOS use
+# settings with different names, so this only makes the lists.
 { lib }:
 let
-  # NAME:BASE64, 32 bytes: what `nixbuild keys show` and /nix-cache-info print. With a malformed key in
-  # nix.conf Nix can verify nothing, not even by the other keys, so none gets there.
+  # NAME:BASE64, 32 bytes, as `nixbuild keys show` and /nix-cache-info print it. A malformed key in
+  # nix.conf keeps Nix from verifying anything, even with the other keys, so it is left out.
   isPublicKey = key: builtins.match "[^:[:space:]]+:[A-Za-z0-9+/]{43}=" key != null;
 
-  # The cache on the host that HOST, HOST:PORT or a URL names, on the port that caches have.
+  # The cache's URL: port 5000 on the host of HOST, HOST:PORT or a URL.
   cacheUrl = address:
     let
       parts = builtins.match "(https?://)?(\\[[^]]*]|[^:/]+)(:[0-9]+)?(/.*)?" address;
       scheme = builtins.elemAt parts 0;
     in
     if parts == null then
-      throw "programs.bootstrap.buildServer.address: '${address}' is neither HOST, HOST:PORT nor a URL"
+      throw "programs.bootstrap.buildServer.address: '${address}' is not HOST, HOST:PORT or a URL"
     else
       "${if scheme == null then "http://" else scheme}${builtins.elemAt parts 1}:5000";
 
-  # Caches without a usable key are left out: nothing that they send could be verified.
+  # Caches without a usable key are left out, as Nix could not verify what they send.
   caches = cfg:
     let
       server = lib.optional cfg.buildServer.enable {
@@ -28,10 +28,10 @@ let
       problem = cache:
         if cache.publicKey == null then "is not set"
         else if !isPublicKey cache.publicKey then
-          "is '${cache.publicKey}', which is no key of the form NAME:BASE64"
+          "is '${cache.publicKey}', which is not a key of the form NAME:BASE64"
         else null;
       others = map (cache: cache // { option = "the publicKey of additionalCaches"; }) cfg.additionalCaches;
-      # A cache may be signed by a key that is trusted already.
+      # An additional cache may use a key that Nix trusts already.
       isUsable = cache: problem cache == null || (cache.mayLackKey or false && cache.publicKey == null);
       all = server ++ map (cache: cache // { mayLackKey = true; }) others;
       usable = builtins.filter isUsable all;
@@ -41,12 +41,12 @@ let
       publicKeys = map (cache: cache.publicKey)
         (builtins.filter (cache: cache.publicKey != null) usable);
       warnings = map
-        (cache: "${cache.option} ${problem cache}, so Nix takes nothing from ${cache.url}. "
+        (cache: "${cache.option} ${problem cache}, so Nix does not use ${cache.url}. "
           + "`nixbuild bootstrap` fetches the key; on the server, `nixbuild keys show` prints it.")
         (builtins.filter (cache: !isUsable cache) all);
     };
 
-  # How a client behaves while the server is away, or has built something a moment ago.
+  # For a server that may be unreachable, or has built something a moment ago.
   clientSettings = {
     connect-timeout = lib.mkDefault 5;
     fallback = lib.mkDefault true;

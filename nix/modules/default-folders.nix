@@ -1,4 +1,4 @@
-# The folders that machines may share by Syncthing, each with the machines that have it.
+# Folders for Syncthing, each with the machines that share it.
 homeDirectory:
 let
   personal = [ "laptop" "desktop" ];
@@ -16,7 +16,7 @@ in
   dotfiles = {
     path = "${homeDirectory}/.config";
     devices = everywhere;
-    # What is one machine's own: its Syncthing identity, and secrets.
+    # Not shared: Syncthing's identity of this machine, and secrets.
     ignorePatterns = [ "/syncthing" "secrets" "secrets.nix" "*auth-key" "token" ];
   };
   photos = {

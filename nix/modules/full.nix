@@ -1,4 +1,4 @@
-# Home Manager: everything together.
+# Home Manager: all modules.
 {
   imports = [ ./default.nix ./terminal.nix ];
 }

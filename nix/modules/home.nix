@@ -1,8 +1,8 @@
-# Home Manager: programs.bootstrap, a machine as a client of the build server with synced history.
+# Home Manager: programs.bootstrap, which makes a machine a client of the build server, with synced history.
 { config, lib, ... }:
 let
   cfg = config.programs.bootstrap;
-  # Those that `nixbuild aliases` knows by itself.
+  # The built-in aliases of `nixbuild aliases`.
   builtinAliases = {
     bt = "nixbuild trigger";
     bs = "nixbuild status";
@@ -10,7 +10,7 @@ let
     rebuild = "nixbuild system-update --no-update --no-gc";
     system-update = "nixbuild system-update";
   };
-  # What every shell and Atuin take alike; the program refuses the rest, which stays with Home Manager.
+  # Aliases that every shell and Atuin accept. The program refuses others, so Home Manager alone sets them.
   isPortable = name: command:
     builtins.match "[A-Za-z0-9_][A-Za-z0-9_.-]*" name != null
     && builtins.match "[^[:cntrl:]]*[^[:cntrl:] ][^[:cntrl:]]*" command != null;
@@ -26,8 +26,8 @@ in
     default = { };
     example = { gs = "git status"; };
     description = ''
-      Aliases for every shell. These are there without being named: `bt`, `bs`, `bl`, `rebuild`,
-      `system-update`. `nixbuild aliases --sync` brings all of them to machines without Home Manager.
+      Aliases for every shell, in addition to `bt`, `bs`, `bl`, `rebuild` and `system-update`.
+      `nixbuild aliases --sync` copies all of them to machines without Home Manager.
     '';
   };
 
@@ -37,5 +37,7 @@ in
       aliases.extra = lib.mapAttrsToList (name: command: "${name}=${command}") ownAliases;
     };
     home.shellAliases = lib.mapAttrs (_: lib.mkDefault) cfg.aliases;
+    # Home Manager sets aliases only in the shells that it manages.
+    programs.bash.enable = lib.mkDefault true;
   };
 }

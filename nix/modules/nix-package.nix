@@ -1,5 +1,5 @@
-# Home Manager: the Nix that its nix.conf is written for, which it wants to be told where there are
-# settings. Weaker than any default: on NixOS, Home Manager says itself which one.
+# Home Manager: the Nix package that nix.conf is checked with, which it requires if there are settings.
+# Weaker than mkDefault, since on NixOS Home Manager sets it itself.
 { config, lib, pkgs, ... }:
 {
   config.nix.package = lib.mkIf (config.nix.settings != { }) (lib.mkOverride 1400 pkgs.nix);

@@ -1,5 +1,5 @@
-# Home Manager: what kind of machine this is. templates/*.nix set these options, each by one plain
-# attribute set, and as-profile.nix makes modules of them.
+# Home Manager: the kind of machine. Each file in templates/*.nix is an attribute set of these options,
+# of which as-profile.nix makes a module.
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;
@@ -12,37 +12,37 @@ in
     name = mkOption {
       type = types.nullOr types.str;
       default = null;
-      description = "The profile's name, which is this machine's name in folders' lists of devices.";
+      description = "Name of the profile, and of this machine in the folders' device lists.";
     };
 
     syncthingFolders = mkOption {
       type = types.nullOr (types.listOf types.str);
       default = null;
-      description = "Which of Syncthing's default folders this machine has.";
+      description = "The default Syncthing folders that this machine shares.";
     };
 
     services = mkOption {
       type = types.nullOr (types.listOf (types.enum [ "tailscale" "syncthing" ]));
       default = null;
-      description = "Which of services.bootstrap-services are on.";
+      description = "The services in services.bootstrap-services to enable.";
     };
 
     lowPowerMode = mkOption {
       type = types.bool;
       default = false;
-      description = "Nix builds one derivation at a time, and Syncthing looks for changes once an hour.";
+      description = "Build one derivation at a time, and let Syncthing scan for changes once an hour.";
     };
 
     performanceMode = mkOption {
       type = types.bool;
       default = false;
-      description = "Nix builds as many derivations at a time as there are processors.";
+      description = "Build as many derivations in parallel as there are processors.";
     };
 
     headless = mkOption {
       type = types.bool;
       default = false;
-      description = "Nothing graphical: no tray icon, no desktop settings, no clipboard tools.";
+      description = "Omit everything graphical: tray icon, desktop settings, clipboard tools.";
     };
   };
 
@@ -50,7 +50,7 @@ in
     {
       assertions = [{
         assertion = !(cfg.lowPowerMode && cfg.performanceMode);
-        message = "programs.bootstrap.profile: lowPowerMode and performanceMode exclude each other.";
+        message = "programs.bootstrap.profile: lowPowerMode and performanceMode are mutually exclusive.";
       }];
     }
     (lib.mkIf (cfg.lowPowerMode || cfg.performanceMode) {

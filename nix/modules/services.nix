@@ -1,5 +1,5 @@
-# Home Manager: services.bootstrap-services, Syncthing and Tailscale with defaults that every machine
-# shares and may override one attribute at a time.
+# Home Manager: services.bootstrap-services, Syncthing and Tailscale with shared defaults that each
+# machine can override attribute by attribute.
 { config, lib, options, osConfig, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -9,8 +9,7 @@ let
 
   builtinFolders = import ./default-folders.nix config.home.homeDirectory;
 
-  # Without a profile: the folders that a configuration names, or else the two that the base has
-  # always had.
+  # Without a profile: the folders in defaultFolders if that is set, otherwise these two.
   namesByDefault =
     if profile.syncthingFolders != null then profile.syncthingFolders
     else if options.services.bootstrap-services.syncthing.defaultFolders.highestPrio
@@ -19,7 +18,7 @@ let
     else [ "documents" "dotfiles" ];
   names = lib.unique (namesByDefault ++ builtins.attrNames cfg.syncthing.folders);
 
-  # One attribute of a folder replaces one attribute; the others stay.
+  # Attribute by attribute, so that a folder keeps what is not overridden.
   merged = lib.recursiveUpdate (lib.recursiveUpdate builtinFolders cfg.syncthing.defaultFolders)
     cfg.syncthing.folders;
   unknown = builtins.filter (name: !(merged ? ${name})) names;
@@ -41,7 +40,7 @@ let
     })
     wanted;
 
-  # Each device that a folder names, but of which no ID is known, with these folders.
+  # The devices without a known ID, each with the folders that name it.
   foldersWithoutId = lib.foldl'
     (found: { name, device }: found // { ${device} = (found.${device} or [ ]) ++ [ name ]; })
     { }
@@ -49,7 +48,7 @@ let
       (lib.concatMap (name: map (device: { inherit name; device = nameOf device; }) (devicesOf wanted.${name}))
         (builtins.attrNames wanted)));
 
-  # Seven characters, eight times; the web interface shows IDs so.
+  # Eight groups of seven characters, as the web interface shows it.
   isDeviceId = id: builtins.match "([A-Z2-7]{7}-){7}[A-Z2-7]{7}" id != null;
 in
 {
@@ -63,9 +62,9 @@ in
       default = builtinFolders;
       defaultText = lib.literalMD "documents, code, dotfiles, photos, music, videos, backups";
       description = ''
-        Folders as every machine has them: attributes of `services.syncthing.settings.folders`. The
-        profile's `syncthingFolders` selects among them; without a profile, documents and dotfiles are
-        shared, or, where this option is set, the folders that it names.
+        Folders that machines can share, as in `services.syncthing.settings.folders`. The profile's
+        `syncthingFolders` selects among them. Without a profile, documents and dotfiles are shared, or,
+        if this option is set, all folders in it.
       '';
     };
 
@@ -76,27 +75,27 @@ in
         documents.path = "/custom/docs";
         photos = { path = "/mnt/external/photos"; devices = [ "desktop" ]; };
       };
-      description = "This machine's further folders, and what is different here in a default one.";
+      description = "Additional folders of this machine, and overrides for default folders.";
     };
 
     devices = mkOption {
       type = types.attrsOf (types.nullOr types.str);
       default = { };
       example = { desktop = "7CFNTQM-IMTJBHJ-3UWRDIU-ZGQJFR6-VCXZ3NB-XUH3KZO-N52ITXR-LAIYUAU"; };
-      description = "The Syncthing ID of each device that folders name; null where it is not known yet.";
+      description = "Syncthing IDs of the devices that folders name; null if not known yet.";
     };
 
     deviceId = mkOption {
       type = types.nullOr types.str;
       default = null;
-      description = "This machine's own Syncthing ID: the device that has it is not shared with.";
+      description = "Syncthing ID of this machine. It is left out of the folders' device lists.";
     };
 
     self = mkOption {
       type = types.nullOr types.str;
       default = profile.name;
       defaultText = lib.literalExpression "config.programs.bootstrap.profile.name";
-      description = "This machine's name in folders' lists of devices, where it is left out.";
+      description = "Name of this machine, which is left out of the folders' device lists.";
     };
   };
 
@@ -120,24 +119,23 @@ in
       assertions = map
         (name: {
           assertion = false;
-          message = "programs.bootstrap.profile.syncthingFolders names '${name}', which is neither among "
-            + "services.bootstrap-services.syncthing.defaultFolders nor in its folders.";
+          message = "programs.bootstrap.profile.syncthingFolders: unknown folder '${name}'; define it in "
+            + "services.bootstrap-services.syncthing.folders";
         })
         unknown;
 
       warnings = lib.mapAttrsToList
-        (device: names: "Syncthing: no ID is known of '${device}', so it does not get "
+        (device: names: "Syncthing: the ID of '${device}' is not set, so it does not share "
           + "${lib.concatStringsSep ", " names}. Set "
-          + "services.bootstrap-services.syncthing.devices.${device}, or self where it is this machine.")
+          + "services.bootstrap-services.syncthing.devices.${device}, or self if it is this machine.")
         foldersWithoutId
       ++ lib.mapAttrsToList
-        (device: id: "Syncthing: '${id}' is no ID of a device, but that is what "
-          + "services.bootstrap-services.syncthing.devices.${device} says.")
+        (device: id: "services.bootstrap-services.syncthing.devices.${device}: '${id}' is not a "
+          + "Syncthing device ID.")
         (lib.filterAttrs (_: id: !isDeviceId id) peers);
     })
 
-    # NixOS brings its own; anywhere else the daemon is the system's, and this is the command to talk
-    # to it.
+    # NixOS provides the command. Elsewhere the system runs the daemon, and this is its client.
     (lib.mkIf (cfg.tailscale.enable && !(osConfig.services.tailscale.enable or false)) {
       home.packages = [ pkgs.tailscale ];
 

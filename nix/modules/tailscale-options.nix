@@ -1,4 +1,4 @@
-# services.bootstrap-services.tailscale, for Home Manager and NixOS alike.
+# services.bootstrap-services.tailscale, shared by Home Manager and NixOS.
 { config, lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -13,25 +13,25 @@ in
       type = types.str;
       default = "";
       description = ''
-        The auth key itself. It becomes readable for every user of this machine, since configurations
-        lie in the Nix store: prefer authKeyFile.
+        The auth key itself. It is copied to the Nix store, where every user of this machine can read it:
+        prefer authKeyFile.
       '';
     };
 
     authKeyFile = mkOption {
       type = types.nullOr types.path;
       default = null;
-      # A path must not be copied to the store, as it would be inside a string.
+      # Interpolating a path into a string would copy the file to the store.
       apply = file: if file == null then null else toString file;
       example = "/home/me/.config/nixbuild/tailscale-auth-key";
-      description = "The file that holds the auth key, outside the flake and the store.";
+      description = "File with the auth key, outside the flake and the Nix store.";
     };
 
     keyFile = mkOption {
       type = types.nullOr types.str;
       internal = true;
       readOnly = true;
-      description = "Where the auth key is, whichever way it was given.";
+      description = "Path of the auth key, from either option.";
     };
   };
 
@@ -43,19 +43,19 @@ in
 
     assertions = [{
       assertion = cfg.authKey == "" || cfg.authKeyFile == null;
-      message = "services.bootstrap-services.tailscale: give authKey or authKeyFile, not both.";
+      message = "services.bootstrap-services.tailscale: authKey and authKeyFile are mutually exclusive.";
     }];
 
     warnings =
       lib.optional (cfg.enable && cfg.authKey != "")
         (
-          "services.bootstrap-services.tailscale.authKey lies in the Nix store, where every user of this "
-          + "machine can read it. Write the key into a file that only you can read, and name that file "
-          + "in authKeyFile."
+          "services.bootstrap-services.tailscale.authKey is copied to the Nix store, where every user of "
+          + "this machine can read it. Write the key to a file that only you can read, and set "
+          + "authKeyFile to its path."
         )
       ++ lib.optional (cfg.authKeyFile != null && isInStore cfg.authKeyFile) (
         "services.bootstrap-services.tailscale.authKeyFile is ${cfg.authKeyFile}, in the Nix store, "
-        + "where every user of this machine can read it. Name a file outside the flake, as a string."
+        + "where every user of this machine can read it. Use a file outside the flake, as a string."
       );
   };
 }

@@ -1,5 +1,5 @@
-# Home Manager: a terminal to work in, with zsh, Atuin, Neovim and tools. nixvim and devman are used
-# where the configuration passes its inputs on by extraSpecialArgs.
+# Home Manager: a terminal environment with zsh, Atuin, Neovim and tools. nixvim and devman are used if
+# the configuration passes them as inputs in extraSpecialArgs.
 { config, lib, pkgs, ... }@args:
 let
   inputs = args.inputs or { };
@@ -47,7 +47,7 @@ in
     };
 
     home.packages = lib.optional (devman == null && devmanPackages ? default) devmanPackages.default
-      # Neovim reaches the desktop's clipboard through these.
+      # Neovim uses these to access the clipboard.
       ++ lib.optionals isGraphical [ pkgs.wl-clipboard pkgs.xclip ];
   };
 }

@@ -1,2 +1,2 @@
-# The program tells by its name which of its commands is meant.
+# The program's name selects its command.
 exec -a "$(basename "$0")" nixbuild "$@"

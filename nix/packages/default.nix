@@ -1,7 +1,7 @@
-# The scripts of pkgs.bootstrap-scripts. To add one, put FILE beside this file and a line into the set.
+# The scripts in pkgs.bootstrap-scripts. To add one, create FILE in this folder and add a line to the set.
 { pkgs, nixbuild }:
 let
-  # The shell script FILE as the command NAME, with nixbuild in its PATH.
+  # Installs the shell script FILE as command NAME, with nixbuild in its PATH.
   mkScript = name: file: pkgs.writeShellApplication {
     inherit name;
     runtimeInputs = [ nixbuild ];

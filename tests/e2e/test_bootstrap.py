@@ -100,7 +100,7 @@ def test_a_told_key_is_of_the_cache_that_the_server_names(machine, api):
     # A server that is away is said to be, and no hindrance.
     api.stop()
     done = machine.bootstrap("--public-key", KEY, "--force", server="127.0.0.1:1")
-    assert "! its cache is taken to be http://127.0.0.1:5000" in done.stderr.splitlines()
+    assert "! assuming that its cache is http://127.0.0.1:5000" in done.stderr.splitlines()
     assert "cacheUrl" not in machine.read("secrets.nix")
 
 
@@ -133,7 +133,7 @@ def test_a_key_that_signs_nothing_of_what_is_served(machine, api, shared_server,
     store = f"StoreDir: {sample.store.store_dir}\nPublicKey: "
     api.answers["GET /nix-cache-info"] = Reply(f"{store}{KEY}\n")
     done = machine.bootstrap(server=api.address, code=4)
-    assert f"narinfo of {sample.lib} is signed by none" in done.stderr and not machine.directory.exists()
+    assert f"narinfo of {sample.lib} is not signed with the server's own key" in done.stderr and not machine.directory.exists()
     # With the right key, the same is good; and of two keys the one that signs is taken.
     api.answers["GET /nix-cache-info"] = Reply(f"{store}{KEY}\nPublicKey: {shared_server.public_key}\n")
     machine.bootstrap(server=api.address)
@@ -196,9 +196,9 @@ def without(root, *names):
 def test_no_nix(machine, root):
     machine.path = without(root, "nix")
     done = machine.offline()
-    assert "! There is no nix command: install Nix first" in done.stderr
+    assert "! The nix command is missing; install Nix first" in done.stderr
     done = machine.offline("--switch", code=1)
-    assert "--switch needs Nix" in done.stderr
+    assert "--switch needs the nix command" in done.stderr
 
 
 def test_a_nix_that_does_not_work(machine, root):
@@ -228,6 +228,24 @@ def test_switch_runs_what_it_would_print(machine, root):
     assert noted[0] == str(machine.directory)
     assert noted[1:4] == ["switch", "--flake", ".#default"]
     assert printed[-1] == " ".join(["home-manager", *noted[1:-1]])
+
+
+def test_files_that_home_manager_would_refuse_to_replace(machine, root):
+    machine.path = f"{stand_in_command(root / 'bin', 'home-manager', 'true')}:{machine.path}"
+    assert " -b " not in machine.offline("--force").stdout
+    conf = machine.home / ".config/nix/nix.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("experimental-features = nix-command flakes\n")
+    (machine.home / ".zshrc").write_text("bindkey -v\n")
+    done = machine.offline()
+    assert "switch --flake .#default -b backup" in done.stdout
+    lines = done.stderr.splitlines()
+    assert "    ~/.config/nix/nix.conf" in lines and "    ~/.zshrc" in lines
+    conf.with_name("nix.conf.backup").write_text("")
+    assert "switch --flake .#default -b backup-2" in machine.offline().stdout
+    # A client's configuration leaves shells alone.
+    client = machine.offline("--template", "client", directory=root / "client")
+    assert "    ~/.config/nix/nix.conf" in client.stderr.splitlines() and ".zshrc" not in client.stderr
 
 
 def test_switch_that_fails(machine, root):

@@ -1,6 +1,7 @@
 """What `bootstrap` writes, evaluated by real Nix: in git and outside of it, with odd names, for several machines."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -74,7 +75,7 @@ def test_inside_git_it_needs_impure_and_says_so(machine, nix, stand_ins, eval_st
 
     (machine.directory / "secrets.nix").unlink()
     gone = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, "--impure", check=False)
-    assert f"there is no {machine.directory}/secrets.nix" in gone.stderr
+    assert f"{machine.directory}/secrets.nix does not exist" in gone.stderr
 
 
 ODD = ["o'\"ann", "$USER", "${user}", "$${user}", "''${user}''", "Jörg 日本 🦊", "back\\slash", "-rf", "a b", "@HOME@",
@@ -132,7 +133,7 @@ def test_several_machines(machine, nix, stand_ins, eval_store):
     # Both machines' secrets are here, so neither is the default.
     attribute = "homeConfigurations.default.config.home.username"
     unclear = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, check=False)
-    assert "which machine? Name one: ann@desktop.example.org, ann@new-laptop" in unclear.stderr
+    assert "several machines match; name one of ann@desktop.example.org, ann@new-laptop" in unclear.stderr
     (machine.directory / "secrets/new-laptop.nix").unlink()
     system = "homeConfigurations.default.pkgs.system"
     assert evaluate(nix, eval_store, stand_ins, machine.directory, system) == "aarch64-linux"
@@ -148,3 +149,23 @@ def test_several_machines_in_git(machine, nix, stand_ins, eval_store):
     pure = evaluate(nix, eval_store, stand_ins, machine.directory, attribute, check=False)
     assert "home-manager switch --impure --flake .#default" in pure.stderr
     assert evaluate(nix, eval_store, stand_ins, machine.directory, attribute, "--impure").startswith("/home/ann/")
+
+
+def test_the_command_for_one_of_several_machines_works(machine, nix, stand_ins, eval_store):
+    """Whichever machine it was made on, and with the secrets of others here as well."""
+    for host, template in (("new-laptop", "laptop"), ("desktop.example.org", "desktop"), ("kiosk", "client")):
+        command = machine.offline("--multi-host", "--template", template, host=host).stdout.splitlines()[-1]
+        name = re.search(r"switch --flake '?\.#([^ ']+)", command)[1]
+        attribute = f'homeConfigurations."{name.replace("@", "%40")}"'
+        assert name == f"ann@{host}"
+        drv = evaluate(nix, eval_store, stand_ins, machine.directory, f"{attribute}.activationPackage.drvPath")
+        assert drv.endswith("-home.drv")
+
+
+def test_a_client(machine, nix, stand_ins, eval_store):
+    machine.offline("--template", "client")
+    assert "nix-terminal" not in machine.read("flake.nix") and "syncthing" not in machine.read("secrets.nix")
+    home = evaluate(nix, eval_store, stand_ins, machine.directory, "homeConfigurations.default.config")
+    assert home["modules"] == ["build-client"]
+    assert home["programs"]["bootstrap"]["buildServer"]["publicKey"] == KEY
+    assert "atuin" not in home["programs"]["bootstrap"] and "services" not in home

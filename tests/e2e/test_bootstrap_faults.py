@@ -122,7 +122,7 @@ def test_two_at_once(machine):
         deadline = time.monotonic() + 10
         while subprocess.run(["flock", "-n", machine.directory, "true"]).returncode == 0:
             assert time.monotonic() < deadline
-        assert "another process" in machine.offline(code=1).stderr
+        assert "another bootstrap is running" in machine.offline(code=1).stderr
     finally:
         holder.kill()
         holder.wait()

@@ -265,6 +265,27 @@ def test_what_bootstrap_writes(flakes, profile, layout):
     assert result["syncthing"] is (profile != "server") and result["zsh"] is True
 
 
+def test_what_bootstrap_writes_for_a_client(flakes):
+    home = flakes.root / "home"
+    home.mkdir()
+    subprocess.run(
+        [BINARY, "bootstrap", "--public-key", PUBLIC_KEY, "--template", "client", "--user", "alice", "--host", "work",
+         "--system", "x86_64-linux", "--dir", home, "--bootstrap-url", flakes.flake],
+        check=True, capture_output=True, env={"PATH": os.environ["PATH"], "HOME": str(flakes.root)})
+    flakes.take_inputs_from_here(home)
+    result = flakes.evaluate(
+        f"path:{home}#homeConfigurations.default.config", "--no-write-lock-file", "--apply", """config: {
+          inherit (config.nix.settings) extra-substituters extra-experimental-features;
+          packages = map (p: p.pname or p.name) config.home.packages;
+          others = [ config.programs.atuin.enable config.programs.zsh.enable config.programs.bash.enable
+            config.services.syncthing.enable ];
+        }""")
+    assert result == {
+        "extra-substituters": ["http://build-server:5000"], "extra-experimental-features": ["nix-command", "flakes"],
+        "packages": ["nixbuild"], "others": [False, False, False, False],
+    }
+
+
 def test_the_files_of_one_machine(flakes):
     """hosts/laptop/home.nix and secrets/laptop.nix as the first description of the system has them."""
     directory = flakes.root / "config"
@@ -329,4 +350,4 @@ def test_the_files_of_one_machine(flakes):
         "dotfiles": ("/home/me/.config", ["desktop", "server"]),
         "photos": ("/mnt/external/photos", ["desktop"]),
     }
-    assert any("authKey lies in the Nix store" in warning for warning in config["warnings"])
+    assert any("authKey is copied to the Nix store" in warning for warning in config["warnings"])

@@ -19,6 +19,8 @@ let
     desktop = "BBBBBBB-BBBBBBB-BBBBBBB-BBBBBBB-BBBBBBB-BBBBBBB-BBBBBBB-BBBBBBB";
     server = "CCCCCCC-CCCCCCC-CCCCCCC-CCCCCCC-CCCCCCC-CCCCCCC-CCCCCCC-CCCCCCC";
   };
+  flakes = [ "nix-command" "flakes" ];
+  onlyFlakes = { extra-experimental-features = flakes; };
   folder = folder: { inherit (folder) path devices; };
   foldersOf = config: lib.mapAttrs (_: folder) config.services.syncthing.settings.folders;
   devicesOf = config: builtins.attrNames config.services.syncthing.settings.devices;
@@ -211,6 +213,7 @@ in
       connect-timeout = 5;
       fallback = true;
       narinfo-cache-negative-ttl = 0;
+      extra-experimental-features = flakes;
       extra-substituters = [ "http://build-server:5000" "http://other-cache:5000" "http://third" ];
       extra-trusted-public-keys = [ key key ];
     };
@@ -258,6 +261,14 @@ in
       dotfiles.enabled = true;
     };
   };
+  "client: bash has the aliases, too" = {
+    got = {
+      inherit (client'.programs.bash) enable;
+      off = (home [ default (bootstrap { }) { programs.bash.enable = false; } ]).programs.bash.enable;
+      alone = (home [ (modules + "/build-client.nix") (bootstrap { }) ]).programs.bash.enable;
+    };
+    want = { enable = true; off = false; alone = false; };
+  };
   "client: commands and configuration" = {
     got = {
       package = builtins.elem "nixbuild" (namesOf client'.home.packages);
@@ -278,11 +289,11 @@ in
   };
   "no key, no substituter" = {
     got = { nix = (unkeyed null).nix.settings; warns = mentions "publicKey is not set" (unkeyed null).warnings; };
-    want = { nix = { }; warns = true; };
+    want = { nix = onlyFlakes; warns = true; };
   };
   "no malformed key reaches nix.conf" = {
     got = { nix = (unkeyed "build-server:AbCdEf...").nix.settings; warns = mentions "AbCdEf" (unkeyed "build-server:AbCdEf...").warnings; };
-    want = { nix = { }; warns = true; };
+    want = { nix = onlyFlakes; warns = true; };
   };
   "the cache's address" = {
     got = map addressed [ "build-server" "build-server:8000" "https://host.example/api" "http://[fd7a::1]:8000" "100.64.0.1" ];
@@ -292,7 +303,7 @@ in
 
   # Tailscale.
   "Tailscale: an inline key warns" = {
-    got = mentions "authKey lies in the Nix store" (withKey { authKey = "tskey-auth-x"; }).warnings;
+    got = mentions "authKey is copied to the Nix store" (withKey { authKey = "tskey-auth-x"; }).warnings;
     want = true;
   };
   "Tailscale: a key file does not" = {

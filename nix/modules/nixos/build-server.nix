@@ -1,5 +1,5 @@
-# NixOS: the build server, with the units, users and directories that `meson install` puts in place
-# elsewhere. They are read from the package and from systemd/, so that they are written down once.
+# NixOS: the build server, with the same units, users and directories that `meson install` creates on
+# other systems. They are read from the package and from systemd/.
 { config, lib, options, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -7,10 +7,10 @@ let
   defaultKeyFile = "/etc/nixbuild/cache-key";
   tailscaleInterface = config.services.tailscale.interfaceName;
   hasOwnKeyFile = cfg.secretKeyFile != defaultKeyFile;
-  # The units hide /etc/nixbuild/cache-key by themselves.
+  # The packaged units hide /etc/nixbuild/cache-key themselves.
   secrets = lib.optional hasOwnKeyFile cfg.secretKeyFile ++ lib.optional (cfg.tokenFile != null) cfg.tokenFile;
 
-  # sysusers.d(5), as far as this file uses it: g NAME, u NAME - "DESCRIPTION" HOME, m USER GROUP.
+  # The part of sysusers.d(5) that this file uses: g NAME, u NAME - "DESCRIPTION" HOME, m USER GROUP.
   sysusers = builtins.filter builtins.isString
     (builtins.split "\n" (builtins.readFile ../../../systemd/nixbuild.sysusers.conf));
   linesOf = expression:
@@ -33,15 +33,15 @@ in
       type = types.package;
       default = pkgs.callPackage ../../package.nix { };
       defaultText = lib.literalExpression "pkgs.nixbuild";
-      description = "The nixbuild to run.";
+      description = "The nixbuild package to run.";
     };
 
     secretKeyFile = mkOption {
       type = types.str;
       default = defaultKeyFile;
       description = ''
-        The key that the cache signs with. The default one is made at the first start; any other file
-        must be there.
+        File with the key that the cache signs with. The default one is created at the first start; any
+        other has to exist.
       '';
     };
 
@@ -50,8 +50,8 @@ in
       default = null;
       example = "/run/secrets/nixbuild-token";
       description = ''
-        A file with the token that the API asks clients for. Root alone needs to read it: systemd hands
-        it to the API.
+        File with the token that clients of the API must send. Only root has to be able to read it:
+        systemd passes it to the API.
       '';
     };
 
@@ -59,14 +59,14 @@ in
       type = types.listOf (types.attrsOf types.anything);
       default = [ ];
       example = [{ hostName = "mac"; sshUser = "builder"; systems = [ "aarch64-darwin" ]; }];
-      description = "Machines that build for this one: elements of `nix.buildMachines`.";
+      description = "Remote builders: elements of `nix.buildMachines`.";
     };
 
     emulatedSystems = mkOption {
       type = types.listOf types.str;
       default = [ ];
       example = [ "aarch64-linux" ];
-      description = "Systems that this machine builds for by emulation.";
+      description = "Additional systems to build for by emulation.";
     };
   };
 
@@ -75,7 +75,7 @@ in
       environment.systemPackages = [ cfg.package ];
       systemd.packages = [ cfg.package ];
       systemd.tmpfiles.packages = [ cfg.package ];
-      # Its rule is among the package's files, which polkit finds through systemPackages.
+      # polkit finds the package's rule through systemPackages.
       security.polkit.enable = true;
 
       users.groups = lib.genAttrs (groups ++ map builtins.head users) (_: { });
@@ -92,7 +92,7 @@ in
         })
         users);
 
-      # NixOS does not follow the [Install] sections of packaged units.
+      # NixOS ignores the [Install] sections of packaged units.
       systemd.sockets.nixbuild-cache.wantedBy = [ "sockets.target" ];
       systemd.sockets.nixbuild-api.wantedBy = [ "sockets.target" ];
       systemd.services.nixbuild-cache = {
@@ -105,7 +105,7 @@ in
       };
       systemd.services."nixbuild-build@" = {
         path = [ config.nix.package pkgs.git pkgs.openssh ];
-        # A switch to a new configuration lets a build go on.
+        # Running builds continue during a switch.
         restartIfChanged = false;
       };
 
@@ -119,7 +119,7 @@ in
       nix.optimise.automatic = lib.mkDefault true;
     }
 
-    # The ports are opened where the servers listen.
+    # The servers listen on the interface whose ports are opened above.
     (lib.mkIf (tailscaleInterface != "tailscale0") {
       services.nixbuild.settings.tailscale_interface = lib.mkDefault tailscaleInterface;
     })
@@ -136,7 +136,7 @@ in
       };
     })
 
-    # Whatever a repository evaluates must reach neither; the API gets its token from systemd.
+    # Builds must not be able to read these. The API gets its token from systemd.
     (lib.mkIf (secrets != [ ]) {
       systemd.services."nixbuild-build@".serviceConfig.InaccessiblePaths = map (file: "-${file}") secrets;
       systemd.services.nixbuild-api.serviceConfig.InaccessiblePaths = map (file: "-${file}") secrets;
@@ -151,7 +151,7 @@ in
     (lib.mkIf (cfg.emulatedSystems != [ ]) ({
       boot.binfmt.emulatedSystems = cfg.emulatedSystems;
     } // lib.optionalAttrs (options ? wsl) {
-      # Registering emulators would otherwise displace the one for Windows programs.
+      # Otherwise, registering emulators removes the handler for Windows programs.
       wsl.interop.register = lib.mkDefault true;
     }))
   ]);

@@ -1,4 +1,4 @@
-# NixOS: the build server as a substituter of the whole machine.
+# NixOS: the build server as a substituter for all users.
 { config, lib, ... }:
 let
   cfg = config.programs.bootstrap;
@@ -19,7 +19,7 @@ in
     (lib.mkIf (chosen.substituters != [ ]) {
       nix.settings = clientSettings // {
         substituters = chosen.substituters;
-        # What users may name themselves, as Home Manager's nix.conf does.
+        # Untrusted users can use these, for example in Home Manager's nix.conf.
         trusted-substituters = chosen.substituters;
         trusted-public-keys = chosen.publicKeys;
       };

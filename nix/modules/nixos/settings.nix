@@ -17,7 +17,7 @@ in
         }];
       }
     '';
-    description = "What stands in /etc/nixbuild/config.toml; see {manpage}`nixbuild-config(1)`.";
+    description = "The content of /etc/nixbuild/config.toml; see {manpage}`nixbuild-config(1)`.";
   };
 
   config = lib.mkIf (cfg.settings != { }) {

@@ -22,7 +22,7 @@
     atuin.enable = true;
   };
 
-  # The profile turns these on and chooses folders; what is said here goes on top.
+  # The profile enables these and selects folders; settings here take precedence.
   services.bootstrap-services = {
     syncthing = {
       inherit (secrets.syncthing) deviceId devices;

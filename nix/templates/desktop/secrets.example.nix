@@ -1,22 +1,22 @@
-# Copy this to secrets.nix, which git ignores: install -m 600 secrets.example.nix secrets.nix
+# Copy this file to secrets.nix, which git ignores: install -m 600 secrets.example.nix secrets.nix
 #
-# Outside git that file gets into the Nix store with the flake, where every user of this machine can
-# read it. Write no secret into it, but the path of a file that holds it.
+# Outside git, secrets.nix is copied to the Nix store with the flake, where every user of this machine
+# can read it: do not write secrets there, only the paths of files that contain them.
 {
   buildServer = {
     address = "build-server";
-    # What `nixbuild keys show` prints on the server, and http://SERVER:5000/nix-cache-info everywhere.
+    # As `nixbuild keys show` prints it on the server, or http://SERVER:5000/nix-cache-info.
     publicKey = null;
   };
 
   syncthing = {
-    # What `syncthing --device-id` prints here, and on the other machines.
+    # As `syncthing --device-id` prints it, on this machine and on the others.
     deviceId = null;
     devices = {
       # desktop = "AAAAAAA-…";
     };
   };
 
-  # A key for joining the tailnet, where this machine has one.
+  # A file with a key for joining the tailnet, if this machine has one.
   tailscale.authKeyFile = null;
 }

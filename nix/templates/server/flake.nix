@@ -17,18 +17,18 @@
     let
       system = "x86_64-linux";
 
-      # Git ignores secrets.nix, and what git ignores is no part of a flake in a repository. It is
-      # then read from the directory that the command is typed in, which Nix does under --impure only.
+      # In a git repository, a flake consists of the files that git knows, and git ignores secrets.nix.
+      # There it is read from the working directory, which Nix allows only with --impure.
       secretsFile = builtins.getEnv "PWD" + "/secrets.nix";
       secrets =
         if builtins.pathExists ./secrets.nix then import ./secrets.nix
         else if !(builtins ? currentSystem) then
           throw ''
-            there is no secrets.nix in this flake. Make it from secrets.example.nix; in a git repository, then type:
+            secrets.nix is missing. Copy secrets.example.nix to secrets.nix and edit it. In a git repository, then run:
               home-manager switch --impure --flake .#default
           ''
         else if builtins.pathExists secretsFile then import secretsFile
-        else throw "there is no ${secretsFile}; make it from secrets.example.nix";
+        else throw "${secretsFile} does not exist; copy secrets.example.nix to it and edit it";
     in
     {
       homeConfigurations.default = home-manager.lib.homeManagerConfiguration {

@@ -36,8 +36,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// For a server that need not be there.
-constexpr std::chrono::seconds patience{2};
+// For a server that may be absent.
+constexpr std::chrono::seconds short_timeout{2};
 constexpr const char* default_bootstrap_url = "github:Bullish-Design/atuin-bootstrap";
 constexpr const char* default_terminal_url = "github:Bullish-Design/nix-terminal";
 
@@ -53,19 +53,20 @@ struct Bootstrap {
   bool run_switch = false;
 };
 
-// --- what this machine says of itself ---
+// --- this machine ---
 
 std::string host_name() {
   std::array<char, 256> buffer{};  // POSIX: at most 255
   if (::gethostname(buffer.data(), buffer.size() - 1) != 0 || buffer.front() == '\0') {
-    throw UsageError("this machine has no name; give --host");
+    throw UsageError("cannot read this machine's host name; use --host");
   }
   return buffer.data();
 }
 
 std::string user_name() {
   if (const passwd* entry = ::getpwuid(::geteuid())) return entry->pw_name;
-  throw UsageError(fmt::format("the user {} has no name; give --user", ::geteuid()));
+  throw UsageError(
+      fmt::format("user {} has no name in the user database; use --user", ::geteuid()));
 }
 
 std::string home_directory(const std::string& user, const std::string& system) {
@@ -73,20 +74,20 @@ std::string home_directory(const std::string& user, const std::string& system) {
   const char* home = std::getenv("HOME");
   if (own != nullptr && user == own->pw_name && home != nullptr && *home == '/') return home;
   if (const passwd* entry = ::getpwnam(user.c_str())) return entry->pw_dir;
-  // Of another machine, then.
+  // A user of another machine.
   const bool is_darwin = system.ends_with("-darwin");
   if (user == "root") return is_darwin ? "/var/root" : "/root";
   return (is_darwin ? "/Users/" : "/home/") + user;
 }
 
-// --- what was asked for ---
+// --- the options ---
 
 void check_word(std::string_view flag, const std::string& value) {
   const bool has_control = std::any_of(value.begin(), value.end(), [](char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
   });
   if (value.empty() || has_control) {
-    throw UsageError(fmt::format("{}: a name was expected, without control characters", flag));
+    throw UsageError(fmt::format("{}: expected a name without control characters", flag));
   }
 }
 
@@ -100,11 +101,11 @@ void check_system(const std::string& system) {
   if (dash == std::string::npos || !is_part(std::string_view(system).substr(0, dash)) ||
       !is_part(std::string_view(system).substr(dash + 1))) {
     throw UsageError(fmt::format(
-        "--system: '{}': a system such as x86_64-linux or aarch64-linux was expected", system));
+        "--system: '{}' is not a Nix system such as x86_64-linux or aarch64-linux", system));
   }
 }
 
-// A path that is relative to where the person is would mean another place inside the flake.
+// Makes paths absolute: a flake resolves relative ones in its own directory.
 void complete_flake_reference(std::string_view flag, std::string& reference) {
   check_word(flag, reference);
   if (reference == "." || reference == ".." || reference.starts_with("./") ||
@@ -131,7 +132,7 @@ void complete_plan(Bootstrap& command) {
   fs::path directory = fs::absolute(command.directory).lexically_normal();
   if (!directory.has_filename() && directory.has_relative_path())
     directory = directory.parent_path();
-  // As Nix and git see it, past symbolic links.
+  // Without symbolic links, as Nix and git see it.
   std::error_code error;
   const fs::path real = fs::weakly_canonical(directory, error);
   plan.directory = error ? directory : real;
@@ -145,9 +146,9 @@ PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url)
   try {
     known = known_keys_of_user().of(cache_url);
   } catch (const UsageError&) {
-    // Where there is no place for a state, nothing can have been remembered.
+    // Without a state directory, no key has been recorded.
   }
-  // The record may have been lost; what an earlier run wrote here counts, if it is of this server.
+  // If the record was lost, use what an earlier run wrote here for this server.
   const std::string written = read_file(plan.directory / secrets_path(plan)).value_or("");
   if (written.find(nix::nix_string(plan.server)) != std::string::npos) {
     for (nix::PublicKey& key : keys_in_nix_file(written)) {
@@ -159,7 +160,7 @@ PublicKeys keys_known_before(const HomePlan& plan, const std::string& cache_url)
   return known;
 }
 
-nix::PublicKey told_key(const HomePlan& plan) {
+nix::PublicKey given_key(const HomePlan& plan) {
   try {
     return nix::PublicKey::parse(plan.public_key);
   } catch (const FormatError& error) {
@@ -167,15 +168,15 @@ nix::PublicKey told_key(const HomePlan& plan) {
   }
 }
 
-// The server is not needed, but it knows where its cache is.
-ServerKey key_as_told(const Bootstrap& command) {
-  const nix::PublicKey key = told_key(command.plan);
-  const BuildServer server = ask_build_server(command.configuration.client, patience);
+// The server is not needed, but if it answers, it says where its cache is.
+ServerKey use_given_key(const Bootstrap& command) {
+  const nix::PublicKey key = given_key(command.plan);
+  const BuildServer server = ask_build_server(command.configuration.client, short_timeout);
   const std::string url = server.cache.base_url();
   if (!server.info) {
-    say(fmt::format("! {}\n! its cache is taken to be {}", server.problem, url));
+    say(fmt::format("! {}\n! assuming that its cache is {}", server.problem, url));
   }
-  say(fmt::format("✓ Its key is taken as told: {}  {}", key.fingerprint(), key.name()));
+  say(fmt::format("✓ Trusting the given key: {}  {}", key.fingerprint(), key.name()));
   return ServerKey{key, {key}, url, {}};
 }
 
@@ -187,7 +188,7 @@ ServerKey find_key(Bootstrap& command) {
     tailscale = check_tailscale(ask_tailscale(), server.host, plan.auth_key_file);
     say(render(tailscale));
   }
-  if (!plan.public_key.empty()) return key_as_told(command);
+  if (!plan.public_key.empty()) return use_given_key(command);
   try {
     return fetch_server_key(command.configuration.client, [&](const std::string& cache_url) {
       return keys_known_before(plan, cache_url);
@@ -195,9 +196,9 @@ ServerKey find_key(Bootstrap& command) {
   } catch (const net::UnreachableError& error) {
     std::string message = error.what();
     if (tailscale.state != CheckState::ok) {
-      message += fmt::format("\n  Tailscale, as told above: {}", tailscale.message);
+      message += fmt::format("\n  Tailscale (see above): {}", tailscale.message);
     }
-    message += "\n  without the server, --public-key takes its key";
+    message += "\n  to go on without the server, pass its key with --public-key";
     throw net::UnreachableError(message);
   }
 }
@@ -209,8 +210,8 @@ void refuse_conflicts(const HomePlan& plan, const std::vector<PlannedFile>& file
   }
   if (names.empty()) return;
   throw Error(fmt::format(
-      "{}: there already, and not what would be written: {}. Nothing was changed; --force replaces "
-      "them and keeps a backup of each, --dir names another directory",
+      "{} already has other versions of these files: {}. Nothing was changed; use --force to "
+      "replace them and keep a backup of each, or --dir to use another directory",
       plan.directory.string(), fmt::join(names, ", ")));
 }
 
@@ -222,7 +223,7 @@ void announce(const std::vector<PlannedFile>& files) {
         say(fmt::format("==> Creating {}...", name));
         break;
       case Placement::keep:
-        say(fmt::format("==> Keeping {}, which says the same already", name));
+        say(fmt::format("==> Keeping {}, which is up to date", name));
         break;
       case Placement::extend:
         say(fmt::format("==> Adding to {}...", name));
@@ -238,15 +239,40 @@ void remember_key(const ServerKey& key) {
   try {
     known_keys_of_user().remember(key.cache_url, key.all);
   } catch (const Error& error) {
-    say(fmt::format("! The key could not be remembered: {}", error.what()));
+    say(fmt::format("! Cannot record the key: {}", error.what()));
   }
 }
 
-// What this machine lacks is said; what is left to do is returned.
+// The home directory on this machine that home-manager will write to.
+fs::path home_here(const HomePlan& plan) {
+  std::error_code error;
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || fs::is_directory(plan.home_directory, error)) return plan.home_directory;
+  return home;
+}
+
+// home-manager stops at files that it did not create, unless it is told how to rename them.
+void move_files_aside(const HomePlan& plan, SwitchConditions& conditions) {
+  const fs::path home = home_here(plan);
+  const std::vector<fs::path> files = files_in_the_way(home, managed_files(plan));
+  if (files.empty()) return;
+  conditions.backup_extension = backup_extension(home, files);
+  std::string list;
+  for (const fs::path& file : files)
+    list += fmt::format("\n    ~/{}", file.string());
+  say(
+      fmt::format("! home-manager does not replace files that it did not create. With -b {0} it "
+                  "renames each to "
+                  "FILE.{0};\n  copy to home.nix what you need of them:{1}",
+                  conditions.backup_extension, list));
+}
+
+// Warns about what this machine lacks, and returns what is left to do.
 NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
                       const std::vector<PlannedFile>& files, const std::optional<LocalNix>& nix) {
   const HomePlan& plan = command.plan;
   SwitchConditions conditions;
+  conditions.configuration = configuration_name(plan);
   conditions.in_git = plan.in_git;
   for (const PlannedFile& file : files) {
     if (file.file.path != secrets_path(plan)) {
@@ -257,7 +283,7 @@ NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
   conditions.cache_url = key.cache_url;
   conditions.public_key = plan.public_key;
   if (!program_in_path("nix")) {
-    say("! There is no nix command: install Nix first, https://nixos.org/download");
+    say("! The nix command is missing; install Nix first: https://nixos.org/download");
   } else if (nix) {
     conditions.has_flakes = nix->has_flakes();
     conditions.may_substitute = nix->is_trusted;
@@ -267,12 +293,14 @@ NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
                     [&](const std::string& url) { return same_cache(url, key.cache_url); });
     if (!nix->is_trusted && !in_force) {
       say(fmt::format(
-          "! Nix takes no substituters from this user. To download what the server has built, add "
-          "as root to /etc/nix/nix.conf, and restart nix-daemon:\n"
+          "! The Nix daemon ignores substituters of untrusted users. To download what the server "
+          "has "
+          "built, add these lines to /etc/nix/nix.conf as root and restart nix-daemon:\n"
           "    extra-substituters = {}\n    extra-trusted-public-keys = {}",
           key.cache_url, plan.public_key));
     }
   }
+  move_files_aside(plan, conditions);
   std::error_code error;
   const bool is_elsewhere = !fs::equivalent(plan.directory, fs::current_path(), error) || error;
   return next_steps(plan.directory, is_elsewhere, conditions);
@@ -282,14 +310,14 @@ ExitCode run_bootstrap(Bootstrap& command) {
   command.flags.load();
   complete_plan(command);
   const HomePlan& plan = command.plan;
-  // Before anything is asked for or written: what cannot work.
+  // Find out what cannot work before anything is requested or written.
   static_cast<void>(generated_files(plan));
   if (command.run_switch && !program_in_path("nix")) {
-    throw Error("--switch needs Nix, and there is no nix command: https://nixos.org/download");
+    throw Error("--switch needs the nix command; install Nix first: https://nixos.org/download");
   }
   if (is_tracked(plan.directory, secrets_path(plan))) {
     throw Error(fmt::format(
-        "{}: git tracks it, and would publish what it holds; take it out with `git rm --cached {}`",
+        "git tracks {}, so it would be published; remove it from git with `git rm --cached {}`",
         (plan.directory / secrets_path(plan)).string(), secrets_path(plan).string()));
   }
 
@@ -305,7 +333,7 @@ ExitCode run_bootstrap(Bootstrap& command) {
   if (key.cache_url != net::default_cache_url(net::parse_server_address(plan.server))) {
     command.plan.cache_url = key.cache_url;
   }
-  // Held from before the comparison, so that nobody else's files come in between.
+  // Locked before the comparison, so that no other bootstrap writes in between.
   std::optional<TargetDirectory> target;
   if (!command.dry_run) target.emplace(plan.directory);
   const std::vector<PlannedFile> files = plan_placement(plan.directory, generated_files(plan));
@@ -321,7 +349,7 @@ ExitCode run_bootstrap(Bootstrap& command) {
   }
   announce(files);
   for (const fs::path& backup : target->place(files))
-    say(fmt::format("    what was there is kept as {}", backup.string()));
+    say(fmt::format("    the previous file is now {}", backup.string()));
   remember_key(key);
   const NextSteps steps = steps_after(command, key, files, nix);
   say("✓ Bootstrap complete");
@@ -341,10 +369,14 @@ void add_bootstrap_command(CommandSpec& program) {
   CommandSpec& command =
       program.add_command("bootstrap", "Set up a fresh machine as a client of the build server");
   command.footer(
-      R"(Asks the build server for its cache's public key, tries it on what the server serves, shows its
+      R"(Asks the build server for its cache's public key, verifies a signature with it, shows its
 fingerprint, and writes a home-manager flake for this machine: secrets.nix (which git ignores),
-flake.nix, home.nix, .gitignore. Files that are there are never overwritten unasked. In the end the
-commands that come next are printed on standard output.
+flake.nix, home.nix and .gitignore. Existing files are only replaced with --force. The commands to run
+next are printed on standard output; they tell home-manager to rename files that it would otherwise
+refuse to replace.
+
+The client template brings the binary cache and the commands alone. The others add Atuin, Syncthing,
+Tailscale and a terminal.
 
 Also called bootstrap-new-machine.
 
@@ -352,30 +384,31 @@ Examples:
   nixbuild bootstrap --template laptop
   nixbuild bootstrap --dir ~/.config/home-manager --switch
   nixbuild bootstrap --multi-host --host desktop --template desktop
-  nixbuild bootstrap --public-key build-server-1:…       # as the server's people tell it)");
+  nixbuild bootstrap --template client --public-key build-server-1:…)");
   auto state = std::make_shared<Bootstrap>(command);
   HomePlan& plan = state->plan;
   plan.bootstrap_url = default_bootstrap_url;
   plan.terminal_url = default_terminal_url;
-  command.option("--template laptop|desktop|server", plan.profile,
-                 "What kind of machine it is (default: laptop)");
-  command.option("--dir DIR", state->directory, "Where the files go (default: here)");
-  command.option("--host NAME", plan.host, "The machine's name (default: its own)");
-  command.option("--user NAME", plan.user, "Whose home it is (default: yours)");
-  command.option("--system SYSTEM", plan.system, "What the machine is (default: as this one)");
+  command.option("--template laptop|desktop|server|client", plan.profile,
+                 "Kind of machine (default: laptop)");
+  command.option("--dir DIR", state->directory,
+                 "Write the files to DIR (default: the working directory)");
+  command.option("--host NAME", plan.host, "Name of the machine (default: this machine's)");
+  command.option("--user NAME", plan.user, "User whose home is configured (default: you)");
+  command.option("--system SYSTEM", plan.system,
+                 "Nix system, such as x86_64-linux (default: this machine's)");
   command.option("--public-key KEY", plan.public_key,
-                 "Trust this key, NAME:BASE64, and do not ask the server for it");
+                 "Trust this key, NAME:BASE64, instead of asking the server for it");
   command.option("--bootstrap-url FLAKE", plan.bootstrap_url,
-                 fmt::format("The flake with the modules (default: {})", default_bootstrap_url));
+                 fmt::format("Flake with the modules (default: {})", default_bootstrap_url));
   command.option(
       "--terminal-url FLAKE", plan.terminal_url,
-      fmt::format("The flake with the terminal's modules (default: {})", default_terminal_url));
+      fmt::format("Flake with the terminal's modules (default: {})", default_terminal_url));
   command.flag("--multi-host", plan.multi_host,
-               "Lay out one flake for several machines: hosts/NAME/ and secrets/NAME.nix");
-  command.flag("--dry-run", state->dry_run, "Print the files, write nothing");
-  command.flag("--force", state->force,
-               "Replace files that say something else, keeping a backup of each");
-  command.flag("--switch", state->run_switch, "Run the commands that come next, too");
+               "Write a flake for several machines: hosts/NAME/ and secrets/NAME.nix");
+  command.flag("--dry-run", state->dry_run, "Print the files instead of writing them");
+  command.flag("--force", state->force, "Replace files that differ, keeping a backup of each");
+  command.flag("--switch", state->run_switch, "Also run the commands that would be printed");
   command.action([state] { return run_bootstrap(*state); });
 }
 

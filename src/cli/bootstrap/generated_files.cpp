@@ -15,7 +15,7 @@ using nix::nix_string;
 
 constexpr mode_t secret_mode = 0600;
 
-// Fills in the places `@NAME@` of a text, each with what is Nix already.
+// Replaces each placeholder `@NAME@` by its value, which is Nix code.
 std::string filled(std::string_view text,
                    const std::vector<std::pair<std::string_view, std::string>>& values) {
   std::string out;
@@ -39,7 +39,7 @@ std::string filled(std::string_view text,
   return out;
 }
 
-// A name that home-manager may know this machine by: with what `hostname -s` says, too.
+// The names that home-manager may look for on this machine: it uses `hostname` or `hostname -s`.
 std::string user_names(const HomePlan& plan) {
   std::vector<std::string> names = {"default", plan.user, plan.user + "@" + plan.host};
   if (const std::size_t dot = plan.host.find('.'); dot != std::string::npos && dot != 0) {
@@ -52,8 +52,14 @@ std::string user_names(const HomePlan& plan) {
 }
 
 std::string inputs_of(const HomePlan& plan) {
-  return filled(texts::inputs, {{"BOOTSTRAP_URL", nix_string(plan.bootstrap_url)},
-                                {"TERMINAL_URL", nix_string(plan.terminal_url)}});
+  // The flake of several machines is the same whichever machine it is written on.
+  const bool has_terminal = plan.multi_host || !plan.is_client();
+  const std::string terminal =
+      has_terminal
+          ? filled(texts::terminal_input, {{"TERMINAL_URL", nix_string(plan.terminal_url)}})
+          : "";
+  return filled(texts::inputs,
+                {{"BOOTSTRAP_URL", nix_string(plan.bootstrap_url)}, {"TERMINAL", terminal}});
 }
 
 std::string flake(const HomePlan& plan) {
@@ -67,20 +73,25 @@ std::string flake(const HomePlan& plan) {
 }
 
 std::string home(const HomePlan& plan) {
-  return filled(texts::home, {{"PROFILE", plan.profile},
-                              {"USER", nix_string(plan.user)},
-                              {"HOME", nix_string(plan.home_directory)}});
+  return filled(plan.is_client() ? texts::home_of_client : texts::home,
+                {{"PROFILE", plan.profile},
+                 {"USER", nix_string(plan.user)},
+                 {"HOME", nix_string(plan.home_directory)}});
 }
 
 std::string secrets(const HomePlan& plan) {
   const std::string cache_url =
       plan.cache_url.empty() ? "" : fmt::format("    cacheUrl = {};\n", nix_string(plan.cache_url));
+  const std::string services =
+      plan.is_client()
+          ? ""
+          : filled(texts::secrets_of_services, {{"AUTH_KEY_FILE", nix_string(plan.auth_key_file)}});
   return filled(texts::secrets, {{"ADDRESS", nix_string(plan.server)},
                                  {"CACHE_URL", cache_url},
                                  {"PUBLIC_KEY", nix_string(plan.public_key)},
                                  {"DIRECTORY", nix_string(plan.directory.string())},
                                  {"IN_GIT", plan.in_git ? "true" : "false"},
-                                 {"AUTH_KEY_FILE", nix_string(plan.auth_key_file)}});
+                                 {"SERVICES", services}});
 }
 
 std::string host(const HomePlan& plan) {
@@ -94,7 +105,7 @@ std::string host(const HomePlan& plan) {
 void check_file_name(const std::string& host) {
   if (host == "." || host == ".." || host.find('/') != std::string::npos || host.size() > 200) {
     throw UsageError(fmt::format(
-        "--host: '{}' cannot be the name of a directory below hosts/; give another", host));
+        "--host: '{}' cannot be the name of a directory in hosts/; use another name", host));
   }
 }
 
@@ -105,14 +116,32 @@ std::filesystem::path secrets_path(const HomePlan& plan) {
   return std::filesystem::path("secrets") / (plan.host + ".nix");
 }
 
+std::string configuration_name(const HomePlan& plan) {
+  // With several machines, "default" is whichever of them has its secrets here.
+  return plan.multi_host ? plan.user + '@' + plan.host : "default";
+}
+
+std::vector<std::filesystem::path> managed_files(const HomePlan& plan) {
+  std::vector<std::filesystem::path> files = {".config/nix/nix.conf",
+                                              ".config/nixbuild/config.toml"};
+  if (!plan.is_client()) {
+    // By home-manager's modules for Atuin, bash, zsh, Neovim, direnv and tmux.
+    for (const char* file :
+         {".config/atuin/config.toml", ".bashrc", ".bash_profile", ".profile", ".zshrc", ".zshenv",
+          ".config/nvim/init.lua", ".config/direnv/lib/hm-nix-direnv.sh", ".config/tmux/tmux.conf"})
+      files.emplace_back(file);
+  }
+  return files;
+}
+
 std::string_view ignored_patterns(const HomePlan& plan) {
   return plan.multi_host ? texts::ignored_of_hosts : texts::ignored;
 }
 
 std::vector<GeneratedFile> generated_files(const HomePlan& plan) {
   std::vector<GeneratedFile> files;
-  // In this order they are put in place: git ignores the secrets before they are there, and where
-  // there is a flake.nix, so is all that it needs.
+  // In the order in which they are created: git ignores the secrets before they exist, and
+  // flake.nix comes after everything that it needs.
   files.push_back({".gitignore", std::string(ignored_patterns(plan))});
   files.push_back({secrets_path(plan), secrets(plan), secret_mode});
   if (plan.multi_host) {

@@ -1,4 +1,4 @@
-// Whether a directory is part of a git repository, which decides what Nix takes for a flake there.
+// Whether a directory is in a git repository: there, a flake only contains the files that git knows.
 #pragma once
 
 #include <filesystem>
@@ -6,11 +6,11 @@
 
 namespace nixbuild::cli {
 
-// The repository's root, found as Nix finds it: the nearest directory, from this one up, that has a
-// .git. `directory` is absolute; what does not exist yet counts as empty.
+// The repository's root, found as Nix finds it: the nearest directory, from this one up, with a .git.
+// `directory` is absolute and need not exist.
 std::optional<std::filesystem::path> repository_of(const std::filesystem::path& directory);
 
-// Whether git has `file` in its index, ignored or not. False where there is no git.
+// Whether `file` is in git's index, ignored or not. False if git is not installed.
 bool is_tracked(const std::filesystem::path& directory, const std::filesystem::path& file);
 
 }  // namespace nixbuild::cli

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
 #include "common/base/shell.hpp"
@@ -19,7 +21,7 @@ NextSteps next_steps(std::filesystem::path directory, bool is_elsewhere,
                                    "extra-experimental-features = nix-command flakes");
   }
   if (conditions.in_git) {
-    // What git does not know is no part of the flake.
+    // The flake only contains files that git knows.
     std::vector<std::string> add = {"git", "add", "--intent-to-add", "--"};
     add.insert(add.end(), conditions.to_add.begin(), conditions.to_add.end());
     steps.commands.push_back(std::move(add));
@@ -28,10 +30,13 @@ NextSteps next_steps(std::filesystem::path directory, bool is_elsewhere,
   if (!conditions.has_home_manager) {
     home_manager = {"nix", "run", "github:nix-community/home-manager", "--"};
   }
-  home_manager.insert(home_manager.end(), {"switch", "--flake", ".#default"});
+  home_manager.insert(home_manager.end(), {"switch", "--flake", ".#" + conditions.configuration});
+  if (!conditions.backup_extension.empty()) {
+    home_manager.insert(home_manager.end(), {"-b", conditions.backup_extension});
+  }
   if (conditions.in_git) home_manager.emplace_back("--impure");
   if (conditions.may_substitute) {
-    // nix.conf names the server only once this first configuration is in force.
+    // nix.conf names the server only after this first switch.
     home_manager.insert(home_manager.end(),
                         {"--option", "extra-substituters", conditions.cache_url, "--option",
                          "extra-trusted-public-keys", conditions.public_key});
@@ -63,10 +68,42 @@ void run_steps(const NextSteps& steps) {
     command.ends_with_parent = true;
     const Exit exit = run(std::move(command));
     if (!exit.ok()) {
-      throw Error(fmt::format("`{}` in {}: {}; what it said stands above", shell_command(words),
+      throw Error(fmt::format("`{}` in {} failed: {}; see its output above", shell_command(words),
                               steps.directory.string(), exit.reason()));
     }
   }
+}
+
+std::vector<std::filesystem::path> files_in_the_way(
+    const std::filesystem::path& home, const std::vector<std::filesystem::path>& managed) {
+  namespace fs = std::filesystem;
+  std::vector<fs::path> found;
+  for (const fs::path& file : managed) {
+    std::error_code error;
+    const fs::path path = home / file;
+    const fs::file_status status = fs::symlink_status(path, error);
+    if (!fs::exists(status)) continue;
+    const bool is_home_managers =
+        fs::is_symlink(status) &&
+        fs::read_symlink(path, error).string().find("-home-manager-files/") != std::string::npos;
+    if (!is_home_managers) found.push_back(file);
+  }
+  return found;
+}
+
+std::string backup_extension(const std::filesystem::path& home,
+                             const std::vector<std::filesystem::path>& files) {
+  const auto is_taken = [&](const std::string& extension) {
+    return std::any_of(files.begin(), files.end(), [&](const std::filesystem::path& file) {
+      std::error_code error;
+      const std::filesystem::path backup = (home / file).string() + '.' + extension;
+      return std::filesystem::exists(std::filesystem::symlink_status(backup, error));
+    });
+  };
+  std::string extension = "backup";
+  for (unsigned number = 2; is_taken(extension); ++number)
+    extension = fmt::format("backup-{}", number);
+  return extension;
 }
 
 }  // namespace nixbuild::cli

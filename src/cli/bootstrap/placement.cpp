@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view staging_prefix = ".nixbuild-bootstrap-";
 constexpr mode_t others = 0077;
 
-// A directory beside the files' places, on the same file system; it goes away with its content.
+// A temporary directory on the same file system, removed with its content.
 class Staging {
  public:
   explicit Staging(const fs::path& directory) {
@@ -62,7 +62,7 @@ void make_directories(const fs::path& path) {
   if (error) throw SystemError(error.value(), fmt::format("creating {}", path.string()));
 }
 
-// A second name for the file, until the first is given to its successor.
+// Gives the file a second name, which it keeps when it is replaced.
 fs::path back_up(const fs::path& path) {
   std::string time = format_time(now());
   std::erase(time, ':');
@@ -76,7 +76,7 @@ fs::path back_up(const fs::path& path) {
 
 void move_into_place(const fs::path& from, const fs::path& to, bool replace) {
   if (!replace) {
-    // Unlike rename(2), link(2) refuses what has come to be there meanwhile.
+    // Unlike rename(2), link(2) fails if the file has been created meanwhile.
     if (::link(from.c_str(), to.c_str()) == 0) return;
     const bool has_no_links = errno == EPERM || errno == EOPNOTSUPP;  // FAT, some network drives
     if (!has_no_links) throw SystemError(errno, fmt::format("creating {}", to.string()));
@@ -113,7 +113,7 @@ TargetDirectory::TargetDirectory(fs::path path) : path_(std::move(path)) {
   if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) {
       throw Error(
-          fmt::format("{}: another process is at work in it; wait for it to end", path_.string()));
+          fmt::format("another bootstrap is running in {}; wait for it to end", path_.string()));
     }
     throw SystemError(errno, fmt::format("locking {}", path_.string()));
   }

@@ -1,5 +1,5 @@
-// Putting generated files into a directory: all of them written elsewhere first, then renamed into
-// place, so that whatever happens each file is either as it was or whole.
+// Creates generated files in a directory. All of them are written elsewhere first and then renamed,
+// so that each file is either unchanged or complete, whatever happens.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@
 
 namespace nixbuild::cli {
 
-// What becomes of one file.
+// What happens to one file.
 enum class Placement : std::uint8_t {
   create,
-  keep,      // it is there and says the same
-  extend,    // .gitignore: lines are added
-  conflict,  // it is there and says something else
+  keep,      // it exists with the same content
+  extend,    // .gitignore: lines are appended
+  conflict,  // it exists with other content
 };
 
 struct PlannedFile {
@@ -25,20 +25,19 @@ struct PlannedFile {
   Placement placement = Placement::create;
 };
 
-// Compares with what is there. Throws SystemError for what cannot be read.
+// Compares with the existing files. Throws SystemError if one cannot be read.
 std::vector<PlannedFile> plan_placement(const std::filesystem::path& directory,
                                         const std::vector<GeneratedFile>& files);
 
-// The directory, made where it is not there, and held: one `bootstrap` at a time. What a killed one
-// has left is removed.
+// The directory, created if it does not exist and locked: one `bootstrap` at a time. What a killed
+// one left behind is removed.
 class TargetDirectory {
  public:
-  // Throws SystemError; Error when another process holds it.
+  // Throws SystemError; Error if another process has locked it.
   explicit TargetDirectory(std::filesystem::path path);
 
-  // Places the files in their order. A file in conflict is replaced; the old one stays beside it,
-  // as NAME.backup-TIME, which is returned. Throws SystemError; until all files are written,
-  // nothing in the directory has changed.
+  // Creates the files in their order. A file in conflict is renamed to NAME.backup-TIME first;
+  // these names are returned. Throws SystemError; nothing changes until all files are written.
   std::vector<std::filesystem::path> place(const std::vector<PlannedFile>& files) const;
 
  private:

@@ -24,11 +24,12 @@ std::string describe(const nix::PublicKey& key) {
         fmt::format("  before  {}\n  now     {}\n", describe(change.before), describe(change.now));
   }
   message += fmt::format(
-      "Somebody may pose as the server, or it has a new key. Nothing was written.\n"
-      "On the server, `nixbuild keys show` tells its fingerprint. Only if it is the second one, go "
-      "on with the same command and\n"
+      "Either the server has a new key, or another machine poses as it. Nothing was written.\n"
+      "Run `nixbuild keys show` on the server. Only if it shows the second fingerprint, repeat "
+      "this "
+      "command with\n"
       "  --force --public-key {}\n"
-      "Of each file that this replaces a backup is kept.",
+      "Replaced files are kept as backups.",
       shell_word(changes.front().now.to_string()));
   throw net::RefusedError(message);
 }
@@ -46,7 +47,7 @@ PublicKeys keys_in_nix_file(std::string_view text) {
       keys.push_back(nix::PublicKey::parse(text.substr(open + 1, close - open - 1)));
       text.remove_prefix(close + 1);
     } catch (const FormatError&) {
-      // This quote may have been a literal's end.
+      // That was the closing quote of a literal.
       text.remove_prefix(open + 1);
     }
   }
@@ -60,9 +61,8 @@ ServerKey fetch_server_key(const config::ClientOptions& options,
   const CacheInfo info = cache.info();
   if (info.keys.empty()) {
     throw net::RefusedError(
-        fmt::format("{}: /nix-cache-info names no public key; `nixbuild keys show` prints it on "
-                    "the server, and "
-                    "--public-key takes it",
+        fmt::format("{}: /nix-cache-info names no public key; run `nixbuild keys show` on the "
+                    "server and pass its output with --public-key",
                     cache.server().host_port()));
   }
   if (const auto changes = key_changes(before(cache.url()), info.keys); !changes.empty()) {
@@ -75,9 +75,8 @@ ServerKey fetch_server_key(const config::ClientOptions& options,
     const std::string path = nix::StoreDir(info.store_dir).print(sample->narinfo.info.path);
     if (!sample->signer) {
       throw net::RefusedError(
-          fmt::format("{}: the narinfo of {} is signed by none of the server's own keys ({}); "
-                      "check that this is "
-                      "the server, and its secret_key_file",
+          fmt::format("{}: the narinfo of {} is not signed with the server's own key ({}); check "
+                      "that this is the server, and its secret_key_file",
                       cache.server().host_port(), path, describe(found.key)));
     }
     found.key = *sample->signer;
@@ -87,7 +86,7 @@ ServerKey fetch_server_key(const config::ClientOptions& options,
   if (sample) {
     say(fmt::format("✓ It has signed {}", found.verified_by));
   } else {
-    say("! The server has no path that this machine knows of, so no signature was tried");
+    say("! Found no path on the server to verify a signature with");
   }
   return found;
 }

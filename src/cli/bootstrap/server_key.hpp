@@ -1,5 +1,5 @@
-// The key that a machine will trust: fetched, held against what was known before, tried on what the
-// server serves.
+// The key that a machine will trust: fetched from the server, compared with the keys known before, and
+// verified with a path that the server offers.
 #pragma once
 
 #include <functional>
@@ -14,14 +14,14 @@ namespace nixbuild::cli {
 
 struct ServerKey {
   nix::PublicKey key;
-  PublicKeys all;  // that the server has; `key` is one of them
+  PublicKeys all;  // the server's keys, `key` among them
   std::string cache_url;
-  std::string verified_by;  // the store path whose narinfo it has signed; empty: none was found
+  std::string verified_by;  // the store path whose narinfo it signs; empty if none was found
 };
 
-// Asks the server. `before` gives the keys known of a cache's URL. Throws UnreachableError;
-// RefusedError when there is no key, it is malformed, signs nothing of what is served, or is
-// another than before.
+// Asks the server. `before` returns the keys known before for a cache's URL. Throws UnreachableError,
+// and RefusedError if there is no key, or if it is malformed, does not sign what the server offers or
+// differs from the known ones.
 ServerKey fetch_server_key(const config::ClientOptions& options,
                            const std::function<PublicKeys(const std::string& cache_url)>& before);
 

@@ -12,38 +12,40 @@ const std::string_view inputs = R"nix(  inputs = {
       url = @BOOTSTRAP_URL@;
       inputs.nixpkgs.follows = "nixpkgs";
     };
-    nix-terminal = {
+@TERMINAL@  };
+)nix";
+
+const std::string_view terminal_input = R"nix(    nix-terminal = {
       url = @TERMINAL_URL@;
       inputs.nixpkgs.follows = "nixpkgs";
     };
-  };
 )nix";
 
-// `builtins.currentSystem` is there under --impure only.
-const std::string_view flake = R"nix(# Made by `nixbuild bootstrap`. It is yours from here on.
+// `builtins.currentSystem` exists only under --impure.
+const std::string_view flake = R"nix(# Written by `nixbuild bootstrap`. Edit it as you like.
 {
   description = "The home configuration of one machine";
 
 @INPUTS@
   outputs = inputs@{ nixpkgs, home-manager, ... }:
     let
-      # Git ignores secrets.nix, and what git ignores is no part of a flake in a repository. It is
-      # then read from where it is, which Nix does under --impure only.
+      # In a git repository, a flake consists of the files that git knows, and git ignores secrets.nix.
+      # There it is read by its absolute path, which Nix allows only with --impure.
       secretsFile = @SECRETS@;
       secrets =
         if builtins.pathExists ./secrets.nix then
           import ./secrets.nix
         else if !(builtins ? currentSystem) then
           throw ''
-            git ignores secrets.nix, so it is no part of this flake. Type:
+            git ignores secrets.nix, so this flake cannot read it without --impure. Run:
               home-manager switch --impure --flake .#default
-            or, where that has been done once,
+            or, after the first switch:
               nixbuild system-update --impure
           ''
         else if builtins.pathExists secretsFile then
           import secretsFile
         else
-          throw "there is no ${secretsFile}; `nixbuild bootstrap` writes it, or set secretsFile in flake.nix to where it is";
+          throw "${secretsFile} does not exist; `nixbuild bootstrap` creates it, or correct secretsFile in flake.nix";
 
       home = home-manager.lib.homeManagerConfiguration {
         pkgs = nixpkgs.legacyPackages.@SYSTEM@;
@@ -52,7 +54,7 @@ const std::string_view flake = R"nix(# Made by `nixbuild bootstrap`. It is yours
       };
 
       names = [
-@NAMES@        # What `home-manager switch --flake .#` asks for.
+@NAMES@        # For `home-manager switch --flake .#`.
         ""
       ];
     in
@@ -63,7 +65,7 @@ const std::string_view flake = R"nix(# Made by `nixbuild bootstrap`. It is yours
 )nix";
 
 const std::string_view flake_of_hosts =
-    R"nix(# Made by `nixbuild bootstrap --multi-host`. It is yours from here on.
+    R"nix(# Written by `nixbuild bootstrap --multi-host`. Edit it as you like.
 #
 # Each machine has a directory hosts/NAME. Its secrets are in secrets/NAME.nix, on that machine only.
 {
@@ -77,26 +79,26 @@ const std::string_view flake_of_hosts =
       hostNames = builtins.filter isHost (builtins.attrNames (builtins.readDir ./hosts));
       hostOf = name: import (./hosts + "/${name}/host.nix");
 
-      # Git ignores secrets/, and what git ignores is no part of a flake in a repository. The file is
-      # then read from where host.nix says that it is, which Nix does under --impure only.
+      # In a git repository, a flake consists of the files that git knows, and git ignores secrets/.
+      # There the file is read by the path in host.nix, which Nix allows only with --impure.
       ownFile = name: ./secrets + "/${name}.nix";
       hasSecrets = name: builtins.pathExists (ownFile name)
         || (isImpure && builtins.pathExists (hostOf name).secrets);
       impureCommand = attribute: ''
-        git ignores secrets/, so it is no part of this flake. Type:
+        git ignores secrets/, so this flake cannot read it without --impure. Run:
           home-manager switch --impure --flake .#${attribute}
-        or, where that has been done once,
+        or, after the first switch:
           nixbuild system-update --impure
       '';
       secretsOf = name:
         if builtins.pathExists (ownFile name) then
           import (ownFile name)
         else if !isImpure then
-          throw (impureCommand "default")
+          throw (impureCommand (fullName name))
         else if hasSecrets name then
           import (hostOf name).secrets
         else
-          throw "there is no ${(hostOf name).secrets}; on that machine, `nixbuild bootstrap --multi-host` writes it";
+          throw "${(hostOf name).secrets} does not exist; on that machine, `nixbuild bootstrap --multi-host` creates it";
 
       homeOf = name: home-manager.lib.homeManagerConfiguration {
         pkgs = nixpkgs.legacyPackages.${(hostOf name).system};
@@ -104,13 +106,13 @@ const std::string_view flake_of_hosts =
         modules = [ (./hosts + "/${name}/home.nix") ];
       };
 
-      # A name that fits several machines means the one whose secrets are here.
+      # If a name fits several machines, it means the one whose secrets are here.
       choose = candidates:
         let here = builtins.filter hasSecrets candidates; in
         if builtins.length here == 1 then homeOf (builtins.head here)
         else if builtins.length candidates == 1 then homeOf (builtins.head candidates)
         else if here == [ ] && !isImpure then throw (impureCommand "default")
-        else throw "which machine? Name one: ${builtins.concatStringsSep ", " (map fullName candidates)}";
+        else throw "several machines match; name one of ${builtins.concatStringsSep ", " (map fullName candidates)}";
 
       fullName = name: "${(hostOf name).user}@${name}";
       shortName = name: builtins.head (builtins.split "\\." name);
@@ -118,16 +120,38 @@ const std::string_view flake_of_hosts =
       entry = name: value: { inherit name value; };
     in
     {
-      # Of entries with the same name the first one counts.
+      # Of entries with the same name, the first one wins.
       homeConfigurations = builtins.listToAttrs (
         map (name: entry (fullName name) (homeOf name)) hostNames
         ++ map (name: entry "${(hostOf name).user}@${shortName name}" (homeOf name)) hostNames
         ++ [ (entry "default" (choose hostNames)) ]
         ++ map (user: entry user (choose (builtins.filter (name: (hostOf name).user == user) hostNames))) users
-        # What `home-manager switch --flake .#` asks for.
+        # For `home-manager switch --flake .#`.
         ++ [ (entry "" (choose hostNames)) ]
       );
     };
+}
+)nix";
+
+const std::string_view home_of_client = R"nix({ inputs, secrets, ... }:
+{
+  imports = [ inputs.atuin-bootstrap.homeManagerModules.build-client ];
+
+  home = {
+    username = @USER@;
+    homeDirectory = @HOME@;
+    stateVersion = "25.05";
+  };
+
+  programs.home-manager.enable = true;
+
+  programs.bootstrap = {
+    enable = true;
+    buildServer = secrets.buildServer // {
+      enable = true;
+    };
+    settings.update = secrets.update or { };
+  };
 }
 )nix";
 
@@ -159,7 +183,7 @@ const std::string_view home = R"nix({ inputs, secrets, ... }:
     settings.update = secrets.update or { };
   };
 
-  # The profile turns these on and chooses folders; what is said here goes on top.
+  # The profile enables these and selects folders; settings here take precedence.
   services.bootstrap-services = {
     syncthing = secrets.syncthing // {
       folders = { };
@@ -172,39 +196,41 @@ const std::string_view home = R"nix({ inputs, secrets, ... }:
 const std::string_view host = R"nix({
   system = @SYSTEM@;
   user = @USER@;
-  # Where this machine keeps its secrets, which git ignores.
+  # This machine's secrets file, which git ignores.
   secrets = @SECRETS@;
 }
 )nix";
 
 const std::string_view secrets =
-    R"nix(# This machine's own values, which git ignores. Outside git they get into the Nix store with the
-# flake, where every user of this machine can read them: write no secret here, but the path of a
-# file that holds it.
+    R"nix(# This machine's own values. Git ignores this file. Outside git it is copied to the Nix store with the
+# flake, where every user of this machine can read it: do not write secrets here, only the paths of
+# files that contain them.
 {
   buildServer = {
     address = @ADDRESS@;
 @CACHE_URL@    publicKey = @PUBLIC_KEY@;
   };
 
-  # What `nixbuild system-update` rebuilds, in whatever directory it is typed.
+  # The flake that `nixbuild system-update` rebuilds, from any directory.
   update = {
     home_flake = @DIRECTORY@;
-    # Whether it has to pass --impure: git ignores this file, so inside a repository it has.
+    # In a git repository this file can be read only with --impure.
     impure = @IN_GIT@;
   };
+@SERVICES@}
+)nix";
 
+const std::string_view secrets_of_services = R"nix(
   syncthing = {
-    # What `syncthing --device-id` prints here, and on the other machines.
+    # As `syncthing --device-id` prints it, on this machine and on the others.
     deviceId = null;
     devices = {
       # desktop = "AAAAAAA-…";
     };
   };
 
-  # A key for joining the tailnet, where this machine has one.
+  # A file with a key for joining the tailnet, if this machine has one.
   tailscale.authKeyFile = @AUTH_KEY_FILE@;
-}
 )nix";
 
 const std::string_view ignored = R"(/secrets.nix

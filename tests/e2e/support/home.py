@@ -44,7 +44,7 @@ INPUTS = {
       inputs.nixpkgs.url = "path:/nowhere";
       outputs = { self, nixpkgs }: {
         homeManagerModules = builtins.listToAttrs (map (name: { inherit name; value = { modules = [ name ]; }; })
-          [ "default" "laptop" "desktop" "server" ]);
+          [ "default" "laptop" "desktop" "server" "build-client" ]);
       };
     }""",
     "nix-terminal": """{

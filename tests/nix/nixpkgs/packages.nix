@@ -34,6 +34,7 @@ let
     "xclip"
     "atuin"
     "doctest"
+    "util-linux"
     "ccache"
     "clang-tools"
     "codespell"

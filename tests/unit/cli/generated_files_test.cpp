@@ -63,6 +63,24 @@ TEST_CASE("golden: several machines") {
   check_golden(plan, "several-machines");
 }
 
+TEST_CASE("golden: a client") {
+  HomePlan plan = usual();
+  plan.profile = "client";
+  check_golden(plan, "client");
+}
+
+TEST_CASE("a client has neither Atuin nor Syncthing nor a terminal") {
+  HomePlan plan = usual();
+  plan.profile = "client";
+  for (const GeneratedFile& file : generated_files(plan)) {
+    CAPTURE(file.path.string());
+    for (const char* word : {"nix-terminal", "atuin =", "atuin.enable", "syncthing", "tailscale"})
+      CHECK(file.content.find(word) == std::string::npos);
+  }
+  CHECK(managed_files(plan).size() == 2);
+  CHECK(managed_files(usual()).size() > 2);
+}
+
 TEST_CASE("golden: odd names") {
   HomePlan plan = usual();
   plan.profile = "server";
@@ -98,7 +116,7 @@ TEST_CASE("the flake of several machines is the same for each") {
   b.host = "desktop";
   b.user = "bob";
   b.system = "aarch64-linux";
-  b.profile = "desktop";
+  b.profile = "client";
   b.directory = "/home/bob/nix";
   CHECK(content_of(a, "flake.nix") == content_of(b, "flake.nix"));
   CHECK(content_of(a, ".gitignore") == content_of(b, ".gitignore"));

@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include "../support/temporary_directory.hpp"
+#include "common/base/files.hpp"
+
 using namespace nixbuild::cli;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -40,4 +44,36 @@ TEST_CASE("a machine without flakes and home-manager gets both") {
   CHECK(render(next_steps("/home/ann/nix", false, conditions)) ==
         "export NIX_CONFIG='extra-experimental-features = nix-command flakes'\n"
         "nix run github:nix-community/home-manager -- switch --flake .#default\n");
+}
+
+TEST_CASE("with several machines the switch names the one that was added") {
+  SwitchConditions conditions = usual();
+  conditions.configuration = "ann@desktop";
+  conditions.may_substitute = false;
+  CHECK(render(next_steps("/home/ann/nix", false, conditions)) ==
+        "home-manager switch --flake .#ann@desktop\n");
+}
+
+TEST_CASE("files that home-manager did not create are renamed by it") {
+  const nixbuild::test::TemporaryDirectory home;
+  const std::vector<fs::path> managed = {".config/nix/nix.conf", ".bashrc", ".zshrc", ".profile"};
+  CHECK(files_in_the_way(home.path(), managed).empty());
+
+  fs::create_directories(home.path() / ".config/nix");
+  nixbuild::write_file_atomic(home.path() / ".config/nix/nix.conf", "a", 0644);
+  fs::create_symlink("/nix/store/0-home-manager-files/.bashrc", home.path() / ".bashrc");
+  fs::create_symlink("/home/ann/dotfiles/zshrc", home.path() / ".zshrc");
+  const auto files = files_in_the_way(home.path(), managed);
+  CHECK(files == std::vector<fs::path>{".config/nix/nix.conf", ".zshrc"});
+
+  CHECK(backup_extension(home.path(), files) == "backup");
+  nixbuild::write_file_atomic(home.path() / ".config/nix/nix.conf.backup", "b", 0644);
+  fs::create_symlink("/nowhere", home.path() / ".zshrc.backup-2");
+  CHECK(backup_extension(home.path(), files) == "backup-3");
+
+  SwitchConditions conditions = usual();
+  conditions.may_substitute = false;
+  conditions.backup_extension = "backup-3";
+  CHECK(render(next_steps("/home/ann/nix", false, conditions)) ==
+        "home-manager switch --flake .#default -b backup-3\n");
 }

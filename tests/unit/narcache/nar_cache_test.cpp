@@ -289,6 +289,7 @@ TEST_CASE("a directory that cannot be written costs the keeping, what is in it c
   }
   fs::permissions(only_file(kept), fs::perms(0644));
   fs::permissions(kept, fs::perms(0555));
+  fs::permissions(directory.path(), fs::perms(0555));
   {
     const test::Unprivileged unprivileged;
     NarCache cache(kept, plenty);
@@ -298,6 +299,7 @@ TEST_CASE("a directory that cannot be written costs the keeping, what is in it c
     CHECK_THROWS_AS(NarCache(directory.path() / "other", plenty).create(key_of("b")),
                     NarCacheError);
   }
+  fs::permissions(directory.path(), fs::perms(0755));
   fs::permissions(kept, fs::perms(0755));
 }
 

@@ -1,4 +1,4 @@
-# Made by `nixbuild bootstrap`. It is yours from here on.
+# Written by `nixbuild bootstrap`. Edit it as you like.
 {
   description = "The home configuration of one machine";
 
@@ -20,23 +20,23 @@
 
   outputs = inputs@{ nixpkgs, home-manager, ... }:
     let
-      # Git ignores secrets.nix, and what git ignores is no part of a flake in a repository. It is
-      # then read from where it is, which Nix does under --impure only.
+      # In a git repository, a flake consists of the files that git knows, and git ignores secrets.nix.
+      # There it is read by its absolute path, which Nix allows only with --impure.
       secretsFile = "/home/ann/nix/secrets.nix";
       secrets =
         if builtins.pathExists ./secrets.nix then
           import ./secrets.nix
         else if !(builtins ? currentSystem) then
           throw ''
-            git ignores secrets.nix, so it is no part of this flake. Type:
+            git ignores secrets.nix, so this flake cannot read it without --impure. Run:
               home-manager switch --impure --flake .#default
-            or, where that has been done once,
+            or, after the first switch:
               nixbuild system-update --impure
           ''
         else if builtins.pathExists secretsFile then
           import secretsFile
         else
-          throw "there is no ${secretsFile}; `nixbuild bootstrap` writes it, or set secretsFile in flake.nix to where it is";
+          throw "${secretsFile} does not exist; `nixbuild bootstrap` creates it, or correct secretsFile in flake.nix";
 
       home = home-manager.lib.homeManagerConfiguration {
         pkgs = nixpkgs.legacyPackages."x86_64-linux";
@@ -48,7 +48,7 @@
         "default"
         "ann"
         "ann@new-laptop"
-        # What `home-manager switch --flake .#` asks for.
+        # For `home-manager switch --flake .#`.
         ""
       ];
     in

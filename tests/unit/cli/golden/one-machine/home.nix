@@ -26,7 +26,7 @@
     settings.update = secrets.update or { };
   };
 
-  # The profile turns these on and chooses folders; what is said here goes on top.
+  # The profile enables these and selects folders; settings here take precedence.
   services.bootstrap-services = {
     syncthing = secrets.syncthing // {
       folders = { };

@@ -1,4 +1,4 @@
-# Made by `nixbuild bootstrap --multi-host`. It is yours from here on.
+# Written by `nixbuild bootstrap --multi-host`. Edit it as you like.
 #
 # Each machine has a directory hosts/NAME. Its secrets are in secrets/NAME.nix, on that machine only.
 {
@@ -27,26 +27,26 @@
       hostNames = builtins.filter isHost (builtins.attrNames (builtins.readDir ./hosts));
       hostOf = name: import (./hosts + "/${name}/host.nix");
 
-      # Git ignores secrets/, and what git ignores is no part of a flake in a repository. The file is
-      # then read from where host.nix says that it is, which Nix does under --impure only.
+      # In a git repository, a flake consists of the files that git knows, and git ignores secrets/.
+      # There the file is read by the path in host.nix, which Nix allows only with --impure.
       ownFile = name: ./secrets + "/${name}.nix";
       hasSecrets = name: builtins.pathExists (ownFile name)
         || (isImpure && builtins.pathExists (hostOf name).secrets);
       impureCommand = attribute: ''
-        git ignores secrets/, so it is no part of this flake. Type:
+        git ignores secrets/, so this flake cannot read it without --impure. Run:
           home-manager switch --impure --flake .#${attribute}
-        or, where that has been done once,
+        or, after the first switch:
           nixbuild system-update --impure
       '';
       secretsOf = name:
         if builtins.pathExists (ownFile name) then
           import (ownFile name)
         else if !isImpure then
-          throw (impureCommand "default")
+          throw (impureCommand (fullName name))
         else if hasSecrets name then
           import (hostOf name).secrets
         else
-          throw "there is no ${(hostOf name).secrets}; on that machine, `nixbuild bootstrap --multi-host` writes it";
+          throw "${(hostOf name).secrets} does not exist; on that machine, `nixbuild bootstrap --multi-host` creates it";
 
       homeOf = name: home-manager.lib.homeManagerConfiguration {
         pkgs = nixpkgs.legacyPackages.${(hostOf name).system};
@@ -54,13 +54,13 @@
         modules = [ (./hosts + "/${name}/home.nix") ];
       };
 
-      # A name that fits several machines means the one whose secrets are here.
+      # If a name fits several machines, it means the one whose secrets are here.
       choose = candidates:
         let here = builtins.filter hasSecrets candidates; in
         if builtins.length here == 1 then homeOf (builtins.head here)
         else if builtins.length candidates == 1 then homeOf (builtins.head candidates)
         else if here == [ ] && !isImpure then throw (impureCommand "default")
-        else throw "which machine? Name one: ${builtins.concatStringsSep ", " (map fullName candidates)}";
+        else throw "several machines match; name one of ${builtins.concatStringsSep ", " (map fullName candidates)}";
 
       fullName = name: "${(hostOf name).user}@${name}";
       shortName = name: builtins.head (builtins.split "\\." name);
@@ -68,13 +68,13 @@
       entry = name: value: { inherit name value; };
     in
     {
-      # Of entries with the same name the first one counts.
+      # Of entries with the same name, the first one wins.
       homeConfigurations = builtins.listToAttrs (
         map (name: entry (fullName name) (homeOf name)) hostNames
         ++ map (name: entry "${(hostOf name).user}@${shortName name}" (homeOf name)) hostNames
         ++ [ (entry "default" (choose hostNames)) ]
         ++ map (user: entry user (choose (builtins.filter (name: (hostOf name).user == user) hostNames))) users
-        # What `home-manager switch --flake .#` asks for.
+        # For `home-manager switch --flake .#`.
         ++ [ (entry "" (choose hostNames)) ]
       );
     };

@@ -1,27 +1,27 @@
-# This machine's own values, which git ignores. Outside git they get into the Nix store with the
-# flake, where every user of this machine can read them: write no secret here, but the path of a
-# file that holds it.
+# This machine's own values. Git ignores this file. Outside git it is copied to the Nix store with the
+# flake, where every user of this machine can read it: do not write secrets here, only the paths of
+# files that contain them.
 {
   buildServer = {
     address = "build-server";
     publicKey = "build-server-1:Ppfs4u4Zi77ZguR6GbdFlHqFfYm99VHew4xO33MVXrM=";
   };
 
-  # What `nixbuild system-update` rebuilds, in whatever directory it is typed.
+  # The flake that `nixbuild system-update` rebuilds, from any directory.
   update = {
     home_flake = "/home/ann/nix";
-    # Whether it has to pass --impure: git ignores this file, so inside a repository it has.
+    # In a git repository this file can be read only with --impure.
     impure = false;
   };
 
   syncthing = {
-    # What `syncthing --device-id` prints here, and on the other machines.
+    # As `syncthing --device-id` prints it, on this machine and on the others.
     deviceId = null;
     devices = {
       # desktop = "AAAAAAA-…";
     };
   };
 
-  # A key for joining the tailnet, where this machine has one.
+  # A file with a key for joining the tailnet, if this machine has one.
   tailscale.authKeyFile = "/home/ann/.config/nixbuild/tailscale-auth-key";
 }
