@@ -59,47 +59,47 @@ TEST_CASE("an existing file is left alone where it must not be replaced") {
 }
 
 TEST_CASE("a file beneath a directory is read, an absent one is nothing") {
-  const TemporaryDirectory directory;
-  fs::create_directories(directory.path / "a/b");
-  write_file_atomic(directory.path / "a/b/f", "text", 0600);
-  CHECK(read_file_beneath(directory.path, "a/b/f", 100) == "text");
-  CHECK(read_file_beneath(directory.path, "a/b/g", 100) == std::nullopt);
-  CHECK(read_file_beneath(directory.path, "a/b/f/g", 100) == std::nullopt);
-  CHECK(read_file_beneath(directory.path / "absent", "f", 100) == std::nullopt);
-  CHECK_THROWS_AS(read_file_beneath(directory.path, "a/b/f", 3), Error);
+  const test::TemporaryDirectory directory;
+  fs::create_directories(directory.path() / "a/b");
+  write_file_atomic(directory.path() / "a/b/f", "text", 0600);
+  CHECK(read_file_beneath(directory.path(), "a/b/f", 100) == "text");
+  CHECK(read_file_beneath(directory.path(), "a/b/g", 100) == std::nullopt);
+  CHECK(read_file_beneath(directory.path(), "a/b/f/g", 100) == std::nullopt);
+  CHECK(read_file_beneath(directory.path() / "absent", "f", 100) == std::nullopt);
+  CHECK_THROWS_AS(read_file_beneath(directory.path(), "a/b/f", 3), Error);
 }
 
 TEST_CASE("nothing beneath a directory leads out of it") {
-  const TemporaryDirectory outside;
-  write_file_atomic(outside.path / "f", "secret", 0600);
-  const TemporaryDirectory directory;
-  write_file_atomic(directory.path / "f", "text", 0600);
-  fs::create_symlink(outside.path / "f", directory.path / "to_file");
-  fs::create_symlink("f", directory.path / "to_sibling");
-  fs::create_symlink("absent", directory.path / "to_nothing");
-  fs::create_directory_symlink(outside.path, directory.path / "to_directory");
-  const std::string up = "../" + outside.path.filename().string() + "/f";
+  const test::TemporaryDirectory outside;
+  write_file_atomic(outside.path() / "f", "secret", 0600);
+  const test::TemporaryDirectory directory;
+  write_file_atomic(directory.path() / "f", "text", 0600);
+  fs::create_symlink(outside.path() / "f", directory.path() / "to_file");
+  fs::create_symlink("f", directory.path() / "to_sibling");
+  fs::create_symlink("absent", directory.path() / "to_nothing");
+  fs::create_directory_symlink(outside.path(), directory.path() / "to_directory");
+  const std::string up = "../" + outside.path().filename().string() + "/f";
   for (const std::string& path :
        {std::string("to_file"), std::string("to_sibling"), std::string("to_nothing"),
-        std::string("to_directory/f"), up, (outside.path / "f").string()}) {
+        std::string("to_directory/f"), up, (outside.path() / "f").string()}) {
     CAPTURE(path);
-    CHECK_THROWS_AS(read_file_beneath(directory.path, path, 100), Error);
+    CHECK_THROWS_AS(read_file_beneath(directory.path(), path, 100), Error);
   }
-  CHECK(exists_beneath(directory.path, "to_file"));
-  CHECK(exists_beneath(directory.path, "to_nothing"));
-  CHECK(exists_beneath(directory.path, "f"));
-  CHECK_FALSE(exists_beneath(directory.path, "g"));
-  CHECK_FALSE(exists_beneath(directory.path, "to_directory/f"));
-  CHECK_FALSE(exists_beneath(directory.path, up));
+  CHECK(exists_beneath(directory.path(), "to_file"));
+  CHECK(exists_beneath(directory.path(), "to_nothing"));
+  CHECK(exists_beneath(directory.path(), "f"));
+  CHECK_FALSE(exists_beneath(directory.path(), "g"));
+  CHECK_FALSE(exists_beneath(directory.path(), "to_directory/f"));
+  CHECK_FALSE(exists_beneath(directory.path(), up));
 }
 
 TEST_CASE("only regular files are opened beneath a directory, without waiting") {
-  const TemporaryDirectory directory;
-  REQUIRE(::mkfifo((directory.path / "fifo").c_str(), 0600) == 0);
-  fs::create_directory(directory.path / "directory");
-  CHECK_THROWS_AS(open_beneath(directory.path, "fifo"), Error);
-  CHECK_THROWS_AS(open_beneath(directory.path, "directory"), Error);
-  CHECK(exists_beneath(directory.path, "fifo"));
+  const test::TemporaryDirectory directory;
+  REQUIRE(::mkfifo((directory.path() / "fifo").c_str(), 0600) == 0);
+  fs::create_directory(directory.path() / "directory");
+  CHECK_THROWS_AS(open_beneath(directory.path(), "fifo"), Error);
+  CHECK_THROWS_AS(open_beneath(directory.path(), "directory"), Error);
+  CHECK(exists_beneath(directory.path(), "fifo"));
 }
 
 #ifdef __linux__
@@ -117,15 +117,15 @@ static bool forbid_openat2() {
 }
 
 TEST_CASE("where the system forbids openat2, nothing leads out of a directory either") {
-  const TemporaryDirectory outside;
-  write_file_atomic(outside.path / "f", "secret", 0600);
-  const TemporaryDirectory directory;
-  fs::create_directories(directory.path / "a/b");
-  write_file_atomic(directory.path / "a/b/f", "text", 0600);
-  fs::create_symlink(outside.path / "f", directory.path / "to_file");
-  fs::create_directory_symlink(outside.path, directory.path / "to_directory");
-  REQUIRE(::mkfifo((directory.path / "fifo").c_str(), 0600) == 0);
-  const std::string up = "a/../../" + outside.path.filename().string() + "/f";
+  const test::TemporaryDirectory outside;
+  write_file_atomic(outside.path() / "f", "secret", 0600);
+  const test::TemporaryDirectory directory;
+  fs::create_directories(directory.path() / "a/b");
+  write_file_atomic(directory.path() / "a/b/f", "text", 0600);
+  fs::create_symlink(outside.path() / "f", directory.path() / "to_file");
+  fs::create_directory_symlink(outside.path(), directory.path() / "to_directory");
+  REQUIRE(::mkfifo((directory.path() / "fifo").c_str(), 0600) == 0);
+  const std::string up = "a/../../" + outside.path().filename().string() + "/f";
   // Exits with the number of the first check that fails.
   const pid_t child = ::fork();
   if (child == 0) {
@@ -137,19 +137,19 @@ TEST_CASE("where the system forbids openat2, nothing leads out of a directory ei
     };
     const auto refused = [&](const std::string& path) {
       try {
-        return !open_beneath(directory.path, path);
+        return !open_beneath(directory.path(), path);
       } catch (const Error&) {
         return true;
       }
     };
-    check(read_file_beneath(directory.path, "a/b/f", 100) == "text");
-    check(!open_beneath(directory.path, "a/b/g"));
+    check(read_file_beneath(directory.path(), "a/b/f", 100) == "text");
+    check(!open_beneath(directory.path(), "a/b/g"));
     check(refused("to_file"));
     check(refused("to_directory/f"));
     check(refused(up));
     check(refused("fifo"));
-    check(exists_beneath(directory.path, "to_file"));
-    check(!exists_beneath(directory.path, "to_directory/f"));
+    check(exists_beneath(directory.path(), "to_file"));
+    check(!exists_beneath(directory.path(), "to_directory/f"));
     ::_exit(0);
   }
   int status = 0;
