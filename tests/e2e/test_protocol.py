@@ -59,9 +59,8 @@ def test_narinfo_of_every_path(shared_server, sample):
         message = oracle.fingerprint(sample.store.store_dir, fields)
         assert oracle.verifies(shared_server.public_key, fields["Sig"][0], message)
         assert fields["Compression"] == "zstd"
-        assert re.fullmatch(
-            rf"nar/{oracle.base32(digest)}\.nar\.zst\?hash={oracle.hash_part(store_path)}", fields["URL"]
-        )
+        name = oracle.nar_name(oracle.base32(digest), ".zst")
+        assert fields["URL"] == f"nar/{name}?hash={oracle.hash_part(store_path)}"
     for name in ("text", "note", "fixed_flat", "fixed_tree", "addressed", "blob", "tree"):
         assert narinfo_of(shared_server, getattr(sample, name))["CA"].split(":")[0] in ("text", "fixed")
     assert "CA" not in narinfo_of(shared_server, sample.lib)
@@ -74,7 +73,7 @@ def test_nar_of_every_path_and_suffix(shared_server, sample):
         nar_hash = fields["NarHash"].removeprefix("sha256:")
         for suffix, compression in SUFFIXES.items():
             for _ in ("cold", "warm"):
-                answer = fetch(shared_server, f"/nar/{nar_hash}.nar{suffix}")
+                answer = fetch(shared_server, f"/nar/{oracle.nar_name(nar_hash, suffix)}")
                 assert answer.status == 200, answer
                 assert oracle.decompress(answer.body, compression) == expected
                 assert answer.headers["accept-ranges"] == "bytes"
@@ -103,9 +102,15 @@ def test_every_form_of_nar_url(shared_server, sample):
     expected = oracle.nar(sample.store.real(sample.tool))
     for suffix, compression in SUFFIXES.items():
         for form in (f"{nar_hash}.nar{suffix}?hash={part}", f"{nar_hash}.nar{suffix}",
-                     f"{part}-{nar_hash}.nar{suffix}", f"{part}.nar{suffix}"):  # fmt: skip
+                     f"{part}-{nar_hash}.nar{suffix}", f"{part}.nar{suffix}",
+                     f"{oracle.nar_name(nar_hash, suffix)}?hash={part}", oracle.nar_name(nar_hash, suffix)):  # fmt: skip
             answer = fetch(shared_server, f"/nar/{form}")
             assert answer.status == 200, (form, answer)
+            # A file of which the URL does not say what made it must not be resumed.
+            resumable = not suffix or form.startswith(oracle.nar_name(nar_hash, suffix))
+            assert answer.headers.get("accept-ranges") == ("bytes" if resumable else None), form
+            resumed = fetch(shared_server, f"/nar/{form}", headers={"Range": "bytes=8-"})
+            assert resumed.status == (206 if resumable else 404), form
             assert oracle.decompress(answer.body, compression) == expected, form
     other = "0" * 52
     for form in (f"{other}.nar.zst?hash={part}", f"{other}.nar", f"{part}-{other}.nar", f"{'0' * 32}.nar"):
@@ -116,7 +121,7 @@ def test_head_wherever_get(shared_server, sample):
     part = oracle.hash_part(sample.blob)
     url = narinfo_of(shared_server, sample.blob)["URL"]
     paths = ["/nix-cache-info", f"/{part}.narinfo", f"/{part}.ls", "/", "/health", "/version", "/metrics"]
-    paths += [f"/{url}", f"/{url.split('?')[0].removesuffix('.zst')}", f"/log/{os.path.basename(sample.drvs['lib'])}"]
+    paths += [f"/{url}", f"/nar/{url.split('/')[1].split('-')[0]}.nar", f"/log/{os.path.basename(sample.drvs['lib'])}"]
     connection = http.client.HTTPConnection("127.0.0.1", shared_server.port)
     for path in paths:
         got = fetch_on(connection, path)
@@ -135,7 +140,8 @@ def test_conditional_requests(shared_server, sample):
     fetch(shared_server, "/" + narinfo_of(shared_server, sample.lib)["URL"])
     wait_until(lambda: "FileHash" in narinfo_of(shared_server, sample.lib))
     nar_hash = narinfo_of(shared_server, sample.lib)["NarHash"].removeprefix("sha256:")
-    for path in (f"/{part}.narinfo", f"/nar/{nar_hash}.nar", f"/nar/{nar_hash}.nar.zst"):
+    url = narinfo_of(shared_server, sample.lib)["URL"]
+    for path in (f"/{part}.narinfo", f"/nar/{nar_hash}.nar", f"/{url}"):
         first = fetch(shared_server, path)
         etag = first.headers["etag"]
         for value in (etag, f'"other", {etag}', "*"):
@@ -148,7 +154,7 @@ def test_conditional_requests(shared_server, sample):
 @pytest.mark.parametrize("suffix", list(SUFFIXES))
 def test_ranges(shared_server, sample, suffix):
     nar_hash = narinfo_of(shared_server, sample.blob)["NarHash"].removeprefix("sha256:")
-    path = f"/nar/{nar_hash}.nar{suffix}"
+    path = f"/nar/{oracle.nar_name(nar_hash, suffix)}"
     whole = fetch(shared_server, path).body
     size = len(whole)
     ranges = {
@@ -175,9 +181,10 @@ def test_cold_range(serve, sample):
     server = serve(sample.store)
     nar_hash = narinfo_of(server, sample.blob)["NarHash"].removeprefix("sha256:")
     for suffix in (".zst", ".xz"):
-        part = fetch(server, f"/nar/{nar_hash}.nar{suffix}", headers={"Range": "bytes=500000-"})
+        name = oracle.nar_name(nar_hash, suffix)
+        part = fetch(server, f"/nar/{name}", headers={"Range": "bytes=500000-"})
         assert part.status == 206
-        whole = fetch(server, f"/nar/{nar_hash}.nar{suffix}").body
+        whole = fetch(server, f"/nar/{name}").body
         assert part.body == whole[500000:]
         assert part.headers["content-range"].startswith("bytes 500000-")
 

@@ -152,12 +152,12 @@ class XzCompressor final : public SizedCompressor {
 
 }  // namespace
 
-std::unique_ptr<Compressor> make_compressor(Compression compression, int level, std::uint64_t size,
+std::unique_ptr<Compressor> make_compressor(const Recipe& recipe, std::uint64_t size,
                                             unsigned threads, Compressor::Sink sink) {
-  if (compression == Compression::xz) {
-    return std::make_unique<XzCompressor>(level, size, threads, std::move(sink));
+  if (recipe.compression == Compression::xz) {
+    return std::make_unique<XzCompressor>(recipe.level, size, threads, std::move(sink));
   }
-  return std::make_unique<ZstdCompressor>(level, size, threads, std::move(sink));
+  return std::make_unique<ZstdCompressor>(recipe.level, size, threads, std::move(sink));
 }
 
 }  // namespace nixbuild::compress

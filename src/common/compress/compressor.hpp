@@ -26,10 +26,10 @@ class Compressor {
   virtual std::uint64_t memory() const = 0;
 };
 
-// `size` is that of the whole NAR, in bytes, and is known before its first byte. `level` is
-// one that config::check_level takes; `threads` is at least 1. Not for Compression::none. Throws
+// `size` is that of the whole NAR, in bytes, and is known before its first byte. The recipe's level
+// is one that config::check_level takes, its compression not none; `threads` is at least 1. Throws
 // Error when the library has no memory for that.
-std::unique_ptr<Compressor> make_compressor(Compression compression, int level, std::uint64_t size,
+std::unique_ptr<Compressor> make_compressor(const Recipe& recipe, std::uint64_t size,
                                             unsigned threads, Compressor::Sink sink);
 
 }  // namespace nixbuild::compress

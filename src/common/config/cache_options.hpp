@@ -27,6 +27,7 @@ struct CacheOptions {
   int priority = 30;                        // lower is asked first; cache.nixos.org says 40
   unsigned threads = 0;                     // of serving and of compression; 0: one a core
   std::vector<std::string> skip_signed_by;  // key names; their paths are answered 404
+  std::string public_url;                   // shown to people; empty: what the client asked for
   bool access_log = false;
 };
 

@@ -36,8 +36,13 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
            "Caches with a lower number are asked first; cache.nixos.org has 40")
       .add("threads", options.threads, 0, 1024,
            "Threads for serving, and compressions at once; 0 is one a core")
-      .add("skip_signed_by", options.skip_signed_by, "KEYNAME",
-           "Answer 404 for paths that this key has signed, such as cache.nixos.org-1")
+      .add(
+          "skip_signed_by", options.skip_signed_by, "KEYNAME",
+          "Answer 404 for paths that this key has signed, such as cache.nixos.org-1, which clients "
+          "then take from there; `nix copy --from` this cache alone fails for such closures")
+      .add("public_url", options.public_url, "URL",
+           "The cache's URL on its front page, for a cache behind a proxy (default: as the client "
+           "asked, https where a proxy on this machine says so)")
       .add("access_log", options.access_log, "Log a line for each request");
 }
 

@@ -16,9 +16,9 @@
 
 #include "common/base/error.hpp"
 #include "common/base/unique_fd.hpp"
+#include "server/async/offload.hpp"
 #include "server/cache/bzip2_reader.hpp"
 #include "server/cache/responses.hpp"
-#include "server/async/offload.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -72,18 +72,19 @@ asio::awaitable<void> send_decompressed(http::BodyWriter& out, std::shared_ptr<B
 
 }  // namespace
 
-http::Reply BuildLogs::handle(std::string_view base_name) {
-  const auto path = nix::StorePath::parse(base_name);
+http::Reply BuildLogs::handle(std::string_view name) {
+  if (nix::is_hash_part(name)) return answer_for(std::string(name));
+  const auto path = nix::StorePath::parse(name);
   if (!path) return not_found("no such log\n");
-  if (!path->is_derivation()) return answer_for_output(*path);
+  if (!path->is_derivation()) return answer_for(std::string(path->hash_part()));
   return answer(*path);
 }
 
-asio::awaitable<http::Response> BuildLogs::answer_for_output(nix::StorePath output) {
+asio::awaitable<http::Response> BuildLogs::answer_for(std::string hash_part) {
   std::optional<nix::PathInfo> info;
   try {
-    const auto query = [&output](store::StoreDatabase& database) {
-      return database.query_path_info(output.hash_part());
+    const auto query = [&hash_part](store::StoreDatabase& database) {
+      return database.query_path_info(hash_part);
     };
     asio::awaitable<std::optional<nix::PathInfo>> asking =
         store_.patiently<std::optional<nix::PathInfo>>(query);
@@ -91,6 +92,7 @@ asio::awaitable<http::Response> BuildLogs::answer_for_output(nix::StorePath outp
   } catch (const store::StoreUnavailable&) {
     co_return store_unavailable();
   }
+  if (info && info->path.is_derivation()) co_return answer(info->path);
   if (!info || !info->deriver) co_return not_found("no such log\n");
   co_return answer(*info->deriver);
 }

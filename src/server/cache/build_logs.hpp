@@ -1,5 +1,5 @@
-// The handler of /log/…: the build log of a derivation, named by its base name, or of the
-// derivation that made an output, named by the output's.
+// The handler of /log/…: the build log of a derivation, named by its base name or hash part, or of
+// the derivation that made an output, named by the output's.
 #pragma once
 
 #include <atomic>
@@ -21,12 +21,12 @@ class BuildLogs {
   BuildLogs(StoreReader& store, boost::asio::thread_pool& workers)
       : store_(store), workers_(workers) {}
 
-  http::Reply handle(std::string_view base_name);
+  http::Reply handle(std::string_view name);
 
  private:
   // 404 when there is none.
   http::Response answer(const nix::StorePath& derivation);
-  boost::asio::awaitable<http::Response> answer_for_output(nix::StorePath output);
+  boost::asio::awaitable<http::Response> answer_for(std::string hash_part);
 
   StoreReader& store_;
   boost::asio::thread_pool& workers_;

@@ -46,13 +46,29 @@ store::StoreLayout layout_of(const config::CacheOptions& options) {
           options.nix_log_dir};
 }
 
-CompressedNars::Levels levels_of(const config::CacheOptions& options) {
-  CompressedNars::Levels levels{compress::default_level(compress::Compression::zstd),
-                                compress::default_level(compress::Compression::xz)};
-  if (!options.compression_level) return levels;
-  if (options.compression == compress::Compression::zstd) levels.zstd = *options.compression_level;
-  if (options.compression == compress::Compression::xz) levels.xz = *options.compression_level;
-  return levels;
+CompressedNars::Options compression_options(const config::CacheOptions& options) {
+  CompressedNars::Options chosen;
+  chosen.advertised = options.compression;
+  chosen.zstd_level = compress::default_level(compress::Compression::zstd);
+  chosen.xz_level = compress::default_level(compress::Compression::xz);
+  if (!options.compression_level) return chosen;
+  if (options.compression == compress::Compression::zstd) {
+    chosen.zstd_level = *options.compression_level;
+  }
+  if (options.compression == compress::Compression::xz) {
+    chosen.xz_level = *options.compression_level;
+  }
+  return chosen;
+}
+
+bool is_loopback(std::string_view peer) {
+  return peer == "unix" || peer.starts_with("127.") || peer.starts_with("[::1]:");
+}
+
+compress::Recipe advertised_recipe(const config::CacheOptions& options,
+                                   const CompressedNars& compressed) {
+  if (options.compression == compress::Compression::none) return {};
+  return compressed.recipe(options.compression);
 }
 
 }  // namespace
@@ -63,13 +79,17 @@ CacheService::CacheService(const config::CacheOptions& options)
       keys_(options_.secret_key_files, options_.state_dir),
       store_(layout_of(options_)),
       nar_cache_(options_.state_dir / "nar-cache", options_.nar_cache_size),
-      compressed_(nar_cache_, store_.layout(), options_.threads, levels_of(options_)),
-      narinfos_(store_, nar_cache_, keys_, options_.compression, options_.skip_signed_by),
-      nars_(store_, narinfos_, compressed_),
+      compressed_(nar_cache_, store_.layout(), options_.threads, compression_options(options_),
+                  unservable_),
+      narinfos_(store_, nar_cache_, keys_, unservable_, advertised_recipe(options_, compressed_),
+                options_.skip_signed_by),
+      nars_(store_, narinfos_, compressed_, unservable_),
       realisations_(store_, keys_),
       workers_(worker_threads),
       listings_(store_, narinfos_, workers_),
       build_logs_(store_, workers_),
+      store_files_(store_, narinfos_, workers_),
+      debug_info_(store_, narinfos_, workers_),
       warming_(store_, narinfos_, compressed_, options_.compression, workers_),
       router_(make_router()),
       control_router_(make_control_router()) {
@@ -100,8 +120,25 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
   });
   router->get("/{hash}.ls",
               [this](const Request&, PathParameters path) { return listings_.handle(path[0]); });
-  router->get("/log/{name}",
-              [this](const Request&, PathParameters path) { return build_logs_.handle(path[0]); });
+  // A derivation's name may have a '?', which Nix puts into the URL as it is.
+  router->get("/log/{name}", [this](const Request& request, PathParameters path) {
+    if (request.query.empty()) return build_logs_.handle(path[0]);
+    return build_logs_.handle(fmt::format("{}?{}", path[0], request.query));
+  });
+  for (const char* pattern : {"/serve/{hash}", "/serve/{hash}/"}) {
+    router->get(pattern, [this](const Request&, PathParameters path) {
+      return store_files_.handle(path[0], {});
+    });
+  }
+  router->get("/serve/{hash}/{file...}", [this](const Request&, PathParameters path) {
+    return store_files_.handle(path[0], path[1]);
+  });
+  router->get("/debuginfo/{id}", [this](const Request&, PathParameters path) {
+    return debug_info_.handle_index(path[0]);
+  });
+  router->get("/buildid/{id}/debuginfo", [this](const Request&, PathParameters path) {
+    return debug_info_.handle_file(path[0]);
+  });
   router->get("/realisations/{id}.doi", [this](const Request&, PathParameters path) {
     return realisations_.handle_realisation(path[0]);
   });
@@ -111,11 +148,15 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
               });
   router->get("/", [this](const Request& request, PathParameters) {
     http::Response response = http::text_response(
-        200,
-        render_front_page(request.header("host"), store_.layout().store_dir, keys_.public_keys()));
+        200, render_front_page(url_for(request), store_.layout().store_dir, keys_.public_keys()));
     response.content_type = "text/html; charset=utf-8";
     response.headers.emplace_back("Content-Security-Policy",
                                   "default-src 'none'; style-src 'unsafe-inline'");
+    return response;
+  });
+  router->set_error_response([](unsigned status, std::string_view reason) {
+    http::Response response = http::text_response(status, std::string(reason) + '\n');
+    if (status == 404) response.cache_control = not_kept;
     return response;
   });
   router->get("/health", [this](const Request&, PathParameters) { return health(); });
@@ -138,6 +179,14 @@ std::shared_ptr<const http::Router> CacheService::make_control_router() {
       route);
   router->get("/status", [this](const http::Request&, http::PathParameters) { return status(); });
   return router;
+}
+
+// The URL by which this client, or whoever it speaks for, reaches the cache.
+std::string CacheService::url_for(const http::Request& request) const {
+  if (!options_.public_url.empty()) return options_.public_url;
+  const bool https = is_loopback(request.peer) && request.header("x-forwarded-proto") == "https";
+  const std::string_view host = request.header("host");
+  return fmt::format("{}://{}", https ? "https" : "http", host.empty() ? "localhost:5000" : host);
 }
 
 // 200 either way: whether the server is there is one question, whether all is well another.

@@ -8,11 +8,13 @@
 #include "common/config/cache_options.hpp"
 #include "server/cache/build_logs.hpp"
 #include "server/cache/compressed_nars.hpp"
+#include "server/cache/debug_info.hpp"
 #include "server/cache/listings.hpp"
 #include "server/cache/narinfos.hpp"
 #include "server/cache/nars.hpp"
 #include "server/cache/realisations.hpp"
 #include "server/cache/signing_keys.hpp"
+#include "server/cache/store_files.hpp"
 #include "server/cache/store_reader.hpp"
 #include "server/cache/warming.hpp"
 #include "server/http/router.hpp"
@@ -49,6 +51,7 @@ class CacheService {
  private:
   std::shared_ptr<const http::Router> make_router();
   std::shared_ptr<const http::Router> make_control_router();
+  std::string url_for(const http::Request& request) const;
   http::Response health();
   http::Response metrics() const;
   http::Response status() const;
@@ -58,6 +61,7 @@ class CacheService {
   SigningKeys keys_;
   StoreReader store_;
   narcache::NarCache nar_cache_;
+  UnservablePaths unservable_;
   CompressedNars compressed_;
   Narinfos narinfos_;
   Nars nars_;
@@ -66,6 +70,8 @@ class CacheService {
   boost::asio::thread_pool workers_;
   Listings listings_;
   BuildLogs build_logs_;
+  StoreFiles store_files_;
+  DebugInfo debug_info_;
   Warming warming_;
   std::shared_ptr<const http::Router> router_;
   std::shared_ptr<const http::Router> control_router_;

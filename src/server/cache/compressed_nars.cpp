@@ -7,6 +7,7 @@
 #include "common/base/log.hpp"
 #include "server/cache/responses.hpp"
 #include "server/narcache/nar_check.hpp"
+#include "server/store/nar_source.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -23,6 +24,20 @@ constexpr std::uint64_t waiting_bytes = std::uint64_t{256} << 20;
 constexpr std::size_t waiting_streams = 24;
 // The hash of a larger NAR is checked after it was sent, see NarCheck. In bytes.
 constexpr std::uint64_t checked_at_once = std::uint64_t{32} << 20;
+
+// Whether the failure of a production lies in the store path.
+bool is_damage(const std::exception& failure) {
+  return dynamic_cast<const narcache::DamagedPath*>(&failure) != nullptr ||
+         store::blames_path(failure);
+}
+
+// For a URL that the bytes do not belong to alone: the next request may get others.
+http::Response whole_only(http::Response response) {
+  response.accept_ranges = false;
+  response.etag.clear();
+  response.cache_control = "no-store";
+  return response;
+}
 
 }  // namespace
 
@@ -56,11 +71,38 @@ class CompressedNars::FollowedStream {
   std::shared_ptr<narcache::NarStream> stream_;
 };
 
+// A client that waits for a production. With the last of them goes work that has not begun, or
+// whose result would be of a recipe that no narinfo advertises.
+class CompressedNars::Follower {
+ public:
+  Follower(CompressedNars& nars, std::shared_ptr<narcache::NarProduction> production)
+      : nars_(nars), production_(std::move(production)) {
+    const std::lock_guard lock(nars_.mutex_);
+    ++production_->followers;
+  }
+  ~Follower() {
+    const std::lock_guard lock(nars_.mutex_);
+    if (--production_->followers > 0 || production_->wanted) return;
+    const bool advertised = production_->key().recipe.compression == nars_.advertised_;
+    if (!production_->begun() || !advertised) production_->cancel();
+  }
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
+
+ private:
+  CompressedNars& nars_;
+  std::shared_ptr<narcache::NarProduction> production_;
+};
+
 CompressedNars::CompressedNars(narcache::NarCache& cache, store::StoreLayout layout,
-                               unsigned threads, Levels levels)
+                               unsigned threads, const Options& options,
+                               UnservablePaths& unservable)
     : cache_(cache),
       layout_(std::move(layout)),
-      levels_(levels),
+      advertised_(options.advertised),
+      zstd_(compress::recipe_of(compress::Compression::zstd, options.zstd_level)),
+      xz_(compress::recipe_of(compress::Compression::xz, options.xz_level)),
+      unservable_(unservable),
       waiting_room_(waiting_bytes, waiting_streams),
       queue_(threads) {}
 
@@ -86,59 +128,84 @@ narcache::NarInput CompressedNars::input_of(const nix::PathInfo& info) const {
   return input;
 }
 
-int CompressedNars::level_of(compress::Compression compression) const noexcept {
-  return compression == compress::Compression::xz ? levels_.xz : levels_.zstd;
+const compress::Recipe& CompressedNars::recipe(compress::Compression compression) const noexcept {
+  return compression == compress::Compression::xz ? xz_ : zstd_;
 }
 
 std::optional<http::Response> CompressedNars::ready(const nix::PathInfo& info,
-                                                    compress::Compression compression) {
-  narcache::NarCache::Opened opened = cache_.open({info.nar_hash, compression});
+                                                    const compress::Recipe& recipe) {
+  narcache::NarCache::Opened opened = cache_.open({info.nar_hash, recipe});
   if (opened.state != narcache::NarCache::State::trusted) return std::nullopt;
   return nar_file_response(std::move(opened.file));
 }
 
-asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info,
-                                                        compress::Compression compression,
+http::Reply CompressedNars::respond_whole(const nix::PathInfo& info,
+                                          compress::Compression compression) {
+  compress::Recipe made_by = recipe(compression);
+  if (const auto kept = cache_.find_any({info.nar_hash, made_by})) made_by = kept->key.recipe;
+  if (auto response = ready(info, made_by)) return whole_only(std::move(*response));
+  return respond_as_whole(info, made_by);
+}
+
+asio::awaitable<http::Response> CompressedNars::respond_as_whole(nix::PathInfo info,
+                                                                 compress::Recipe recipe) {
+  asio::awaitable<http::Response> responding = respond(std::move(info), recipe, false);
+  http::Response response = co_await std::move(responding);
+  co_return whole_only(std::move(response));
+}
+
+asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, compress::Recipe recipe,
                                                         bool ranged) {
-  const narcache::NarKey key{info.nar_hash, compression};
-  if (ranged || cache_.find(key)) {
-    const auto production = produce(info, compression, narcache::Priority::foreground,
-                                    narcache::NarCache::Clock::time_point::max());
-    if (production) {
-      asio::awaitable<narcache::NarProduction::Progress> end = production->wait_for_end();
-      const narcache::NarProduction::Progress progress = co_await std::move(end);
-      if (progress.state == narcache::NarProduction::State::complete) {
-        co_return nar_file_response({production->file(), {{}, progress.available}});
-      }
-      if (progress.state == narcache::NarProduction::State::failed) {
-        // Only then: a client that goes on with a download takes 404 for final, and asks again
-        // after an error of ours.
-        if (production->blames_path()) co_return not_found("no such NAR\n");
-        throw Error(production->error());
-      }
+  const compress::Recipe& now = this->recipe(recipe.compression);
+  const bool reproducible = recipe == now;
+  const auto production = reproducible || cache_.find({info.nar_hash, recipe})
+                              ? produce(info, recipe, narcache::Priority::foreground,
+                                        narcache::NarCache::Clock::time_point::max())
+                              : nullptr;
+  if (production) {
+    const Follower follower(*this, production);
+    // Before the first byte a path that has no NAR can still be answered 404.
+    const bool to_the_end = ranged || cache_.find({info.nar_hash, recipe});
+    asio::awaitable<narcache::NarProduction::Progress> waiting =
+        to_the_end ? production->wait_for_end() : production->wait(0);
+    const narcache::NarProduction::Progress progress = co_await std::move(waiting);
+    if (progress.state == narcache::NarProduction::State::complete) {
+      co_return nar_file_response({production->file(), {{}, progress.available}});
     }
+    if (progress.state == narcache::NarProduction::State::failed && reproducible) {
+      // Only then: a client that resumes a download takes 404 for final, and asks again after an
+      // error of ours.
+      if (production->blames_path()) co_return not_found("no such NAR\n");
+      throw Error(production->error());
+    }
+  }
+  if (!reproducible) {
+    if (ranged) co_return not_found("no such NAR: what made it is gone\n");
+    asio::awaitable<http::Response> responding = respond_as_whole(std::move(info), now);
+    http::Response response = co_await std::move(responding);
+    co_return response;
   }
   if (!ranged) {
     co_return nar_stream_response(
-        std::nullopt, [this, info = std::move(info), compression](http::BodyWriter& out,
-                                                                  std::uint64_t, std::uint64_t) {
-          return follow(out, info, compression);
+        std::nullopt, [this, info = std::move(info), recipe](http::BodyWriter& out, std::uint64_t,
+                                                             std::uint64_t) {
+          return follow(out, info, recipe);
         });
   }
-  asio::awaitable<narcache::NarCache::FileInfo> measuring = measure(info, compression);
+  asio::awaitable<narcache::NarCache::FileInfo> measuring = measure(info, recipe);
   const narcache::NarCache::FileInfo measured = co_await std::move(measuring);
   co_return nar_stream_response(
-      measured.size, [this, info = std::move(info), compression](
+      measured.size, [this, info = std::move(info), recipe](
                          http::BodyWriter& out, std::uint64_t offset, std::uint64_t length) {
-        return send_alone(out, info, compression, offset, length);
+        return send_alone(out, info, recipe, offset, length);
       });
 }
 
 // Null when the cache would not keep the file.
 std::shared_ptr<narcache::NarProduction> CompressedNars::produce(
-    const nix::PathInfo& info, compress::Compression compression, narcache::Priority priority,
+    const nix::PathInfo& info, const compress::Recipe& recipe, narcache::Priority priority,
     narcache::NarCache::Clock::time_point keep_used_since) {
-  const narcache::NarKey key{info.nar_hash, compression};
+  const narcache::NarKey key{info.nar_hash, recipe};
   const bool awaited = priority == narcache::Priority::foreground;
   std::shared_ptr<narcache::NarProduction> production;
   bool begun = false;
@@ -146,7 +213,7 @@ std::shared_ptr<narcache::NarProduction> CompressedNars::produce(
     const std::lock_guard lock(mutex_);
     if (stopped_) throw Error("the server is stopping");
     auto& slot = productions_[key];
-    if (!slot) {
+    if (!slot || slot->cancelled()) {
       if (cache_.limit() == 0 || too_large_.contains(key) ||
           std::chrono::steady_clock::now() < unkept_until_) {
         productions_.erase(key);
@@ -154,14 +221,15 @@ std::shared_ptr<narcache::NarProduction> CompressedNars::produce(
       }
       slot = std::make_shared<narcache::NarProduction>(
           cache_,
-          narcache::NarProduction::Task{key, input_of(info), level_of(compression),
-                                        keep_used_since},
+          narcache::NarProduction::Task{
+              key, input_of(info), recipe == this->recipe(recipe.compression), keep_used_since},
           [this, info](narcache::NarProduction& ended, const std::exception* failure) {
             on_production_end(ended, info, failure);
           });
       begun = true;
     }
     if (awaited) slot->awaited = true;
+    if (!awaited) slot->wanted = true;
     production = slot;
   }
   if (begun) queue_.add(production, priority);
@@ -174,8 +242,12 @@ void CompressedNars::on_production_end(narcache::NarProduction& production,
   if (failure == nullptr && production.seconds() > 0 && info.nar_size > checked_at_once) {
     check_later(info, production.key());
   }
+  if (failure != nullptr && is_damage(*failure)) unservable_.add(info.path);
   const std::lock_guard lock(mutex_);
-  productions_.erase(production.key());
+  // One that was cancelled may have been followed by another.
+  const auto slot = productions_.find(production.key());
+  if (slot != productions_.end() && slot->second.get() == &production) productions_.erase(slot);
+  if (production.cancelled()) return;
   if (failure == nullptr) {
     if (production.seconds() > 0) ++counts_.made;
     counts_.seconds += production.seconds();
@@ -196,16 +268,18 @@ void CompressedNars::on_production_end(narcache::NarProduction& production,
     unkept_until_ = now + unkept_pause;
   } else {
     ++counts_.failed;
-    if (!stopped_) log::warn("compressing a NAR: {}", failure->what());
+    if (!stopped_) log::warn("cannot compress a NAR: {}", failure->what());
   }
 }
 
 void CompressedNars::check_later(const nix::PathInfo& info, const narcache::NarKey& key) {
   narcache::NarInput input = input_of(info);
   input.hash = info.nar_hash;
-  const auto ended = [this](const narcache::NarCheck& check, const std::exception* failure) {
+  const auto ended = [this, path = info.path](const narcache::NarCheck& check,
+                                              const std::exception* failure) {
     if (dynamic_cast<const narcache::DamagedPath*>(failure) == nullptr) return;
     log::error("{}; its compressed NAR is not kept", failure->what());
+    unservable_.add(path);
     cache_.remove(check.key());
     const std::lock_guard lock(mutex_);
     ++counts_.failed;
@@ -215,9 +289,11 @@ void CompressedNars::check_later(const nix::PathInfo& info, const narcache::NarK
 }
 
 asio::awaitable<void> CompressedNars::follow(http::BodyWriter& out, nix::PathInfo info,
-                                             compress::Compression compression) {
-  const auto production = produce(info, compression, narcache::Priority::foreground,
+                                             compress::Recipe recipe) {
+  const auto production = produce(info, recipe, narcache::Priority::foreground,
                                   narcache::NarCache::Clock::time_point::max());
+  std::optional<Follower> follower;
+  if (production) follower.emplace(*this, production);
   std::uint64_t sent = 0;
   while (production) {
     asio::awaitable<narcache::NarProduction::Progress> more = production->wait(sent);
@@ -232,15 +308,14 @@ asio::awaitable<void> CompressedNars::follow(http::BodyWriter& out, nix::PathInf
     if (progress.state == narcache::NarProduction::State::failed) throw Error(production->error());
     if (progress.state == narcache::NarProduction::State::unkept) break;
   }
-  asio::awaitable<void> rest = send_alone(out, std::move(info), compression, sent, UINT64_MAX);
+  asio::awaitable<void> rest = send_alone(out, std::move(info), recipe, sent, UINT64_MAX);
   co_await std::move(rest);
 }
 
 asio::awaitable<void> CompressedNars::send_alone(http::BodyWriter& out, nix::PathInfo info,
-                                                 compress::Compression compression,
-                                                 std::uint64_t offset, std::uint64_t length) {
-  const FollowedStream followed(
-      *this, {input_of(info), compression, level_of(compression), offset, length});
+                                                 compress::Recipe recipe, std::uint64_t offset,
+                                                 std::uint64_t length) {
+  const FollowedStream followed(*this, {input_of(info), recipe, offset, length});
   for (;;) {
     asio::awaitable<std::string> reading = followed.stream().read();
     const std::string bytes = co_await std::move(reading);
@@ -251,15 +326,14 @@ asio::awaitable<void> CompressedNars::send_alone(http::BodyWriter& out, nix::Pat
 }
 
 // The size of a file that is not kept is known only by making it.
-asio::awaitable<narcache::NarCache::FileInfo> CompressedNars::measure(
-    nix::PathInfo info, compress::Compression compression) {
-  const narcache::NarKey key{info.nar_hash, compression};
+asio::awaitable<narcache::NarCache::FileInfo> CompressedNars::measure(nix::PathInfo info,
+                                                                      compress::Recipe recipe) {
+  const narcache::NarKey key{info.nar_hash, recipe};
   {
     const std::lock_guard lock(mutex_);
     if (const auto known = measured_.find(key); known != measured_.end()) co_return known->second;
   }
-  const FollowedStream followed(
-      *this, {input_of(info), compression, level_of(compression), UINT64_MAX, 0});
+  const FollowedStream followed(*this, {input_of(info), recipe, UINT64_MAX, 0});
   asio::awaitable<std::string> end = followed.stream().read();
   const std::string nothing = co_await std::move(end);
   const narcache::NarCache::FileInfo measured = followed.stream().info();
@@ -271,8 +345,9 @@ asio::awaitable<narcache::NarCache::FileInfo> CompressedNars::measure(
 
 bool CompressedNars::warm(const nix::PathInfo& info, compress::Compression compression,
                           narcache::NarCache::Clock::time_point keep_used_since) {
-  if (cache_.find({info.nar_hash, compression})) return false;
-  return produce(info, compression, narcache::Priority::background, keep_used_since) != nullptr;
+  const compress::Recipe& now = recipe(compression);
+  if (cache_.find_any({info.nar_hash, now})) return false;
+  return produce(info, now, narcache::Priority::background, keep_used_since) != nullptr;
 }
 
 bool CompressedNars::keeping() const {

@@ -13,6 +13,7 @@
 
 #include "common/compress/compression.hpp"
 #include "common/nix/path_info.hpp"
+#include "server/cache/unservable_paths.hpp"
 #include "server/http/response.hpp"
 #include "server/narcache/job_queue.hpp"
 #include "server/narcache/nar_cache.hpp"
@@ -25,9 +26,10 @@ namespace nixbuild::cache {
 
 class CompressedNars {
  public:
-  struct Levels {
-    int zstd = 3;
-    int xz = 6;
+  struct Options {
+    int zstd_level = 3;
+    int xz_level = 6;
+    compress::Compression advertised = compress::Compression::zstd;
   };
 
   struct Statistics {
@@ -41,18 +43,25 @@ class CompressedNars {
 
   // `threads`: compressions at once, and threads that one alone uses.
   CompressedNars(narcache::NarCache& cache, store::StoreLayout layout, unsigned threads,
-                 Levels levels);
+                 const Options& options, UnservablePaths& unservable);
   ~CompressedNars();
   CompressedNars(const CompressedNars&) = delete;
   CompressedNars& operator=(const CompressedNars&) = delete;
 
-  // The answer when the file is in the cache and trusted: at once, without waiting.
-  std::optional<http::Response> ready(const nix::PathInfo& info, compress::Compression compression);
-  // Any answer: the file, or as it is made. With `ranged` it comes when its size is known.
-  boost::asio::awaitable<http::Response> respond(nix::PathInfo info,
-                                                 compress::Compression compression, bool ranged);
+  // What compresses now.
+  const compress::Recipe& recipe(compress::Compression compression) const noexcept;
 
-  // Has the file made when nothing else is to be done. Files used since `keep_used_since` are not
+  // The answer when the file is in the cache and trusted: at once, without waiting.
+  std::optional<http::Response> ready(const nix::PathInfo& info, const compress::Recipe& recipe);
+  // Any answer: the file, or as it is made. With `ranged` it comes when its size is known. What
+  // another recipe made and the cache does not have cannot be made again: then the whole of another
+  // file is the answer, and 404 to a range.
+  boost::asio::awaitable<http::Response> respond(nix::PathInfo info, compress::Recipe recipe,
+                                                 bool ranged);
+  // For a URL that does not say what made its file: any file will do, but only as a whole.
+  http::Reply respond_whole(const nix::PathInfo& info, compress::Compression compression);
+
+  // Makes the file when nothing else is to be done. Files used since `keep_used_since` are not
   // pushed out of the cache for it. False when there is nothing to do.
   bool warm(const nix::PathInfo& info, compress::Compression compression,
             narcache::NarCache::Clock::time_point keep_used_since);
@@ -67,26 +76,31 @@ class CompressedNars {
 
  private:
   class FollowedStream;
+  class Follower;
 
   narcache::NarInput input_of(const nix::PathInfo& info) const;
   void check_later(const nix::PathInfo& info, const narcache::NarKey& key);
-  int level_of(compress::Compression compression) const noexcept;
   std::shared_ptr<narcache::NarProduction> produce(
-      const nix::PathInfo& info, compress::Compression compression, narcache::Priority priority,
+      const nix::PathInfo& info, const compress::Recipe& recipe, narcache::Priority priority,
       narcache::NarCache::Clock::time_point keep_used_since);
   void on_production_end(narcache::NarProduction& production, const nix::PathInfo& info,
                          const std::exception* failure);
+  boost::asio::awaitable<http::Response> respond_as_whole(nix::PathInfo info,
+                                                          compress::Recipe recipe);
   boost::asio::awaitable<void> follow(http::BodyWriter& out, nix::PathInfo info,
-                                      compress::Compression compression);
+                                      compress::Recipe recipe);
   boost::asio::awaitable<void> send_alone(http::BodyWriter& out, nix::PathInfo info,
-                                          compress::Compression compression, std::uint64_t offset,
+                                          compress::Recipe recipe, std::uint64_t offset,
                                           std::uint64_t length);
   boost::asio::awaitable<narcache::NarCache::FileInfo> measure(nix::PathInfo info,
-                                                               compress::Compression compression);
+                                                               compress::Recipe recipe);
 
   narcache::NarCache& cache_;
   const store::StoreLayout layout_;
-  const Levels levels_;
+  const compress::Compression advertised_;
+  const compress::Recipe zstd_;
+  const compress::Recipe xz_;
+  UnservablePaths& unservable_;
   mutable std::mutex mutex_;
   std::map<narcache::NarKey, std::shared_ptr<narcache::NarProduction>> productions_;
   std::set<narcache::NarStream*> streams_;

@@ -59,9 +59,8 @@ std::string escape_html(std::string_view text) {
   return escaped;
 }
 
-std::string render_front_page(std::string_view host, const nix::StoreDir& store_dir,
+std::string render_front_page(std::string_view url, const nix::StoreDir& store_dir,
                               const std::vector<nix::PublicKey>& keys) {
-  const std::string url = fmt::format("http://{}", host.empty() ? "localhost:5000" : host);
   std::string names;
   std::string quoted;
   for (const nix::PublicKey& key : keys) {

@@ -15,8 +15,8 @@ namespace nixbuild::cache {
 std::string render_nix_cache_info(const nix::StoreDir& store_dir, int priority,
                                   const std::vector<nix::PublicKey>& keys);
 
-// The lines to copy to use this cache, as a page. `host`: what the client called us.
-std::string render_front_page(std::string_view host, const nix::StoreDir& store_dir,
+// The lines to copy to use this cache, as a page. `url`: the cache's, as its clients reach it.
+std::string render_front_page(std::string_view url, const nix::StoreDir& store_dir,
                               const std::vector<nix::PublicKey>& keys);
 
 // `text` so that it stands for itself in HTML, in attributes too.

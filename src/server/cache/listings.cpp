@@ -7,8 +7,8 @@
 
 #include "common/base/error.hpp"
 #include "common/nix/nar.hpp"
-#include "server/cache/responses.hpp"
 #include "server/async/offload.hpp"
+#include "server/cache/responses.hpp"
 
 namespace nixbuild::cache {
 namespace {

@@ -43,9 +43,22 @@ std::optional<NarUrl> parse_nar_url(std::string_view name, std::string_view hash
     if (!nix::is_hash_part(hash_parameter)) return std::nullopt;
     url.hash_part = hash_parameter;
   }
+  if (stem.size() > nar_hash_length && stem[nar_hash_length] == '-') {
+    url.recipe = compress::parse_tag(stem.substr(nar_hash_length + 1));
+    if (!url.recipe || url.recipe->compression != url.compression) return std::nullopt;
+    stem = stem.substr(0, nar_hash_length);
+  }
   url.nar_hash = parse_nar_hash(stem);
   if (!url.nar_hash) return std::nullopt;
   return url;
+}
+
+std::string render_nar_url(const nix::Sha256& nar_hash, const compress::Recipe& recipe,
+                           std::string_view hash_part) {
+  const bool plain = recipe.compression == compress::Compression::none;
+  return fmt::format("nar/{}{}.{}?hash={}", nar_hash.base32(),
+                     plain ? "" : '-' + compress::tag_of(recipe),
+                     compress::nar_suffix(recipe.compression), hash_part);
 }
 
 }  // namespace nixbuild::cache

@@ -1,7 +1,9 @@
-// The names of NARs in URLs: our own, and those that other servers advertised, which clients
-// remember for a month.
+// The names of NARs in URLs: ours, and those that older versions and other servers advertised,
+// which clients remember for a month.
 //
-//   NARHASH.nar[.zst|.xz]            with ?hash=HASHPART as we advertise it, or without
+//   NARHASH-RECIPE.nar.zst, .xz      with ?hash=HASHPART as we advertise it, or without
+//   NARHASH.nar                      likewise
+//   NARHASH.nar[.zst|.xz]
 //   HASHPART-NARHASH.nar[.zst|.xz]
 //   HASHPART.nar[.zst|.xz]
 #pragma once
@@ -19,10 +21,15 @@ struct NarUrl {
   std::string hash_part;  // of a store path, or empty
   std::optional<nix::Sha256> nar_hash;
   compress::Compression compression = compress::Compression::none;
+  std::optional<compress::Recipe> recipe;  // that made the file; its compression is `compression`
 };
 
 // `name`: behind "/nar/". `hash_parameter`: what the query's "hash" says, empty without it. Nothing
 // when the name is of none of these forms.
 std::optional<NarUrl> parse_nar_url(std::string_view name, std::string_view hash_parameter);
+
+// The URL that a narinfo advertises, relative to the cache's.
+std::string render_nar_url(const nix::Sha256& nar_hash, const compress::Recipe& recipe,
+                           std::string_view hash_part);
 
 }  // namespace nixbuild::cache

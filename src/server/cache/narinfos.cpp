@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "server/cache/nar_url.hpp"
 #include "server/cache/responses.hpp"
 
 namespace nixbuild::cache {
@@ -26,6 +27,7 @@ http::Response no_such_path() {
   http::Response response;
   response.status = 404;
   response.body = text;
+  response.cache_control = not_kept;
   return response;
 }
 
@@ -36,8 +38,14 @@ void count(std::atomic<std::uint64_t>& counter) {
 }  // namespace
 
 Narinfos::Narinfos(StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
-                   compress::Compression advertised, std::vector<std::string> skip_signed_by)
-    : store_(store), files_(files), keys_(keys), advertised_(advertised), cache_(memory_limit) {
+                   const UnservablePaths& unservable, compress::Recipe advertised,
+                   std::vector<std::string> skip_signed_by)
+    : store_(store),
+      files_(files),
+      keys_(keys),
+      unservable_(unservable),
+      advertised_(advertised),
+      cache_(memory_limit) {
   this->skip_signed_by(std::move(skip_signed_by));
 }
 
@@ -82,10 +90,13 @@ NarinfoCache::Entry Narinfos::look_up(store::StoreDatabase& database, std::strin
 NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCache::Entry& previous,
                                      const NarinfoStamp& stamp) const {
   std::optional<narcache::NarCache::FileInfo> file;
-  if (advertised_ == compress::Compression::none) {
+  compress::Recipe made_by = advertised_;
+  if (advertised_.compression == compress::Compression::none) {
     file = {registered.nar_hash, registered.nar_size};  // the NAR is the file
-  } else {
-    file = files_.find({registered.nar_hash, advertised_});
+  } else if (const auto kept = files_.find_any({registered.nar_hash, advertised_});
+             kept && kept->key.recipe.library != 0) {
+    made_by = kept->key.recipe;
+    file = kept->info;
   }
   const auto wanted_hash = file ? std::optional(file->hash) : std::nullopt;
   const auto wanted_size = file ? std::optional(file->size) : std::nullopt;
@@ -100,9 +111,8 @@ NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCach
       signed_already ? previous->narinfo.info.signatures
                      : keys_.add_to(registered.signatures,
                                     nix::fingerprint(store_.layout().store_dir, registered));
-  narinfo.url = fmt::format("nar/{}.{}?hash={}", registered.nar_hash.base32(),
-                            compress::nar_suffix(advertised_), registered.path.hash_part());
-  narinfo.compression = name_of(advertised_);
+  narinfo.url = render_nar_url(registered.nar_hash, made_by, registered.path.hash_part());
+  narinfo.compression = name_of(made_by.compression);
   std::string text = nix::render_narinfo(store_.layout().store_dir, narinfo);
   std::string etag = etag_of(text);
   return std::make_shared<const RenderedNarinfo>(
@@ -148,7 +158,9 @@ bool Narinfos::skipped(const nix::PathInfo& info) const {
 }
 
 http::Response Narinfos::answer(const NarinfoCache::Entry& entry, bool json) {
-  if (!entry || skipped(entry->registered)) return no_such_path();
+  if (!entry || skipped(entry->registered) || unservable_.contains(entry->registered.path)) {
+    return no_such_path();
+  }
   http::Response response;
   response.cache_control = "public, max-age=300";
   if (json) {

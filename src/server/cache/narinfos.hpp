@@ -13,6 +13,7 @@
 #include "server/cache/narinfo_cache.hpp"
 #include "server/cache/signing_keys.hpp"
 #include "server/cache/store_reader.hpp"
+#include "server/cache/unservable_paths.hpp"
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
 #include "server/narcache/nar_cache.hpp"
@@ -31,7 +32,8 @@ class Narinfos {
   };
 
   Narinfos(StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
-           compress::Compression advertised, std::vector<std::string> skip_signed_by);
+           const UnservablePaths& unservable, compress::Recipe advertised,
+           std::vector<std::string> skip_signed_by);
 
   // Answers GET /{hash part}.narinfo.
   http::Reply handle(const http::Request& request, std::string_view hash_part);
@@ -40,6 +42,8 @@ class Narinfos {
   void skip_signed_by(std::vector<std::string> key_names);
   // Whether --skip-signed-by says that an upstream cache has this path.
   bool skipped(const nix::PathInfo& info) const;
+  // Throws StoreUnavailable. Null: no such path.
+  NarinfoCache::Entry look_up(store::StoreDatabase& database, std::string_view hash_part);
   // What is known of a path whose narinfo was asked for, for when the database cannot be asked.
   NarinfoCache::Entry remembered(std::string_view hash_part);
 
@@ -48,7 +52,6 @@ class Narinfos {
  private:
   // Throws StoreUnavailable. Null: no such path.
   NarinfoCache::Entry look_up(std::string_view hash_part);
-  NarinfoCache::Entry look_up(store::StoreDatabase& database, std::string_view hash_part);
   NarinfoCache::Entry render(nix::PathInfo registered, const NarinfoCache::Entry& previous,
                              const NarinfoStamp& stamp) const;
   boost::asio::awaitable<http::Response> answer_later(std::string hash_part, bool json);
@@ -57,7 +60,8 @@ class Narinfos {
   StoreReader& store_;
   const narcache::NarCache& files_;
   const SigningKeys& keys_;
-  const compress::Compression advertised_;
+  const UnservablePaths& unservable_;
+  const compress::Recipe advertised_;
   // Former lists are kept: a thread may be looking at one, and they are few.
   std::mutex skip_mutex_;
   std::deque<std::vector<std::string>> skip_lists_;

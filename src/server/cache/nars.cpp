@@ -9,11 +9,14 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
 
 #include "common/base/error.hpp"
+#include "common/base/log.hpp"
 #include "server/cache/responses.hpp"
 #include "server/store/nar_source.hpp"
 
@@ -47,14 +50,33 @@ bool is_gone(const std::filesystem::path& path) {
   return ::lstat(path.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
-// Bytes [offset, offset + length) of the NAR.
+// A NAR that has been begun: its first piece shows whether there is a NAR at all, while the answer
+// can still be 404.
+struct BegunNar {
+  explicit BegunNar(const std::filesystem::path& path) : source(path), piece(source.next()) {}
+  store::NarSource source;
+  store::NarSource::Piece piece;
+};
+
+// Bytes [offset, offset + length) of the NAR. `begun` serves for its beginning.
 asio::awaitable<void> send_plain(http::BodyWriter& out, std::filesystem::path path,
+                                 std::shared_ptr<BegunNar> begun,
+                                 std::function<void(const std::exception&)> failed,
                                  std::uint64_t offset, std::uint64_t length) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  store::NarSource source(path);
-  if (offset > 0) source.seek(offset);
-  for (bool last = false; length > 0 && !last;) {
-    const store::NarSource::Piece piece = source.next();
+  const bool from_the_beginning = offset == 0;
+  store::NarSource source = from_the_beginning ? std::move(begun->source) : store::NarSource(path);
+  if (!from_the_beginning) source.seek(offset);
+  const auto next = [&] {
+    try {
+      return source.next();
+    } catch (const std::exception& error) {
+      failed(error);
+      throw;
+    }
+  };
+  store::NarSource::Piece piece = from_the_beginning ? begun->piece : next();
+  for (;; piece = next()) {
     if (piece.bytes.empty() && piece.fd < 0 && !piece.last) {
       co_await asio::post(executor, asio::use_awaitable);
       continue;
@@ -72,7 +94,7 @@ asio::awaitable<void> send_plain(http::BodyWriter& out, std::filesystem::path pa
       co_await std::move(sending);
       length -= file_length;
     }
-    last = piece.last;
+    if (length == 0 || piece.last) break;
   }
   // Cuts the connection, so that no client takes a part for the whole.
   if (length > 0) throw Error(fmt::format("{}: its NAR is shorter than registered", path.string()));
@@ -85,7 +107,11 @@ http::Reply Nars::handle(const http::Request& request, std::string_view name) {
   if (!request.query.empty()) hash_parameter = request.query_parameter("hash").value_or("");
   std::optional<NarUrl> url = parse_nar_url(name, hash_parameter);
   if (!url) return no_such_nar();
-  const bool ranged = request.range.has_value();
+  bool ranged = request.range.has_value();
+  // A range that does not parse counts where a range is refused.
+  if (!url->recipe && url->compression != compress::Compression::none) {
+    ranged = (ranged || !request.header("range").empty()) && request.header("if-range").empty();
+  }
   std::optional<nix::PathInfo> info;
   try {
     info = store_.now([&](store::StoreDatabase& database) { return find_path(database, *url); });
@@ -93,7 +119,7 @@ http::Reply Nars::handle(const http::Request& request, std::string_view name) {
     return answer_later(std::move(*url), ranged);
   }
   if (!info) return no_such_nar();
-  return answer(*info, url->compression, ranged);
+  return answer(*info, *url, ranged);
 }
 
 asio::awaitable<http::Response> Nars::answer_later(NarUrl url, bool ranged) {
@@ -111,7 +137,7 @@ asio::awaitable<http::Response> Nars::answer_later(NarUrl url, bool ranged) {
     info = entry->registered;
   }
   if (!info) co_return no_such_nar();
-  http::Reply reply = answer(*info, url.compression, ranged);
+  http::Reply reply = answer(*info, url, ranged);
   if (auto* response = std::get_if<http::Response>(&reply.value())) co_return std::move(*response);
   asio::awaitable<http::Response> later =
       std::get<asio::awaitable<http::Response>>(std::move(reply.value()));
@@ -119,18 +145,39 @@ asio::awaitable<http::Response> Nars::answer_later(NarUrl url, bool ranged) {
   co_return response;
 }
 
-http::Reply Nars::answer(const nix::PathInfo& info, compress::Compression compression,
-                         bool ranged) {
+http::Reply Nars::answer(const nix::PathInfo& info, const NarUrl& url, bool ranged) {
+  if (unservable_.contains(info.path) || is_gone(store_.layout().real_path(info.path))) {
+    return no_such_nar();
+  }
+  if (url.compression == compress::Compression::none) return answer_plain(info);
+  if (!url.recipe) {
+    // A client that resumes has the beginning of a file that nobody can tell.
+    if (ranged) return no_such_nar();
+    return compressed_.respond_whole(info, url.compression);
+  }
+  if (auto response = compressed_.ready(info, *url.recipe)) return std::move(*response);
+  return compressed_.respond(info, *url.recipe, ranged);
+}
+
+http::Reply Nars::answer_plain(const nix::PathInfo& info) {
   const std::filesystem::path path = store_.layout().real_path(info.path);
-  if (is_gone(path)) return no_such_nar();
-  if (compression != compress::Compression::none) {
-    if (auto response = compressed_.ready(info, compression)) return std::move(*response);
-    return compressed_.respond(info, compression, ranged);
+  const auto failed = [this, store_path = info.path](const std::exception& error) {
+    if (!store::blames_path(error)) return;
+    log::warn("cannot serve a NAR: {}", error.what());
+    unservable_.add(store_path);
+  };
+  std::shared_ptr<BegunNar> begun;
+  try {
+    begun = std::make_shared<BegunNar>(path);
+  } catch (const std::exception& error) {
+    failed(error);
+    if (!store::blames_path(error)) throw;
+    return no_such_nar();
   }
   return nar_stream_response(
       info.nar_size,
-      [path](http::BodyWriter& out, std::uint64_t offset, std::uint64_t length) {
-        return send_plain(out, path, offset, length);
+      [path, begun, failed](http::BodyWriter& out, std::uint64_t offset, std::uint64_t length) {
+        return send_plain(out, path, begun, failed, offset, length);
       },
       fmt::format("\"{}\"", info.nar_hash.base32()));
 }

@@ -20,19 +20,22 @@ namespace nixbuild::cache {
 
 class Nars {
  public:
-  Nars(StoreReader& store, Narinfos& narinfos, CompressedNars& compressed)
-      : store_(store), narinfos_(narinfos), compressed_(compressed) {}
+  Nars(StoreReader& store, Narinfos& narinfos, CompressedNars& compressed,
+       UnservablePaths& unservable)
+      : store_(store), narinfos_(narinfos), compressed_(compressed), unservable_(unservable) {}
 
   // Answers GET /nar/{name}.
   http::Reply handle(const http::Request& request, std::string_view name);
 
  private:
-  http::Reply answer(const nix::PathInfo& info, compress::Compression compression, bool ranged);
+  http::Reply answer(const nix::PathInfo& info, const NarUrl& url, bool ranged);
+  http::Reply answer_plain(const nix::PathInfo& info);
   boost::asio::awaitable<http::Response> answer_later(NarUrl url, bool ranged);
 
   StoreReader& store_;
   Narinfos& narinfos_;
   CompressedNars& compressed_;
+  UnservablePaths& unservable_;
 };
 
 }  // namespace nixbuild::cache

@@ -40,11 +40,13 @@ http::Response nar_stream_response(
 }
 
 http::Response not_found(std::string text) {
-  return http::text_response(404, std::move(text));
+  http::Response response = http::text_response(404, std::move(text));
+  response.cache_control = not_kept;
+  return response;
 }
 
 http::Response store_unavailable() {
-  return http::text_response(503, "the store's database cannot be read at this moment\n");
+  return http::text_response(503, "the store's database cannot be read at the moment\n");
 }
 
 }  // namespace nixbuild::cache

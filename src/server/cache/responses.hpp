@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "server/http/response.hpp"
 #include "server/narcache/nar_cache.hpp"
@@ -21,6 +22,10 @@ http::Response nar_stream_response(
                                                std::uint64_t length)>
         produce,
     std::string etag = {});
+
+// The Cache-Control of "absent": what is absent now may be built within seconds, and proxies would
+// otherwise keep a 404 for as long as they please (RFC 9110, 15.1).
+constexpr std::string_view not_kept = "no-store";
 
 // 404.
 http::Response not_found(std::string text);

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "server/cache/responses.hpp"
 #include "server/async/offload.hpp"
+#include "server/cache/responses.hpp"
 
 namespace nixbuild::cache {
 namespace {

@@ -76,6 +76,15 @@ bool parse_target(std::string_view text, std::string& storage, Target& target) {
     if (!percent_decode(target.path, false, storage)) return false;
     target.path = storage;
   }
+  // Clients put a base URL that ends with a slash before a path that begins with one.
+  if (target.path.find("//") != std::string_view::npos) {
+    std::string collapsed;
+    for (const char c : target.path) {
+      if (c != '/' || !collapsed.ends_with('/')) collapsed += c;
+    }
+    storage = std::move(collapsed);
+    target.path = storage;
+  }
   return target.path.find('\0') == std::string_view::npos && !has_dot_segment(target.path);
 }
 

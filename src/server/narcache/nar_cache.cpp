@@ -37,28 +37,41 @@ std::string reason(int error_number) {
 }
 
 std::string file_name(const NarKey& key, const NarCache::FileInfo& info) {
-  return fmt::format("{}-{}-{}.{}", key.nar_hash.base32(), info.hash.base32(), info.size,
-                     compress::nar_suffix(key.compression));
+  const std::string tag = key.recipe.library == 0 ? "" : compress::tag_of(key.recipe) + '-';
+  return fmt::format("{}-{}{}-{}.{}", key.nar_hash.base32(), tag, info.hash.base32(), info.size,
+                     compress::nar_suffix(key.recipe.compression));
 }
 
 std::optional<std::pair<NarKey, NarCache::FileInfo>> parse_file_name(std::string_view name) {
   NarKey key;
   NarCache::FileInfo info;
   const std::size_t dot = name.find('.');
-  if (dot == std::string_view::npos || dot < 2 * hash_length + 3) return std::nullopt;
+  if (dot == std::string_view::npos) return std::nullopt;
   const std::string_view suffix = name.substr(dot + 1);
-  if (suffix == compress::nar_suffix(compress::Compression::zstd)) {
-    key.compression = compress::Compression::zstd;
-  } else if (suffix == compress::nar_suffix(compress::Compression::xz)) {
-    key.compression = compress::Compression::xz;
+  std::vector<std::string_view> parts;
+  for (std::string_view rest = name.substr(0, dot);;) {
+    const std::size_t dash = rest.find('-');
+    parts.push_back(rest.substr(0, dash));
+    if (dash == std::string_view::npos) break;
+    rest.remove_prefix(dash + 1);
+  }
+  if (parts.size() == 4) {
+    const auto recipe = compress::parse_tag(parts[1]);
+    if (!recipe) return std::nullopt;
+    key.recipe = *recipe;
+    parts.erase(parts.begin() + 1);
   } else {
+    key.recipe.compression = suffix == compress::nar_suffix(compress::Compression::xz)
+                                 ? compress::Compression::xz
+                                 : compress::Compression::zstd;
+  }
+  if (parts.size() != 3 || suffix != compress::nar_suffix(key.recipe.compression)) {
     return std::nullopt;
   }
-  if (name[hash_length] != '-' || name[2 * hash_length + 1] != '-') return std::nullopt;
-  const auto nar_hash = nix::Sha256::parse(fmt::format("sha256:{}", name.substr(0, hash_length)));
-  const auto file_hash =
-      nix::Sha256::parse(fmt::format("sha256:{}", name.substr(hash_length + 1, hash_length)));
-  const std::string_view size = name.substr(2 * hash_length + 2, dot - 2 * hash_length - 2);
+  if (parts[0].size() != hash_length || parts[1].size() != hash_length) return std::nullopt;
+  const auto nar_hash = nix::Sha256::parse(fmt::format("sha256:{}", parts[0]));
+  const auto file_hash = nix::Sha256::parse(fmt::format("sha256:{}", parts[1]));
+  const std::string_view size = parts[2];
   const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
   if (!nar_hash || !file_hash || error != std::errc{} || end != size.data() + size.size()) {
     return std::nullopt;
@@ -264,6 +277,23 @@ std::optional<NarCache::FileInfo> NarCache::find(const NarKey& key) const {
   const auto entry = entries_.find(key);
   if (entry == entries_.end()) return std::nullopt;
   return entry->second.info;
+}
+
+std::optional<NarCache::Kept> NarCache::find_any(const NarKey& preferred) const {
+  const std::lock_guard lock(mutex_);
+  if (const auto entry = entries_.find(preferred); entry != entries_.end()) {
+    return Kept{entry->first, entry->second.info};
+  }
+  // Keys of one NAR and compression stand next to each other, an unknown recipe first.
+  const NarKey lowest{preferred.nar_hash, {preferred.recipe.compression, 0, 0}};
+  std::optional<Kept> best;
+  for (auto entry = entries_.lower_bound(lowest);
+       entry != entries_.end() && entry->first.nar_hash == preferred.nar_hash &&
+       entry->first.recipe.compression == preferred.recipe.compression;
+       ++entry) {
+    best = Kept{entry->first, entry->second.info};
+  }
+  return best;
 }
 
 void NarCache::use(Entry& entry, int fd) {

@@ -1,9 +1,9 @@
 // The NAR cache: compressed NARs as files of one directory, which serve-cache alone owns.
 //
-// A file is called <NAR hash>-<file hash>-<size>.nar.zst (or .xz), so its name says all that a
-// restarted server must know of it. It is written under a temporary name ("tmp-…"), flushed and
-// renamed. An entry belongs to what a URL names, NAR hash and suffix, whatever level made it: a
-// download that was cut goes on with the same bytes after the configuration changed.
+// A file is named <NAR hash>-<recipe>-<file hash>-<size>.nar.zst (or .xz), so its name says all
+// that a restarted server must know of it; files of older versions have no recipe in their names.
+// It is written under a temporary name ("tmp-…"), flushed and renamed. An entry's key has the
+// recipe: what another level or library made is another file.
 //
 // Files of this process that have not been touched since are trusted. Any other, one found at start
 // or one whose identity (inode, size, times) is no longer what it was, is read and checked against
@@ -57,7 +57,7 @@ class NarCacheFull : public NarCacheError {
 
 struct NarKey {
   nix::Sha256 nar_hash;
-  compress::Compression compression = compress::Compression::zstd;  // never none
+  compress::Recipe recipe;  // its compression is never none
 
   friend auto operator<=>(const NarKey&, const NarKey&) = default;
 };
@@ -104,6 +104,13 @@ class NarCache {
 
   // From memory.
   std::optional<FileInfo> find(const NarKey& key) const;
+  struct Kept {
+    NarKey key;
+    FileInfo info;
+  };
+  // The NAR's file of the preferred recipe, else one that another recipe of the same compression
+  // made, last one whose recipe is unknown.
+  std::optional<Kept> find_any(const NarKey& preferred) const;
   // Opens the entry's file for sending and marks it used.
   Opened open(const NarKey& key);
   // Reads an unverified entry's file to the end: afterwards the entry is trusted, or gone.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/compress/compressor.hpp"
+#include "server/store/nar_source.hpp"
 
 namespace nixbuild::narcache {
 namespace {
@@ -17,14 +18,18 @@ struct Preempted {};
 
 class Cancelled : public Error {
  public:
-  Cancelled() : Error("the server is stopping") {}
+  Cancelled() : Error("nobody waits for it any more") {}
+};
+
+// The file was damaged or has gone, and what made it is not here any more.
+class NotReproducible : public Error {
+ public:
+  NotReproducible() : Error("it was made by another level or library, and its file is gone") {}
 };
 
 bool is_about_the_path(const std::exception& error) {
-  if (const auto* system = dynamic_cast<const SystemError*>(&error)) {
-    return system->error_number() == ENOENT || system->error_number() == ENOTDIR;
-  }
-  return dynamic_cast<const DamagedPath*>(&error) != nullptr;
+  return dynamic_cast<const DamagedPath*>(&error) != nullptr ||
+         dynamic_cast<const NotReproducible*>(&error) != nullptr || store::blames_path(error);
 }
 
 }  // namespace
@@ -78,8 +83,10 @@ void NarProduction::publish(State state, std::uint64_t available) {
 }
 
 bool NarProduction::run(JobQueue::Slot& slot) noexcept {
+  begun_ = true;
   try {
     if (!writer_ && take_from_cache()) return true;
+    if (!task_.reproducible) throw NotReproducible();
     make(slot);
     keep(slot);
   } catch (const Preempted&) {
@@ -131,8 +138,7 @@ void NarProduction::make(JobQueue::Slot& slot) {
   if (!writer_) writer_ = cache_.create(task_.key, task_.keep_used_since);
   std::uint64_t written_before = writer_->size();
   const auto compressor = compress::make_compressor(
-      task_.key.compression, task_.level, task_.input.size, slot.threads(),
-      [&](std::string_view bytes) {
+      task_.key.recipe, task_.input.size, slot.threads(), [&](std::string_view bytes) {
         const std::uint64_t known = std::min<std::uint64_t>(written_before, bytes.size());
         written_before -= known;
         bytes.remove_prefix(static_cast<std::size_t>(known));

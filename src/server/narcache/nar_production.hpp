@@ -35,7 +35,7 @@ class NarProduction final : public JobQueue::Job {
   struct Task {
     NarKey key;
     NarInput input;
-    int level = 0;
+    bool reproducible = true;  // else only a file that is there already will do
     NarCache::Clock::time_point keep_used_since;
   };
 
@@ -60,11 +60,17 @@ class NarProduction final : public JobQueue::Job {
   double seconds() const noexcept { return seconds_; }
   Progress progress() const;
 
-  // Ends it soon, as failed.
+  // Ends it soon, as failed; nobody may join it any more.
   void cancel() noexcept { cancelled_ = true; }
+  bool cancelled() const noexcept { return cancelled_; }
+  // Whether its job has begun.
+  bool begun() const noexcept { return begun_; }
 
-  // Whether somebody waits for it. Set by whoever starts or joins it.
+  // For whoever starts or joins it: whether somebody waits or has waited for it, how many do, and
+  // whether it is to be made even if nobody does.
   std::atomic<bool> awaited{false};
+  std::atomic<int> followers{0};
+  std::atomic<bool> wanted{false};
 
   bool run(JobQueue::Slot& slot) noexcept override;
   void prepare() noexcept override { preempted_ = false; }
@@ -82,6 +88,7 @@ class NarProduction final : public JobQueue::Job {
   const Task task_;
   const Ended ended_;
   std::atomic<bool> cancelled_{false};
+  std::atomic<bool> begun_{false};
   std::atomic<bool> preempted_{false};
   double seconds_ = 0;
 

@@ -73,7 +73,7 @@ bool NarStream::run(JobQueue::Slot& slot) noexcept {
   try {
     std::unique_ptr<compress::Compressor> compressor;
     compressor =
-        compress::make_compressor(task_.compression, task_.level, task_.input.size, slot.threads(),
+        compress::make_compressor(task_.recipe, task_.input.size, slot.threads(),
                                   [&](std::string_view bytes) { take(bytes, *compressor, slot); });
     read_nar(task_.input, [&](std::string_view bytes) {
       if (cancelled_) throw Error("nobody wants it any more");

@@ -27,8 +27,7 @@ class NarStream final : public JobQueue::Job,
  public:
   struct Task {
     NarInput input;
-    compress::Compression compression = compress::Compression::zstd;
-    int level = 0;
+    compress::Recipe recipe;
     // Which bytes of the result are wanted; beyond its end: none, only its size and hash.
     std::uint64_t offset = 0;
     std::uint64_t length = 0;

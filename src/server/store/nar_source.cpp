@@ -32,6 +32,12 @@ constexpr std::size_t open_levels = 64;
 // What is left out costs a system call an entry, and a whole tree may be: so many at once.
 constexpr unsigned skipped_at_once = 256;
 
+// What a NAR cannot hold: a pipe, or what may not be read.
+class NotInNars : public Error {
+ public:
+  using Error::Error;
+};
+
 unsigned char type_of(mode_t mode) {
   return static_cast<unsigned char>((mode & S_IFMT) >> 12);  // DT_* is S_IF* without its low bits
 }
@@ -75,6 +81,7 @@ struct NarSource::State {
 
   std::string here(const char* name) const;
   [[noreturn]] void fail(int error_number, const char* what, const char* name) const;
+  [[noreturn]] void fail_opening(const char* name) const;
   [[noreturn]] void fail_changed(const char* name) const;
 };
 
@@ -89,6 +96,15 @@ std::string NarSource::State::here(const char* name) const {
 
 void NarSource::State::fail(int error_number, const char* what, const char* name) const {
   throw SystemError(error_number, fmt::format("{} '{}'", what, here(name)));
+}
+
+// The directory of `name` could be searched, so it is the file itself that cannot be read.
+void NarSource::State::fail_opening(const char* name) const {
+  const int error_number = errno;
+  if (error_number == EACCES || error_number == EPERM) {
+    throw NotInNars(fmt::format("'{}' cannot be read: no permission", here(name)));
+  }
+  fail(error_number, "opening", name);
 }
 
 void NarSource::State::fail_changed(const char* name) const {
@@ -131,8 +147,8 @@ void NarSource::State::node(int directory, const char* name, unsigned char type)
       enter_directory(directory, name);
       break;
     default:
-      throw Error(fmt::format("'{}' is no regular file, symlink or directory: a NAR cannot hold it",
-                              here(name)));
+      throw NotInNars(fmt::format(
+          "'{}' is not a regular file, symlink or directory; a NAR cannot hold it", here(name)));
   }
 }
 
@@ -147,7 +163,7 @@ void NarSource::State::regular_file(int directory, const char* name) {
   } else {
     // O_NONBLOCK: should a pipe have taken the file's place, opening it must not wait.
     fd.reset(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!fd) fail(errno, "opening", name);
+    if (!fd) fail_opening(name);
     if (::fstat(fd.get(), &status) != 0) fail(errno, "examining", name);
   }
   if (!S_ISREG(status.st_mode)) fail_changed(name);
@@ -162,7 +178,7 @@ void NarSource::State::regular_file(int directory, const char* name) {
       return;
     }
     fd.reset(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!fd) fail(errno, "opening", name);
+    if (!fd) fail_opening(name);
   }
   if (size > small_file_limit) {
     file = std::move(fd);
@@ -215,7 +231,7 @@ void NarSource::State::symlink(int directory, const char* name) {
 
 void NarSource::State::enter_directory(int directory, const char* name) {
   UniqueFd fd(::openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) fail(errno, "opening", name);
+  if (!fd) fail_opening(name);
   if (depth >= open_levels) {
     Level& far = levels[depth - open_levels];
     if (far.fd) {
@@ -268,6 +284,13 @@ void NarSource::State::apply_skip() {
   const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(skip, buffer.size()));
   buffer.erase(0, count);
   skip -= count;
+}
+
+bool blames_path(const std::exception& error) noexcept {
+  if (const auto* system = dynamic_cast<const SystemError*>(&error)) {
+    return system->error_number() == ENOENT || system->error_number() == ENOTDIR;
+  }
+  return dynamic_cast<const NotInNars*>(&error) != nullptr;
 }
 
 NarSource::NarSource(std::filesystem::path path)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <string_view>
@@ -39,5 +40,9 @@ class NarSource {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Whether this failure of next() lies in the path itself: it is gone, cannot be read, or holds what
+// a NAR cannot. A process without descriptors or memory says nothing about the path.
+bool blames_path(const std::exception& error) noexcept;
 
 }  // namespace nixbuild::store

@@ -1,6 +1,7 @@
 """Nix's formats, written a second time from the manual alone, to hold the program against."""
 
 import base64
+import ctypes
 import hashlib
 import os
 import stat
@@ -110,3 +111,14 @@ def decompress(data, compression):
     if command[compression] is None:
         return data
     return subprocess.run(command[compression], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def nar_name(nar_hash, suffix):
+    """The file's name in the URL of a NAR compressed at the default level by the libraries of this system."""
+    if suffix == ".zst":
+        recipe = f"-z3v{ctypes.CDLL('libzstd.so.1').ZSTD_versionNumber()}"
+    elif suffix == ".xz":
+        recipe = f"-x6v{ctypes.CDLL('liblzma.so.5').lzma_version_number()}"
+    else:
+        recipe = ""
+    return f"{nar_hash}{recipe}.nar{suffix}"

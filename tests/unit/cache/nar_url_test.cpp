@@ -14,12 +14,29 @@ const std::string hash_part = "a3igw7z00yr0l7xscczsw50m6clmhi8k";
 
 }  // namespace
 
-TEST_CASE("the form that we advertise") {
+TEST_CASE("the form that older versions advertised") {
   const auto url = parse_nar_url(nar_hash + ".nar.zst", hash_part);
   REQUIRE(url);
   CHECK(url->hash_part == hash_part);
   CHECK(url->nar_hash->base32() == nar_hash);
   CHECK(url->compression == compress::Compression::zstd);
+  CHECK_FALSE(url->recipe);
+}
+
+TEST_CASE("a URL that names its recipe") {
+  const compress::Recipe recipe{compress::Compression::zstd, 3, 10504};
+  const auto hash = nix::Sha256::parse("sha256:" + nar_hash);
+  CHECK(render_nar_url(*hash, recipe, hash_part) ==
+        "nar/" + nar_hash + "-z3v10504.nar.zst?hash=" + hash_part);
+  CHECK(render_nar_url(*hash, {}, hash_part) == "nar/" + nar_hash + ".nar?hash=" + hash_part);
+  const auto url = parse_nar_url(nar_hash + "-z3v10504.nar.zst", hash_part);
+  REQUIRE(url);
+  CHECK(url->recipe == recipe);
+  CHECK(url->nar_hash == hash);
+  for (const char* tag : {"-z3v10504.nar.xz", "-z3v10504.nar", "-x6v1.nar.zst", "-.nar.zst",
+                          "-z3.nar.zst", "-z3v10504-z3v10504.nar.zst"}) {
+    CHECK_FALSE(parse_nar_url(nar_hash + tag, hash_part));
+  }
 }
 
 TEST_CASE("the forms that clients remember from elsewhere") {

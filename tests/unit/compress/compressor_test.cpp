@@ -39,7 +39,7 @@ std::string sample(std::size_t size) {
 std::string compress_in_pieces(Compression compression, int level, std::string_view bytes,
                                unsigned threads, const std::vector<std::size_t>& cuts) {
   std::string result;
-  const auto compressor = make_compressor(compression, level, bytes.size(), threads,
+  const auto compressor = make_compressor({compression, level, 0}, bytes.size(), threads,
                                           [&](std::string_view out) { result += out; });
   for (std::size_t turn = 0; !bytes.empty(); ++turn) {
     const std::size_t size = std::min(cuts[turn % cuts.size()], bytes.size());
@@ -129,7 +129,7 @@ TEST_CASE("bytes come out while the input still goes in") {
   std::size_t fed = 0;
   std::size_t fed_at_first = 0;
   const auto compressor =
-      make_compressor(Compression::zstd, 3, bytes.size(), 1, [&](std::string_view) {
+      make_compressor({Compression::zstd, 3, 0}, bytes.size(), 1, [&](std::string_view) {
         if (fed_at_first == 0) fed_at_first = fed;
       });
   while (fed < bytes.size()) {
@@ -141,15 +141,30 @@ TEST_CASE("bytes come out while the input still goes in") {
 }
 
 TEST_CASE("more bytes than were announced are an error") {
-  const auto compressor = make_compressor(Compression::zstd, 3, 10, 1, [](std::string_view) {});
+  const auto compressor =
+      make_compressor({Compression::zstd, 3, 0}, 10, 1, [](std::string_view) {});
   compressor->write("0123456789");
   CHECK_THROWS_AS(compressor->write("x"), Error);
 }
 
 TEST_CASE("what the sink throws comes through") {
   for (const Compression compression : {Compression::zstd, Compression::xz}) {
-    const auto compressor =
-        make_compressor(compression, 1, 5, 1, [](std::string_view) { throw UsageError("full"); });
+    const auto compressor = make_compressor({compression, 1, 0}, 5, 1,
+                                            [](std::string_view) { throw UsageError("full"); });
     CHECK_THROWS_AS(compressor->write("01234"), UsageError);
+  }
+}
+
+TEST_CASE("a recipe's tag names level and library, and nothing else parses") {
+  CHECK(tag_of({Compression::zstd, 3, 10504}) == "z3v10504");
+  CHECK(tag_of({Compression::xz, 6, 50040012}) == "x6v50040012");
+  for (const Recipe& recipe : {recipe_of(Compression::zstd, 19), recipe_of(Compression::xz, 0)}) {
+    CHECK(recipe.library > 0);
+    CHECK(parse_tag(tag_of(recipe)) == recipe);
+  }
+  for (const char* tag : {"", "z", "z3", "zv1", "3v1", "z3v", "z3v0", "z03v1", "z-1v1", "z+1v1",
+                          "z3v1 ", "Z3v1", "z3v99999999999", "z99999999999v1", "z3v1v1", "z3x1"}) {
+    CAPTURE(tag);
+    CHECK_FALSE(parse_tag(tag));
   }
 }

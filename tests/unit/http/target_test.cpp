@@ -26,7 +26,9 @@ TEST_CASE("paths are decoded once") {
   CHECK(path_of("/a%2fb") == "/a/b");
   CHECK(path_of("/a+b") == "/a+b");
   CHECK(path_of("/%25%32%65") == "/%2e");
-  CHECK(path_of("/a//b/") == "/a//b/");
+  CHECK(path_of("/a//b/") == "/a/b/");
+  CHECK(path_of("//a///b") == "/a/b");
+  CHECK(path_of("/a%2F%2Fb//") == "/a/b/");
   CHECK(path_of("/.a/..b/c./...") == "/.a/..b/c./...");
   CHECK(path_of("/a?b=/../c") == "/a");
   CHECK(path_of("http://host/a") == "/a");

@@ -28,7 +28,7 @@ constexpr std::uint64_t plenty = 1 << 30;
 
 NarKey key_of(const std::string& name,
               compress::Compression compression = compress::Compression::zstd) {
-  return {nix::sha256(name), compression};
+  return {nix::sha256(name), {compression, 3, 10504}};
 }
 
 void add(NarCache& cache, const std::string& name, const std::string& content) {
@@ -330,4 +330,30 @@ TEST_CASE("on a full disk, files go for a new one, which fails when that is not 
   }
   add(cache, "e", std::string(400'000, 'e'));
   CHECK(content_of(cache.open(key_of("e")).file) == std::string(400'000, 'e'));
+}
+
+TEST_CASE("what another recipe made is another file, found where any will do") {
+  const test::TemporaryDirectory directory;
+  const NarKey older{nix::sha256("a"), {compress::Compression::zstd, 9, 10400}};
+  const NarKey unknown{nix::sha256("b"), {compress::Compression::zstd, 0, 0}};
+  const auto put = [](NarCache& cache, const NarKey& key, const std::string& content) {
+    const auto writer = cache.create(key);
+    writer->append(content);
+    writer->commit(nix::sha256(content));
+  };
+  {
+    NarCache cache(directory.path(), plenty);
+    put(cache, older, "by the older one");
+    put(cache, unknown, "by somebody");
+    CHECK_FALSE(cache.find(key_of("a")));
+    CHECK(cache.find_any(key_of("a"))->key.recipe == older.recipe);
+    put(cache, key_of("a"), "by this one");
+    CHECK(cache.find_any(key_of("a"))->key.recipe == key_of("a").recipe);
+    CHECK(cache.find(older)->hash == nix::sha256("by the older one"));
+    CHECK_FALSE(cache.find_any(key_of("a", compress::Compression::xz)));
+  }
+  const NarCache again(directory.path(), plenty);
+  CHECK(again.find(older)->hash == nix::sha256("by the older one"));
+  CHECK(again.find(key_of("a"))->hash == nix::sha256("by this one"));
+  CHECK(again.find_any(key_of("b"))->key.recipe == unknown.recipe);
 }

@@ -93,12 +93,20 @@ class CacheGrammar:
         )  # fmt: skip
         return f"/nar/{name}", bodies[suffix]
 
+    def resumable_url(self, generator):
+        part, digest, bodies = self.random_path(generator)
+        suffix = generator.choice(list(SUFFIXES))
+        return f"/nar/{oracle.nar_name(digest, suffix)}?hash={part}", bodies[suffix]
+
     def nar(self, generator):
+        if generator.random() < 0.5:
+            target, body = self.resumable_url(generator)
+            return Request("GET", target, answers(200, body, Accept_Ranges="bytes"))
         target, body = self.nar_url(generator)
-        return Request("GET", target, answers(200, body, Accept_Ranges="bytes"))
+        return Request("GET", target, answers(200, body))
 
     def nar_range(self, generator):
-        return ranged(*self.nar_url(generator), generator)
+        return ranged(*self.resumable_url(generator), generator)
 
     def condition(self, generator):
         part, digest, _ = self.random_path(generator)

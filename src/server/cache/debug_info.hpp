@@ -1,0 +1,53 @@
+// Separate debug information by build id, from the store's paths that end in -debug:
+//
+//   /debuginfo/ID, /debuginfo/ID.debug   where it is, {"archive": NAR's URL, "member": file in it},
+//                                        as Nix' `index-debug-info` writes it, for dwarffs
+//   /buildid/ID/debuginfo                the file itself, as debuginfod's clients ask for it
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/cache/narinfos.hpp"
+#include "server/cache/store_reader.hpp"
+#include "server/http/response.hpp"
+
+namespace nixbuild::cache {
+
+class DebugInfo {
+ public:
+  DebugInfo(StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
+      : store_(store), narinfos_(narinfos), workers_(workers) {}
+
+  http::Reply handle_index(std::string_view name);
+  http::Reply handle_file(std::string_view build_id);
+
+ private:
+  enum class Form { index, file };
+  struct Found {
+    nix::StorePath path;
+    std::string member;  // relative to the path
+  };
+  using Names = std::shared_ptr<const std::vector<nix::StorePath>>;
+
+  boost::asio::awaitable<http::Response> answer(std::string build_id, Form form);
+  // On a worker thread:
+  std::vector<Found> find(const std::string& build_id);
+  Names debug_paths();
+
+  StoreReader& store_;
+  Narinfos& narinfos_;
+  boost::asio::thread_pool& workers_;
+  std::mutex mutex_;
+  Names paths_;
+  std::chrono::steady_clock::time_point listed_at_;
+};
+
+}  // namespace nixbuild::cache

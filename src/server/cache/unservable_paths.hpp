@@ -1,0 +1,35 @@
+// Registered paths of which no NAR can be made: gone from the disk, unreadable, damaged, or with a
+// file in them that a NAR cannot hold. Found out by trying; for a minute they are neither
+// advertised nor tried again.
+//
+// Every function may be called from any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+
+#include "common/nix/store_path.hpp"
+
+namespace nixbuild::cache {
+
+class UnservablePaths {
+ public:
+  void add(const nix::StorePath& path);
+  // Costs one load from memory while there are none.
+  bool contains(const nix::StorePath& path) const {
+    return count_.load(std::memory_order_relaxed) != 0 && find(path);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool find(const nix::StorePath& path) const;
+
+  mutable std::mutex mutex_;
+  mutable std::map<nix::StorePath, Clock::time_point> until_;
+  mutable std::atomic<std::size_t> count_{0};
+};
+
+}  // namespace nixbuild::cache
