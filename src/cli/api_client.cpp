@@ -2,38 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
-#include "common/base/files.hpp"
+#include "common/keys/token_file.hpp"
 
 namespace nixbuild::cli {
 namespace {
-
-std::string read_token(const std::filesystem::path& file) {
-  if (file.empty()) return {};
-  constexpr std::size_t limit = 4096;
-  std::optional<std::string> token;
-  try {
-    token = read_file(file, limit);
-  } catch (const Error& error) {
-    throw UsageError(fmt::format("token: {}", error.what()));
-  }
-  if (!token) throw UsageError(fmt::format("token: {}: no such file", file.string()));
-  while (!token->empty() &&
-         (token->back() == '\n' || token->back() == '\r' || token->back() == ' ')) {
-    token->pop_back();
-  }
-  const bool is_printable =
-      std::all_of(token->begin(), token->end(), [](char c) { return c > ' ' && c < '\x7f'; });
-  if (token->empty() || !is_printable) {
-    throw UsageError(fmt::format("token: {}: one line without spaces was expected", file.string()));
-  }
-  return *token;
-}
 
 // An ErrorReply's reason.
 std::optional<std::string> detail_of(const net::HttpResponse& response) {
@@ -53,7 +30,7 @@ net::HttpOptions options_of(const config::ClientOptions& client,
                             std::optional<std::chrono::milliseconds> patience) {
   net::HttpOptions options;
   options.server = net::parse_server_address(client.server);
-  options.token = read_token(client.token_file);
+  if (!client.token_file.empty()) options.token = keys::read_token_file(client.token_file);
   options.error_detail = detail_of;
   if (patience) options.connect_timeout = options.total_timeout = *patience;
   return options;
@@ -72,7 +49,9 @@ std::string ApiClient::text(const std::string& path) {
 }
 
 void ApiClient::print(const std::string& path) {
-  const auto response = http_.download(path, [](std::string_view piece) { cli::print(piece); });
+  PiecePrinter printer;
+  const auto response = http_.download(path, [&](std::string_view piece) { printer.print(piece); });
+  printer.end();
   expect_success("GET", path, response);
 }
 

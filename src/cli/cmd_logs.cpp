@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <memory>
 
 #include "cli/client_command.hpp"
@@ -7,7 +5,6 @@
 #include "cli/follow.hpp"
 #include "cli/output.hpp"
 #include "cli/progress_view.hpp"
-#include "common/base/terminal.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -39,12 +36,9 @@ ExitCode run(Logs& command) {
   const auto reply = api.get<protocol::LogLines>(
       protocol::with_query(protocol::path_of(protocol::Operation::logs, command.repository),
                            {{"lines", std::to_string(command.lines)}}));
-  const bool to_terminal = terminal::is_terminal(STDOUT_FILENO);
   std::string text;
-  for (const std::string& line : reply.logs) {
-    text += to_terminal ? terminal::printable(line) : line;
-    text += '\n';
-  }
+  for (const std::string& line : reply.logs)
+    text += line + '\n';
   print(text);
   return ExitCode::done;
 }

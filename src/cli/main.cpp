@@ -124,7 +124,8 @@ ExitCode run(int argc, char** argv) {
 }
 
 int report(const char* message, ExitCode code) {
-  fmt::print(stderr, "error: {}\n", message);
+  // Parts of it may be a server's, or a repository's.
+  fmt::print(stderr, "error: {}\n", terminal::printable_lines(message));
   return static_cast<int>(code);
 }
 

@@ -32,13 +32,22 @@ struct Mark {
   std::string_view text;
   std::string_view colour;
 };
+constexpr std::size_t longest_line = std::size_t{64} << 10;  // bytes kept of a line without an end
 constexpr std::array marks = {Mark{"✓", "\x1b[32m"}, Mark{"✗", "\x1b[31m"}, Mark{"!", "\x1b[33m"}};
 
 }  // namespace
 
-void print(std::string_view text) {
+void print_raw(std::string_view text) {
   if (const int error = write_all(STDOUT_FILENO, text)) {
     throw SystemError(error, "cannot write to standard output");
+  }
+}
+
+void print(std::string_view text) {
+  if (terminal::is_terminal(STDOUT_FILENO)) {
+    print_raw(terminal::printable_lines(text));
+  } else {
+    print_raw(text);
   }
 }
 
@@ -51,8 +60,27 @@ void say_raw(std::string_view text) {
 }
 
 void say(std::string_view line) {
-  say_raw((terminal::has_colour(STDERR_FILENO) ? with_coloured_mark(line) : std::string(line)) +
-          '\n');
+  const std::string clean = terminal::printable_lines(line);
+  say_raw((terminal::has_colour(STDERR_FILENO) ? with_coloured_mark(clean) : clean) + '\n');
+}
+
+PiecePrinter::PiecePrinter() : cleans_(terminal::is_terminal(STDOUT_FILENO)) {}
+
+void PiecePrinter::print(std::string_view piece) {
+  if (!cleans_) return print_raw(piece);
+  line_ += piece;
+  std::size_t whole = line_.rfind('\n');
+  if (whole == std::string::npos) {
+    if (line_.size() < longest_line) return;
+    whole = line_.size() - 1;
+  }
+  print_raw(terminal::printable_lines(std::string_view(line_).substr(0, whole + 1)));
+  line_.erase(0, whole + 1);
+}
+
+void PiecePrinter::end() {
+  print_raw(terminal::printable_lines(line_));
+  line_.clear();
 }
 
 std::string with_coloured_mark(std::string_view line) {

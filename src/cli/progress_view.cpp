@@ -189,7 +189,7 @@ void ProgressView::set_status(const BuildStatus& status) {
 void ProgressView::log_line(std::string_view line) {
   constexpr std::size_t most_pending = 65536;
   if (!log_lines_) return;
-  pending_log_ += live_ ? terminal::printable(line) : std::string(line);
+  pending_log_ += line;
   pending_log_ += '\n';
   changed_ = true;
   if (pending_log_.size() >= most_pending) refresh();

@@ -254,6 +254,10 @@ def test_token(api, root):
     api.answers["GET /build/status"] = status()
     file = root / "token"
     file.write_text("s3cret\n")
+    file.chmod(0o644)
+    refused = client(api, "status", "--token-file", file)
+    assert refused.code == 2 and "chmod 600" in refused.err and not api.requests
+    file.chmod(0o600)
     assert client(api, "status", "--token-file", file).code == 0
     assert api.requests[-1][3]["Authorization"] == "Bearer s3cret"
     client(api, "status")
@@ -263,7 +267,7 @@ def test_token(api, root):
     done = client(api, "status")
     assert done.code == 4 and "a token is needed" in done.err and "--token-file" in done.err
 
-    for content in ("", "two words", "a\nb"):
+    for content in ("", "two words", "\na"):
         file.write_text(content)
         assert client(api, "status", "--token-file", file).code == 2
     assert client(api, "status", "--token-file", root / "none").code == 2

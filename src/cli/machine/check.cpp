@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "common/base/terminal.hpp"
+
 namespace nixbuild::cli {
 namespace {
 
@@ -32,11 +34,12 @@ std::string_view to_string(CheckState state) {
 }
 
 std::string render(const Check& check) {
-  std::string text = fmt::format("{} {}: {}", mark_of(check.state), check.name, check.message);
+  std::string text = fmt::format("{} {}: {}", mark_of(check.state), check.name,
+                                 terminal::printable(check.message));
   std::string_view rest = check.remedy;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\n');
-    text += fmt::format("\n    {}", rest.substr(0, end));
+    text += fmt::format("\n    {}", terminal::printable(rest.substr(0, end)));
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
   }
   return text;

@@ -29,6 +29,11 @@ constexpr std::array wide = {
 // Combining marks, joiners and variation selectors.
 constexpr std::array zero = {Range{0x0300, 0x036f}, Range{0x200b, 0x200f}, Range{0xfe00, 0xfe0f}};
 
+// Marks, embeddings, overrides and isolates of writing direction, and the separators that some
+// terminals take for a line end. Source: Unicode Standard Annex #9.
+constexpr std::array direction = {Range{0x061c, 0x061c}, Range{0x200e, 0x200f},
+                                  Range{0x2028, 0x202e}, Range{0x2066, 0x2069}};
+
 template <typename Ranges>
 bool within(const Ranges& ranges, std::uint32_t code) noexcept {
   for (const Range& range : ranges) {
@@ -135,12 +140,26 @@ std::string printable(std::string_view text, std::size_t most) {
       if (length == 0) {
         out += utf8::replacement;
         length = 1;
-      } else if (first != 0xc2 || static_cast<unsigned char>(text[1]) >= 0xa0) {
+      } else {
+        std::string_view rest = text;
+        const std::uint32_t code = take_character(rest);
         // U+0080 to U+009F are control characters too.
-        out += text.substr(0, length);
+        if (code >= 0xa0 && !within(direction, code)) out += text.substr(0, length);
       }
     }
     text.remove_prefix(length);
+  }
+  return out;
+}
+
+std::string printable_lines(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    out += printable(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    out += '\n';
+    text.remove_prefix(end + 1);
   }
   return out;
 }

@@ -19,10 +19,13 @@ struct Size {
 };
 Size size(int fd) noexcept;  // the default where it cannot be found out
 
-// `text` without control characters and escape sequences, for what others wrote, such as a server's
-// message, so that it cannot command the terminal. Tabs stay, line ends become spaces, bytes that
-// are not UTF-8 become U+FFFD, and what follows `most` bytes becomes "…".
+// `text` without control characters, escape sequences and marks of writing direction, for what
+// others wrote, such as a server's message: it can neither command the terminal nor show itself in
+// another order than it has. Tabs stay, line ends become spaces, bytes that are not UTF-8 become
+// U+FFFD, and what follows `most` bytes becomes "…".
 std::string printable(std::string_view text, std::size_t most = std::string_view::npos);
+// The same for text of several lines, whose ends stay.
+std::string printable_lines(std::string_view text);
 
 // How many columns valid UTF-8 takes.
 std::size_t columns(std::string_view text) noexcept;

@@ -1,23 +1,16 @@
 #include "server/api/access.hpp"
 
 #include <arpa/inet.h>
-#include <fmt/format.h>
 #include <sodium.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 
-#include "common/base/error.hpp"
-#include "common/base/files.hpp"
 #include "server/http/ascii.hpp"
 
 namespace nixbuild::api {
 namespace {
-
-constexpr std::size_t token_limit = 4096;  // bytes
 
 // A Host or an Origin's authority without its port and the brackets of an IPv6 address.
 std::string_view host_of(std::string_view authority) {
@@ -105,25 +98,6 @@ bool Access::token_fits(std::string_view authorization) const {
                      reinterpret_cast<const unsigned char*>(given.data()), given.size(), nullptr,
                      0);
   return sodium_memcmp(wanted_hash.data(), given_hash.data(), wanted_hash.size()) == 0;
-}
-
-std::string read_token(const std::filesystem::path& file) {
-  struct stat status {};
-  if (::stat(file.c_str(), &status) != 0) {
-    throw UsageError(SystemError(errno, fmt::format("token file {}", file.string())).what());
-  }
-  if ((status.st_mode & 0007) != 0) {
-    throw UsageError(fmt::format(
-        "token file {}: others than its owner can get at it (mode {:04o}); `chmod 600 {}`",
-        file.string(), status.st_mode & 07777, file.string()));
-  }
-  std::string text = read_file(file, token_limit).value_or(std::string());
-  text = text.substr(0, text.find('\n'));
-  const std::string_view token = http::trim(text);
-  if (token.empty()) {
-    throw UsageError(fmt::format("token file {}: its first line is empty", file.string()));
-  }
-  return std::string(token);
 }
 
 std::vector<std::string> own_host_names() {

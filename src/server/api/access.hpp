@@ -7,7 +7,6 @@
 // asked for.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,10 +38,6 @@ class Access {
   std::vector<std::string> names_;
   std::string token_;
 };
-
-// The token in `file`, its first line. Throws UsageError where the file is missing, empty, or may
-// be read by others.
-std::string read_token(const std::filesystem::path& file);
 
 // The names by which this machine is known: its host name, with and without its domain.
 std::vector<std::string> own_host_names();

@@ -12,6 +12,7 @@
 #include "common/base/time.hpp"
 #include "common/base/version.hpp"
 #include "common/config/service_settings.hpp"
+#include "common/keys/token_file.hpp"
 #include "common/nix/expression.hpp"
 #include "common/protocol/json.hpp"
 #include "common/protocol/schema.hpp"
@@ -85,7 +86,7 @@ void ApiService::stop() {
 
 std::shared_ptr<const ApiService::Settings> ApiService::make_settings(const ServeOptions& options) {
   std::string token;
-  if (!options.api.token_file.empty()) token = read_token(options.api.token_file);
+  if (!options.api.token_file.empty()) token = keys::read_token_file(options.api.token_file);
   return std::make_shared<const Settings>(Settings{
       options.repositories, Access(own_host_names(), options.api.allowed_hosts, std::move(token))});
 }

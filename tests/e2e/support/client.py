@@ -1,5 +1,6 @@
 """The program as a client: run to its end, running on, and on a terminal."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -100,6 +101,7 @@ class Terminal:
         )
         os.close(slave)
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     @staticmethod
     def _take_terminal():
@@ -114,7 +116,7 @@ class Terminal:
             data = os.read(self.master, 65536)
         except OSError:
             return False
-        self.text += data.decode()
+        self.text += self._decoder.decode(data)
         return bool(data)
 
     def wait_for(self, text, seconds=20):

@@ -1,18 +1,10 @@
 #include "server/api/access.hpp"
 
 #include <doctest/doctest.h>
-#include <sys/stat.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <string>
 
-#include "../support/temporary_directory.hpp"
-#include "common/base/error.hpp"
-#include "common/base/files.hpp"
-
-namespace fs = std::filesystem;
 using namespace nixbuild;
 using api::Access;
 
@@ -93,16 +85,4 @@ TEST_CASE("where a token is asked for, it has to be the right one") {
   CHECK(get("Bearer secret2") == 401);
   CHECK(get("Basic secret") == 401);
   CHECK(refused(access, http::Method::get, {{"host", "server"}}, false) == 0);
-}
-
-TEST_CASE("a token file is its owner's alone") {
-  const test::TemporaryDirectory directory;
-  const fs::path file = directory.path() / "token";
-  CHECK_THROWS_AS(api::read_token(file), UsageError);
-  write_file_atomic(file, "secret \nmore\n", 0640);
-  CHECK(api::read_token(file) == "secret");
-  write_file_atomic(file, "secret\n", 0644);
-  CHECK_THROWS_AS(api::read_token(file), UsageError);
-  write_file_atomic(file, "\nsecret\n", 0600);
-  CHECK_THROWS_AS(api::read_token(file), UsageError);
 }

@@ -20,6 +20,21 @@ TEST_CASE("text of others cannot command the terminal") {
   CHECK(terminal::printable("\x1b") == "");
 }
 
+TEST_CASE("text of others cannot change the direction of writing") {
+  // "Trojan source": what is shown is not what is there.
+  CHECK(terminal::printable("a\u202e\u2066b\u2069\u202cc\u200e\u200f\u061cd\u2028\u2029e") ==
+        "abcde");
+  CHECK(terminal::printable("عربى \u2027 \u2030") == "عربى \u2027 \u2030");
+}
+
+TEST_CASE("lines of others stay lines") {
+  CHECK(terminal::printable_lines("a\x1b[2J\nb\r\n\n\tc") == "a\nb\n\n\tc");
+  CHECK(terminal::printable_lines("") == "");
+  CHECK(terminal::printable_lines("\n") == "\n");
+  // An escape sequence does not swallow the next line.
+  CHECK(terminal::printable_lines("\x1b]0;title\nx") == "\nx");
+}
+
 TEST_CASE("columns are counted, not bytes") {
   CHECK(terminal::columns("") == 0);
   CHECK(terminal::columns("abc") == 3);
