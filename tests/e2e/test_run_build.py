@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 from support.build import MK, Repository, flake, packages, repository
+
+pytestmark = pytest.mark.distribution
 
 FIVE_GOOD = packages(**{f"good{i}": f"echo {i} > $out" for i in range(1, 6)})
 BAD = """

@@ -10,6 +10,8 @@ from support.build import Repository, flake, make_builder, packages
 from support.machine import BuilderStore, Machine
 from support.server import BINARY, Server
 
+pytestmark = pytest.mark.distribution
+
 FIVE = ["is_running", "last_start", "last_finish", "last_status", "last_commit"]
 
 

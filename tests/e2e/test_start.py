@@ -12,6 +12,8 @@ import pytest
 from support.http import fetch
 from support.server import BINARY, Server, program, program_environment
 
+pytestmark = pytest.mark.distribution
+
 
 def test_help_and_usage():
     assert program("--version").stdout.startswith("nixbuild ")

@@ -13,6 +13,8 @@ from support.http import fetch
 from support.nix import Store, base_environment
 from support.sample import Sample
 
+pytestmark = pytest.mark.distribution
+
 
 def check_same(client, server_store, store_paths):
     """Every path is in the client's store, byte for byte."""
