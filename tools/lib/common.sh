@@ -1,9 +1,17 @@
 # Shell functions that the commands in tools/ share. Source it from bash; it sets `source_dir`,
-# `build_root` and `python`, and changes nothing else.
+# `build_root`, `cache_root` and `python`, and changes nothing else.
 # shellcheck shell=bash
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build_root=${NIXBUILD_BUILD_ROOT:-$source_dir/build}
+
+# What is kept from run to run: root directories, tools, results.
+# shellcheck disable=SC2034 # for those who source this
+if ((EUID == 0)); then
+  cache_root=/var/cache/nixbuild
+else
+  cache_root=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nixbuild
+fi
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
   bold=$'\e[1m' plain=$'\e[0m'
@@ -52,7 +60,7 @@ lowest_version() {
   local prefix suffix least found
   [[ $1 =~ ^(.*-)([0-9]+)\+(.*)$ ]] || die "tools/lib/packages: cannot read $1"
   prefix=${BASH_REMATCH[1]} least=${BASH_REMATCH[2]} suffix=${BASH_REMATCH[3]}
-  found=$(apt_cache search --names-only "^$prefix[0-9]+$suffix\$" |
+  found=$(apt_cache search --names-only "^${prefix}[0-9]+$suffix\$" |
     sed -nE "s/^$prefix([0-9]+)$suffix .*/\1/p" | sort -n |
     while read -r version; do ((version < least)) || echo "$version"; done | head -n 1)
   echo "$prefix${found:-$least}$suffix"

@@ -1,5 +1,5 @@
-// The key that a machine will trust: fetched from the server, compared with the keys known before, and
-// verified with a path that the server offers.
+// The key that a machine will trust: fetched from the server, compared with the keys known before,
+// and verified with a path that the server offers.
 #pragma once
 
 #include <functional>
@@ -19,9 +19,9 @@ struct ServerKey {
   std::string verified_by;  // the store path whose narinfo it signs; empty if none was found
 };
 
-// Asks the server. `before` returns the keys known before for a cache's URL. Throws UnreachableError,
-// and RefusedError if there is no key, or if it is malformed, does not sign what the server offers or
-// differs from the known ones.
+// Asks the server. `before` returns the keys known before for a cache's URL. Throws
+// UnreachableError, and RefusedError if there is no key, or if it is malformed, does not sign what
+// the server offers or differs from the known ones.
 ServerKey fetch_server_key(const config::ClientOptions& options,
                            const std::function<PublicKeys(const std::string& cache_url)>& before);
 

@@ -7,8 +7,8 @@
 #include "common/protocol/json.hpp"
 #include "server/api/parameters.hpp"
 #include "server/api/runner.hpp"
-#include "server/history/history.hpp"
 #include "server/async/offload.hpp"
+#include "server/history/history.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -48,7 +48,8 @@ asio::awaitable<http::Response> answer_from(asio::thread_pool& workers,
                                             std::function<http::Response()> work) {
   std::exception_ptr error;
   try {
-    asio::awaitable<http::Response> reply = async::offload<http::Response>(workers, std::move(work));
+    asio::awaitable<http::Response> reply =
+        async::offload<http::Response>(workers, std::move(work));
     co_return co_await std::move(reply);
   } catch (...) {
     error = std::current_exception();

@@ -20,9 +20,9 @@
 #include "server/api/parameters.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/serve_api.hpp"
+#include "server/async/per_thread.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
-#include "server/async/per_thread.hpp"
 #include "server/http/router.hpp"
 #include "server/http/server.hpp"
 
