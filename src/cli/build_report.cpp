@@ -11,11 +11,13 @@
 #include "cli/table.hpp"
 #include "common/base/terminal.hpp"
 #include "common/base/time.hpp"
+#include "common/protocol/names.hpp"
 
 namespace nixbuild::cli {
 namespace {
 
 using protocol::Build;
+using protocol::TargetResult;
 using terminal::printable;
 
 constexpr std::size_t short_commit = 8;
@@ -43,9 +45,16 @@ std::string asked_by(const Build& build) {
   return out;
 }
 
-std::string_view mark_of(std::string_view result) {
-  if (result == "success") return "✓";
-  return result == "pending" ? "-" : "✗";
+std::string_view mark_of(TargetResult result) {
+  switch (result) {
+    case TargetResult::success:
+      return "✓";
+    case TargetResult::pending:
+    case TargetResult::skipped:
+      return "-";
+    default:
+      return "✗";
+  }
 }
 
 void add_head(std::string& out, const Build& build) {
@@ -53,7 +62,7 @@ void add_head(std::string& out, const Build& build) {
     if (!value.empty()) out += fmt::format("  {:<9} {}\n", name, value);
   };
   out += fmt::format("Build #{} of {}: {}\n", build.id, printable(build.repository),
-                     printable(build.state));
+                     protocol::name_of(build.state));
   add("commit", printable(build.commit.value_or("")));
   add("subject", printable(build.commit_subject));
   add("author", printable(build.commit_author));
@@ -82,13 +91,13 @@ void add_targets(std::string& out, const Build& build) {
     out += fmt::format("  {} {}", mark_of(target.result), printable(target.name));
     if (!target.error.empty()) {
       out += ": " + printable(target.error);
-    } else if (target.result != "success") {
-      out += ": " + printable(target.result);
+    } else if (target.result != TargetResult::success) {
+      out += ": " + std::string(protocol::name_of(target.result));
     }
     out += '\n';
     // Of a target that failed, the paths are those that it would have had.
     for (const protocol::Output& output : target.outputs) {
-      if (target.result != "success") break;
+      if (target.result != TargetResult::success) break;
       out += fmt::format("      {} ({})\n", printable(output.path), format_bytes(output.nar_size));
     }
     for (const std::string& line : target.log_tail)
@@ -122,9 +131,9 @@ std::string builds_table(const protocol::BuildList& list, std::size_t most_colum
   for (const Build& build : list.builds) {
     const std::string commit = printable(build.commit.value_or("")).substr(0, short_commit);
     table.add(
-        {std::to_string(build.id), printable(build.repository), printable(build.state),
-         build.start ? format_time(*build.start) : "-", took(build.start, build.finish),
-         or_dash(commit),
+        {std::to_string(build.id), printable(build.repository),
+         std::string(protocol::name_of(build.state)), build.start ? format_time(*build.start) : "-",
+         took(build.start, build.finish), or_dash(commit),
          or_dash(printable(build.triggered_by.empty() ? build.triggered_from : build.triggered_by)),
          or_dash(first_line(build.error.value_or(build.commit_subject)))});
   }

@@ -20,7 +20,7 @@ ExitCode run(Cancel& command) {
   const auto reply = api.post<protocol::CancelReply>(
       protocol::path_of(protocol::Operation::cancel, command.repository));
   if (command.json) print_line(protocol::to_json(reply, 2));
-  if (reply.status == "not_running") {
+  if (reply.status == protocol::CancelResult::not_running) {
     say("! No build is running");
   } else if (reply.build_id) {
     say(fmt::format("✓ Build #{} cancelled", *reply.build_id));

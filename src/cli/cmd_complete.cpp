@@ -13,6 +13,7 @@
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
 #include "common/base/terminal.hpp"
+#include "common/protocol/names.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -64,8 +65,9 @@ std::string builds(ApiClient& api) {
   const std::string path =
       protocol::with_query(path_of(Operation::builds), {{"limit", std::string(most_builds)}});
   for (const auto& one : api.get<protocol::BuildList>(path).builds) {
-    out += entry(std::to_string(one.id),
-                 fmt::format("{} {} {}", one.repository, one.state, one.commit_subject));
+    out += entry(
+        std::to_string(one.id),
+        fmt::format("{} {} {}", one.repository, protocol::name_of(one.state), one.commit_subject));
   }
   return out;
 }

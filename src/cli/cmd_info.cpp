@@ -9,6 +9,7 @@
 #include "cli/command.hpp"
 #include "cli/output.hpp"
 #include "common/base/terminal.hpp"
+#include "common/protocol/names.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -52,11 +53,11 @@ ExitCode run_info(Query& command) {
 ExitCode run_health(Query& command) {
   ApiClient api = command.connect();
   const auto health = api.get<protocol::Health>(protocol::path_of(protocol::Operation::health));
-  const bool is_healthy = health.status == "healthy";
+  const bool is_healthy = health.status == protocol::HealthState::healthy;
   if (command.json) {
     print_line(protocol::to_json(health, 2));
   } else {
-    std::string out = fmt::format("status   {}\ncache    {}\n", printable(health.status),
+    std::string out = fmt::format("status   {}\ncache    {}\n", protocol::name_of(health.status),
                                   health.cache_running ? "running" : "not running");
     for (const std::string& problem : health.problems) {
       out += fmt::format("problem  {}\n", printable(problem));

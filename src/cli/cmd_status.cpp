@@ -31,7 +31,7 @@ std::string words_for(const BuildStatus& status) {
     return status.phase == "queued" ? "⏳ Build in progress... (queued)"
                                     : "⏳ Build in progress...";
   }
-  if (status.last_status == "success") return "✓ Last build succeeded";
+  if (status.last_status == protocol::BuildResult::success) return "✓ Last build succeeded";
   if (status.last_status) {
     return fmt::format("✗ Last build failed: {}",
                        terminal::printable(status.error.value_or("no reason is known")));

@@ -46,7 +46,7 @@ ExitCode run(Trigger& command) {
   const auto reply = api.post<protocol::TriggerReply>(
       protocol::path_of(protocol::Operation::trigger, command.repository),
       {{protocol::user_header, who()}});
-  if (reply.status == "already_running") {
+  if (reply.status == protocol::TriggerResult::already_running) {
     say(fmt::format("! Build already running (#{})", reply.build_id));
   } else {
     say("✓ Build triggered successfully");
@@ -66,7 +66,7 @@ ExitCode run(Trigger& command) {
   const protocol::BuildStatus status = follow(api, request, view);
   if (command.json) print_line(protocol::to_json(status, 2));
   say(result_line(status));
-  return status.last_status == "success" ? ExitCode::done : ExitCode::failed;
+  return status.last_status == protocol::BuildResult::success ? ExitCode::done : ExitCode::failed;
 }
 
 }  // namespace

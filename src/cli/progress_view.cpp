@@ -156,7 +156,7 @@ std::string progress_line(const BuildStatus& status) {
 std::string result_line(const BuildStatus& status) {
   const std::string build =
       status.build_id ? fmt::format("Build #{}", *status.build_id) : std::string("Build");
-  if (status.last_status == "success") {
+  if (status.last_status == protocol::BuildResult::success) {
     std::string line = fmt::format("✓ {} succeeded", build);
     if (status.last_start && status.last_finish) {
       line += " in " + format_age(*status.last_finish - *status.last_start);

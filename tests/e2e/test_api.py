@@ -108,6 +108,25 @@ def test_cancel_ends_every_process(builder, serve):
     assert api.post("/build/trigger")["status"] == "triggered"
 
 
+def test_a_cancelled_build_says_so_at_once_and_holds_up_no_other(builder, serve):
+    source = repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    source.commit(GOOD)
+    api.post("/build/cancel")
+    assert api.get("/builds/1")["state"] == "cancelled"
+    assert api.get("/builds?limit=1")["builds"][0]["state"] == "cancelled"
+    # The processes of the first may still be ending.
+    reply = api.post("/build/trigger")
+    assert (reply["status"], reply["build_id"]) == ("triggered", 2)
+    assert api.wait_until_done()["last_status"] == "success"
+    first, second = (api.get(f"/builds/{number}") for number in (1, 2))
+    assert (first["state"], first["error"], second["state"]) == ("cancelled", "cancelled", "success")
+    assert first["finish"] and {target["error"] for target in first["targets"]} == {"cancelled"}
+    assert "build 1 was cancelled" in fetch(api, "/builds/1/log").text
+
+
 @pytest.mark.parametrize("who", ["run-build", "serve-api", "both"])
 def test_after_kill_9_the_status_is_right(builder, serve, who):
     repository(builder, ENDLESS)
@@ -211,7 +230,7 @@ def test_the_end_of_the_server_ends_its_builds(builder, serve):
     api.post("/build/trigger")
     builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
     api.stop()
-    assert builder.last()["state"] == "failed" and builder.last()["error"] == "cancelled"
+    assert builder.last()["state"] == "cancelled" and builder.last()["error"] == "cancelled"
     builder.wait_for(lambda: not builder.processes())
 
 

@@ -57,10 +57,10 @@ def test_cancelled(builder, prefix, phase):
     # Signals of a terminal go to all of the foreground group; this is what systemd and the API send.
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(30) == 1
-    assert builder.last()["state"] == "failed" and builder.last()["error"] == "cancelled"
+    assert builder.last()["state"] == "cancelled" and builder.last()["error"] == "cancelled"
     assert builder.status()["error"] == "cancelled" and builder.status()["is_running"] is False
     assert not builder.processes()
-    assert builder.log().rstrip().endswith("build 1 failed: cancelled")
+    assert builder.log().rstrip().endswith("build 1 was cancelled")
     builder.add("demo", source.path)
     source.commit(GOOD)
     builder.run()
@@ -254,4 +254,4 @@ def test_a_damaged_history(builder):
         file.unlink()
     (builder.state / "history.sqlite").write_text("nonsense " * 1000)
     result = builder.run(code=1)
-    assert "history.sqlite" in result.stderr and "move it away" in result.stderr
+    assert "history.sqlite" in result.stderr and "move the file away" in result.stderr

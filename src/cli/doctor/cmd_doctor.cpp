@@ -69,7 +69,7 @@ Check check_api(const config::ClientOptions& options) {
     const auto health = api.get<protocol::Health>(protocol::path_of(protocol::Operation::health));
     Check check{"build API", CheckState::ok, {}, {}};
     check.message = fmt::format("{} answers", api.server().base_url());
-    if (health.status != "healthy") {
+    if (health.status != protocol::HealthState::healthy) {
       check.state = CheckState::warning;
       check.message +=
           fmt::format(", but is not well: {}",

@@ -90,7 +90,8 @@ std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repos
     const auto list = api.get<protocol::BuildList>(protocol::with_query(
         path, {{"repository", repository}, {"limit", "100"}, {"before", before}}));
     const auto good = std::find_if(list.builds.begin(), list.builds.end(), [](const auto& build) {
-      return build.state == "success" && build.commit && is_commit(*build.commit);
+      return build.state == protocol::BuildState::success && build.commit &&
+             is_commit(*build.commit);
     });
     if (good != list.builds.end()) {
       ServerBuild build{good->id, *good->commit, std::nullopt};

@@ -70,7 +70,8 @@ void add_repository_settings(Settings& settings, Repository& repository) {
           "Build with updated inputs, with the repository's own flake.lock, or both")
       .add("push_lock", repository.push_lock, "Push an updated flake.lock once it has built")
       .add("keep", repository.keep, 1, 10'000, "Builds whose outputs stay rooted")
-      .add("keep_history", repository.keep_history, 1, 1'000'000, "Builds that the history keeps")
+      .add("keep_history", repository.keep_history, 1, 1'000'000,
+           "Builds that the history keeps; the newest success of each target stays as well")
       .add_duration("timeout", repository.timeout, "A build that takes longer is ended")
       .add("systems", repository.systems, "SYSTEM", "Systems to build for (default: this one)")
       .add("targets", repository.targets, "ATTRIBUTE",

@@ -4,17 +4,18 @@
 // A visitor is called once a field, in the order of the JSON object, as
 //
 //   visit("is_running", status.is_running, "Whether a build is queued or runs");
-//   visit("last_status", status.last_status, "How it ended", build_results);
+//   visit("phase", status.phase, "How far it is", build_phases);
 //
-// where the last, if given, has all the words that the field can hold today.
+// The last argument, if given, lists the words that a string can be today. The names of an enum are
+// in names.hpp.
 #pragma once
 
-#include <array>
 #include <concepts>
 #include <span>
 #include <string_view>
 #include <type_traits>
 
+#include "common/protocol/names.hpp"
 #include "common/protocol/types.hpp"
 
 namespace nixbuild::protocol {
@@ -25,20 +26,9 @@ using Words = std::span<const std::string_view>;
 template <typename T, typename Struct>
 concept Like = std::same_as<std::remove_const_t<T>, Struct>;
 
-template <typename... Word>
-constexpr std::array<std::string_view, sizeof...(Word)> words(const Word&... word) {
-  return {word...};
-}
-
-constexpr auto build_states = words("queued", "running", "success", "failed");
-constexpr auto build_results = words("success", "failed");
 constexpr auto build_phases =
     words("", "queued", "fetch", "inputs", "evaluate", "build", "finish", "done");
-constexpr auto target_results = words("pending", "success", "failed", "evaluation failed");
-constexpr auto trigger_results = words("triggered", "already_running");
-constexpr auto cancel_results = words("cancelled", "not_running");
 constexpr auto lock_kinds = words("updated", "committed", "both");
-constexpr auto health_states = words("healthy", "degraded");
 
 template <typename V>
 void fields(V&& visit, Like<RunningDerivation> auto& s) {
@@ -74,7 +64,7 @@ void fields(V&& visit, Like<BuildStatus> auto& s) {
   visit("is_running", s.is_running, "Whether a build is queued or runs");
   visit("last_start", s.last_start, "When the newest build began");
   visit("last_finish", s.last_finish, "When it ended; null while it runs");
-  visit("last_status", s.last_status, "How it ended; null while it runs", build_results);
+  visit("last_status", s.last_status, "How it ended; null while it runs");
   visit("last_commit", s.last_commit,
         "The commit that was built, 40 hexadecimal digits; null while it runs");
   visit("repository", s.repository, "The repository's name");
@@ -87,7 +77,7 @@ void fields(V&& visit, Like<BuildStatus> auto& s) {
 
 template <typename V>
 void fields(V&& visit, Like<TriggerReply> auto& s) {
-  visit("status", s.status, "What became of the request", trigger_results);
+  visit("status", s.status, "What became of the request");
   visit("message", s.message, "The same in a sentence");
   visit("repository", s.repository, "The repository's name");
   visit("build_id", s.build_id, "The number of the build that was started, or already runs");
@@ -95,7 +85,7 @@ void fields(V&& visit, Like<TriggerReply> auto& s) {
 
 template <typename V>
 void fields(V&& visit, Like<CancelReply> auto& s) {
-  visit("status", s.status, "What became of the request", cancel_results);
+  visit("status", s.status, "What became of the request");
   visit("message", s.message, "The same in a sentence");
   visit("repository", s.repository, "The repository's name");
   visit("build_id", s.build_id, "The number of the build that was stopped");
@@ -116,10 +106,10 @@ void fields(V&& visit, Like<Phase> auto& s) {
 template <typename V>
 void fields(V&& visit, Like<Target> auto& s) {
   visit("name", s.name, "Attribute path, such as packages.x86_64-linux.hello");
-  visit("result", s.result, "How it ended", target_results);
+  visit("result", s.result, "How it ended");
   visit("derivation", s.derivation, "Store path of its derivation; empty when not evaluated");
   visit("outputs", s.outputs, "What was built");
-  visit("error", s.error, "Why it failed, in one line; empty when it did not");
+  visit("error", s.error, "Why it failed or was skipped, in one line; empty otherwise");
   visit("log_tail", s.log_tail, "The last lines of its log, when it failed");
 }
 
@@ -136,7 +126,8 @@ template <typename V>
 void fields(V&& visit, Like<Build> auto& s) {
   visit("id", s.id, "The build's number, counted over all repositories");
   visit("repository", s.repository, "The repository's name");
-  visit("state", s.state, "How far it is, or how it ended", build_states);
+  visit("branch", s.branch, "The branch that was built; null: the remote's HEAD");
+  visit("state", s.state, "How far it is, or how it ended");
   visit("triggered_by", s.triggered_by, "The user or machine that asked for it; empty: not known");
   visit("triggered_from", s.triggered_from, "The address from which it was asked for");
   visit("queued_at", s.queued_at, "When it was asked for");
@@ -185,7 +176,7 @@ void fields(V&& visit, Like<Info> auto& s) {
 
 template <typename V>
 void fields(V&& visit, Like<Health> auto& s) {
-  visit("status", s.status, "Whether all is well", health_states);
+  visit("status", s.status, "Whether all is well");
   visit("cache_running", s.cache_running, "Whether the binary cache answers");
   visit("problems", s.problems, "What is wrong, one line each");
 }

@@ -39,6 +39,8 @@ Json make(const T& value) {
     return array;
   } else if constexpr (std::is_same_v<T, Time>) {
     return format_time(value);
+  } else if constexpr (std::is_enum_v<T>) {
+    return name_of(value);
   } else if constexpr (std::is_class_v<T> && !std::is_same_v<T, std::string>) {
     Json object = Json::object();
     fields(
@@ -127,6 +129,9 @@ void read(const Json& json, T& value, Path& path) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     if (!json.is_string()) path.fail("a string was expected");
     value = json.get_ref<const std::string&>();
+  } else if constexpr (std::is_enum_v<T>) {
+    if (!json.is_string()) path.fail("a string was expected");
+    value = value_of<T>(json.get_ref<const std::string&>());
   } else if constexpr (std::is_same_v<T, bool>) {
     if (!json.is_boolean()) path.fail("true or false was expected");
     value = json.get<bool>();

@@ -21,10 +21,24 @@ Json reference(std::string_view type) {
   return {{"$ref", fmt::format("#/components/schemas/{}", type)}};
 }
 
+Json with_choices(Json schema, Words choices) {
+  schema["enum"] = Json::array();
+  for (const std::string_view word : choices)
+    schema["enum"].push_back(word);
+  if (schema["type"].is_array()) schema["enum"].push_back(nullptr);
+  return schema;
+}
+
 // The schema of a value of type T, by overload.
 template <typename T>
 struct SchemaOf {
-  static Json make() { return reference(type_name<T>()); }
+  static Json make() {
+    if constexpr (std::is_enum_v<T>) {
+      return with_choices({{"type", "string"}}, names<T>);
+    } else {
+      return reference(type_name<T>());
+    }
+  }
 };
 template <>
 struct SchemaOf<bool> {
@@ -59,6 +73,7 @@ struct SchemaOf<std::optional<T>> {
   static Json make() {
     Json schema = SchemaOf<T>::make();
     schema["type"] = Json::array({schema["type"], "null"});
+    if (schema.contains("enum")) schema["enum"].push_back(nullptr);
     return schema;
   }
 };
@@ -72,12 +87,7 @@ Json object_schema() {
       [&](const char* name, const auto& field, const char* description, Words choices = {}) {
         using Field = std::remove_cvref_t<decltype(field)>;
         Json schema = SchemaOf<Field>::make();
-        if (!choices.empty()) {
-          schema["enum"] = Json::array();
-          for (const std::string_view word : choices)
-            schema["enum"].push_back(word);
-          if (schema["type"].is_array()) schema["enum"].push_back(nullptr);
-        }
+        if (!choices.empty()) schema = with_choices(std::move(schema), choices);
         schema["description"] = description;
         properties[name] = std::move(schema);
         required.push_back(name);

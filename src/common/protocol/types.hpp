@@ -1,7 +1,10 @@
-// What client and server of the build API say to each other. Each struct is one JSON object; the
-// field names are written once, in fields.hpp, from which JSON and the OpenAPI schemas are made.
+// What client and server of the build API say to each other. Each struct is one JSON object. Its
+// field names are written once, in fields.hpp, and the names of the enumerators once, in names.hpp;
+// JSON and the OpenAPI schemas are made from both.
 //
-// Times are UTC in whole seconds, in JSON "YYYY-MM-DDTHH:MM:SSZ". What is not there is null.
+// Times are UTC in whole seconds, in JSON "YYYY-MM-DDTHH:MM:SSZ". An absent value is null.
+//
+// `unknown` is any name that this program does not have: a newer server may send one.
 #pragma once
 
 #include <chrono>
@@ -14,7 +17,31 @@ namespace nixbuild::protocol {
 
 using Time = std::chrono::sys_seconds;
 
-// How far a build of derivations has come.
+// Where a build of the history stands.
+enum class BuildState : std::uint8_t { queued, running, success, failed, cancelled, unknown };
+
+// How the newest build ended, for scripts that know two words only: a cancelled build counts as
+// failed.
+enum class BuildResult : std::uint8_t { success, failed, unknown };
+
+enum class TargetResult : std::uint8_t {
+  pending,
+  success,
+  failed,
+  evaluation_failed,
+  skipped,  // it was not meant to be built; Target::error says why
+  unknown,
+};
+
+enum class TriggerResult : std::uint8_t { triggered, already_running, unknown };
+enum class CancelResult : std::uint8_t { cancelled, not_running, unknown };
+enum class HealthState : std::uint8_t { healthy, degraded, unknown };
+
+constexpr bool has_ended(BuildState state) noexcept {
+  return state != BuildState::queued && state != BuildState::running;
+}
+
+// A derivation that is being built now.
 struct RunningDerivation {
   std::string derivation;  // store path
   std::string name;        // without hash and ".drv"
@@ -46,7 +73,7 @@ struct BuildStatus {
   bool is_running = false;
   std::optional<Time> last_start;
   std::optional<Time> last_finish;         // null while a build runs
-  std::optional<std::string> last_status;  // "success" | "failed", null while a build runs
+  std::optional<BuildResult> last_status;  // null while a build runs
   std::optional<std::string> last_commit;  // 40 hexadecimal digits, null while a build runs
   std::string repository;
   std::optional<std::int64_t> build_id;  // null: never built
@@ -58,14 +85,14 @@ struct BuildStatus {
 };
 
 struct TriggerReply {
-  std::string status;  // "triggered" | "already_running"
+  TriggerResult status = TriggerResult::unknown;
   std::string message;
   std::string repository;
   std::int64_t build_id = 0;
 };
 
 struct CancelReply {
-  std::string status;  // "cancelled" | "not_running"
+  CancelResult status = CancelResult::unknown;
   std::string message;
   std::string repository;
   std::optional<std::int64_t> build_id;
@@ -82,11 +109,11 @@ struct Phase {
 };
 
 struct Target {
-  std::string name;    // "packages.x86_64-linux.hello"
-  std::string result;  // "pending" | "success" | "failed" | "evaluation failed"
+  std::string name;  // "packages.x86_64-linux.hello"
+  TargetResult result = TargetResult::pending;
   std::string derivation;
   std::vector<Output> outputs;
-  std::string error;                  // why it failed, one line
+  std::string error;                  // why it failed or was skipped, one line
   std::vector<std::string> log_tail;  // the last lines of its log
 };
 
@@ -102,7 +129,8 @@ struct DerivationTime {
 struct Build {
   std::int64_t id = 0;
   std::string repository;
-  std::string state;           // "queued" | "running" | "success" | "failed"
+  std::optional<std::string> branch;  // null: the remote's HEAD
+  BuildState state = BuildState::queued;
   std::string triggered_by;    // a user's or node's name, empty when unknown
   std::string triggered_from;  // an address, or "command line"
   Time queued_at;
@@ -145,7 +173,7 @@ struct Info {
 };
 
 struct Health {
-  std::string status;  // "healthy" | "degraded"
+  HealthState status = HealthState::unknown;
   bool cache_running = false;
   std::vector<std::string> problems;  // what is wrong, one line each
 };

@@ -9,6 +9,7 @@
 #include "server/api/runner.hpp"
 #include "server/async/offload.hpp"
 #include "server/history/history.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -33,6 +34,9 @@ http::Response response_to(const std::exception_ptr& exception) {
   } catch (const ParameterError& error) {
     return error_response(422, error.what());
   } catch (const RunnerError& error) {
+    log::warn("{}", error.what());
+    return error_response(503, error.what());
+  } catch (const sqlite::SqliteError& error) {
     log::warn("{}", error.what());
     return error_response(503, error.what());
   } catch (const history::HistoryError& error) {

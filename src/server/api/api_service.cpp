@@ -21,6 +21,7 @@
 #include "server/api/history_answers.hpp"
 #include "server/async/offload.hpp"
 #include "server/http/prometheus.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -67,7 +68,7 @@ ApiService::ApiService(ServeOptions options)
       router_(make_router()) {
   try {
     history::History{layout_.history()};  // a history that cannot be used is told now
-  } catch (const history::HistoryFull& error) {
+  } catch (const sqlite::DiskFull& error) {
     // Clients are told this too, instead of finding nobody.
     log::error("{}; make space there", error.what());
   }
@@ -288,7 +289,8 @@ http::Reply ApiService::health() {
     } catch (const Error& error) {
       health.problems.emplace_back(error.what());
     }
-    health.status = health.problems.empty() ? "healthy" : "degraded";
+    health.status =
+        health.problems.empty() ? protocol::HealthState::healthy : protocol::HealthState::degraded;
     return http::json_response(200, protocol::to_json(health));
   });
 }
@@ -303,7 +305,7 @@ http::Reply ApiService::metrics() {
     out.family("build_running", "gauge", "Whether a build of the repository runs or is queued.");
     for (const auto& repository : current->repositories) {
       const auto build = history.newest(repository.name);
-      const bool runs = build && (build->state == "queued" || build->state == "running");
+      const bool runs = build && !build->finish;
       out.sample(runs ? 1 : 0, fmt::format("repository=\"{}\"", repository.name));
     }
     out.family("build_number", "gauge", "The number of the repository's newest build.");
@@ -314,8 +316,8 @@ http::Reply ApiService::metrics() {
     out.family("build_succeeded", "gauge", "Whether the newest build that has ended succeeded.");
     for (const auto& repository : current->repositories) {
       for (const auto& build : history.list(repository.name, 2, std::nullopt).builds) {
-        if (build.state != "success" && build.state != "failed") continue;
-        out.sample(build.state == "success" ? 1 : 0,
+        if (!build.finish) continue;
+        out.sample(build.state == protocol::BuildState::success ? 1 : 0,
                    fmt::format("repository=\"{}\"", repository.name));
         break;
       }

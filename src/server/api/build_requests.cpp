@@ -46,7 +46,7 @@ http::Response BuildRequests::trigger(history::History& history, const history::
   reply.repository = trigger.repository;
   reply.build_id = queued.id;
   if (!queued.inserted) {
-    reply.status = "already_running";
+    reply.status = protocol::TriggerResult::already_running;
     reply.message =
         fmt::format("Build #{} of {} is running already", queued.id, trigger.repository);
     return http::json_response(200, protocol::to_json(reply));
@@ -60,7 +60,7 @@ http::Response BuildRequests::trigger(history::History& history, const history::
   feed_.poke();
   log::info("build #{} of {}, triggered from {}{}{}", queued.id, trigger.repository, trigger.from,
             trigger.by.empty() ? "" : " by ", trigger.by);
-  reply.status = "triggered";
+  reply.status = protocol::TriggerResult::triggered;
   reply.message = fmt::format("Build #{} of {} was triggered", queued.id, trigger.repository);
   return http::json_response(200, protocol::to_json(reply));
 }
@@ -71,16 +71,16 @@ http::Response BuildRequests::cancel(history::History& history, const std::strin
   protocol::CancelReply reply;
   reply.repository = repository;
   reply.build_id = current.build_id;
-  reply.status = current.is_running ? "cancelled" : "not_running";
+  reply.status =
+      current.is_running ? protocol::CancelResult::cancelled : protocol::CancelResult::not_running;
   reply.message = current.is_running
                       ? fmt::format("Build #{} of {} is being ended", *current.build_id, repository)
                       : fmt::format("No build of {} is running", repository);
   if (current.is_running) {
     runner_.stop(repository);
+    history.cancel(*current.build_id);
     // Nobody else would: its runner may have ended before it took the build.
-    if (current.phase == "queued" && !history::is_locked(layout_.lock(repository))) {
-      history.finish(*current.build_id, "cancelled", now());
-    }
+    if (!history::is_locked(layout_.lock(repository))) history.finish_cancelled(repository);
     feed_.poke();
   }
   return http::json_response(200, protocol::to_json(reply));

@@ -17,7 +17,8 @@
 
 namespace nixbuild::api {
 
-// Thread-safe, with a history for each thread. Every function throws HistoryError and SystemError.
+// Thread-safe, with a history for each thread. Every function throws sqlite::SqliteError and
+// SystemError.
 class BuildRequests {
  public:
   // All must outlive this object.

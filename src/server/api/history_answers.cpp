@@ -59,7 +59,7 @@ http::Response lock_of_build(history::History& history, std::int64_t id) {
 std::optional<std::string> ended_status_json(history::History& history, std::int64_t id) {
   const auto build = history.get(id);
   if (!build) throw Error(fmt::format("build #{} is no longer in the history", id));
-  if (build->state == "queued" || build->state == "running") return std::nullopt;
+  if (!build->finish) return std::nullopt;
   return protocol::to_json(history::ended_status(history, *build));
 }
 

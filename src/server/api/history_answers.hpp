@@ -1,4 +1,5 @@
-// GET /builds and what lies below it: the builds that were. Blocking; each throws HistoryError.
+// GET /builds and what lies below it: the builds that were. Blocking; each throws
+// sqlite::SqliteError.
 #pragma once
 
 #include <cstdint>

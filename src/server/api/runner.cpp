@@ -10,7 +10,7 @@ bool awaits_start(const history::StateLayout& layout, const std::string& reposit
                   std::int64_t build) {
   history::History history(layout.history());
   const auto newest = history.newest(repository);
-  return newest && newest->id == build && newest->state == "queued" &&
+  return newest && newest->id == build && newest->state == protocol::BuildState::queued &&
          !history::is_locked(layout.lock(repository));
 }
 

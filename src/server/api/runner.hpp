@@ -47,10 +47,11 @@ bool systemd_has_build_unit();
 #endif
 
 // Whether build number `build` is still queued, and nobody is there who could have taken it. Throws
-// HistoryError, SystemError.
+// sqlite::SqliteError, SystemError.
 bool awaits_start(const history::StateLayout& layout, const std::string& repository,
                   std::int64_t build);
-// Fails such a build with the reason that is then asked for. Throws HistoryError, SystemError.
+// Fails such a build with the reason that is then asked for. Throws sqlite::SqliteError,
+// SystemError.
 void fail_unstarted(const history::StateLayout& layout, const std::string& repository,
                     std::int64_t build, const std::function<std::string()>& reason);
 

@@ -16,6 +16,7 @@
 #include "common/base/time.hpp"
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
+#include "common/protocol/names.hpp"
 #include "server/builder/disk_space.hpp"
 #include "server/builder/flake_inputs.hpp"
 #include "server/builder/git_checkout.hpp"
@@ -34,6 +35,8 @@
 
 namespace nixbuild::builder {
 namespace {
+
+using protocol::TargetResult;
 
 namespace fs = std::filesystem;
 
@@ -57,7 +60,7 @@ std::string summary_of_failures(const std::vector<protocol::Target>& targets) {
   std::string text;
   std::size_t failed = 0;
   for (const protocol::Target& target : targets) {
-    if (target.result == "success") continue;
+    if (target.result == TargetResult::success) continue;
     if (++failed > most_targets_in_error) continue;
     text += fmt::format("{}{}: {}", failed == 1 ? ": " : "; ", target.name, target.error);
   }
@@ -87,7 +90,7 @@ class Run {
       error = build();
     } catch (const Interrupted& interrupted) {
       error = interrupted.what();
-      if (error != "cancelled") error = phase_prefix() + *error;
+      if (error != history::reason_cancelled) error = phase_prefix() + *error;
     } catch (const std::exception& failure) {
       error = phase_prefix() + failure.what();
     }
@@ -113,7 +116,7 @@ class Run {
   // Where a disk is full, which one can be seen.
   void add_free_space(std::string& error) const {
     const auto ran_out = [](const protocol::Target& target) {
-      return target.result != "success" &&
+      return target.result != TargetResult::success &&
              std::any_of(target.log_tail.begin(), target.log_tail.end(), tells_of_full_disk);
     };
     if (!tells_of_full_disk(error) && std::none_of(targets_.begin(), targets_.end(), ran_out)) {
@@ -337,7 +340,7 @@ class Run {
     std::set<std::string> outputs;
     bool all_good = true;
     for (const protocol::Target& target : targets_) {
-      if (target.result != "success") {
+      if (target.result != TargetResult::success) {
         all_good = false;
         continue;
       }
@@ -378,12 +381,14 @@ class Run {
     last.phase = "done";
     // The clock may have been put back meanwhile.
     last.last_finish = std::max(now(), last.last_start.value_or(queued_at_));
-    last.last_status = error ? "failed" : "success";
+    last.last_status = error ? protocol::BuildResult::failed : protocol::BuildResult::success;
     last.error = error;
     last.outputs = outputs_;
     last.progress.running.clear();
     log_end(error);
     const auto write_down = [&] {
+      // Of a build that was interrupted, what had failed before keeps its own error.
+      if (error && !targets_.empty()) history_.set_targets(id_, targets_);
       history_.finish(id_, error, *last.last_finish);
       if (const auto build = history_.get(id_)) last.last_commit = build->commit;
       report_.close(last);
@@ -402,14 +407,16 @@ class Run {
   void log_end(const std::optional<std::string>& error) {
     try {
       for (const protocol::Target& target : targets_) {
-        if (target.result == "success") continue;
-        report_.log(target.result == "pending"
+        if (target.result == TargetResult::success) continue;
+        report_.log(target.result == TargetResult::pending
                         ? fmt::format("{}: not built", target.name)
-                        : fmt::format("{}: {}: {}", target.name, target.result, target.error));
+                        : fmt::format("{}: {}: {}", target.name, protocol::name_of(target.result),
+                                      target.error));
       }
-      report_.log(error ? fmt::format("build {} failed: {}", id_, *error)
-                        : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
-                                      outputs_.size() == 1 ? "" : "s"));
+      report_.log(error == history::reason_cancelled ? fmt::format("build {} was cancelled", id_)
+                  : error ? fmt::format("build {} failed: {}", id_, *error)
+                          : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
+                                        outputs_.size() == 1 ? "" : "s"));
       // Before the history says that the build has ended: who reads that may then read the log.
       report_.end_log();
     } catch (const Error&) {

@@ -10,6 +10,8 @@
 
 #include <cerrno>
 
+#include "server/history/history.hpp"
+
 namespace nixbuild::builder {
 namespace {
 
@@ -73,7 +75,7 @@ void Interruption::set_timeout(std::chrono::seconds timeout) {
 std::optional<std::string> Interruption::reason() {
   signalfd_siginfo signal{};
   while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
-    if (!reason_) reason_ = "cancelled";
+    if (!reason_) reason_ = history::reason_cancelled;
   }
   // The timer is left readable, and with it fd().
   if (!reason_ && is_readable(timer_.get())) {

@@ -15,6 +15,8 @@
 namespace nixbuild::builder {
 namespace {
 
+using protocol::TargetResult;
+
 namespace fs = std::filesystem;
 
 // Of one program's arguments; the system's limit for all of them is 2 MiB.
@@ -23,7 +25,7 @@ constexpr std::size_t most_paths_at_once = 4000;
 std::vector<std::string> pending_derivations(const std::vector<protocol::Target>& targets) {
   std::set<std::string> derivations;
   for (const protocol::Target& target : targets) {
-    if (target.result == "pending") derivations.insert(target.derivation);
+    if (target.result == TargetResult::pending) derivations.insert(target.derivation);
   }
   return {derivations.begin(), derivations.end()};
 }
@@ -88,8 +90,8 @@ class Realisation {
     }
     std::set<std::string> good;
     for (protocol::Target& target : targets_) {
-      if (target.result == "pending") target.result = "success";
-      if (target.result != "success") {
+      if (target.result == TargetResult::pending) target.result = TargetResult::success;
+      if (target.result != TargetResult::success) {
         if (!has_known_outputs(target)) target.outputs.clear();
         continue;
       }
@@ -153,22 +155,22 @@ class Realisation {
   void settle() {
     std::vector<std::string> paths;
     for (const protocol::Target& target : targets_) {
-      if (target.result != "pending" || !has_known_outputs(target)) continue;
+      if (target.result != TargetResult::pending || !has_known_outputs(target)) continue;
       for (const protocol::Output& output : target.outputs)
         paths.push_back(output.path);
     }
     const auto invalid = invalid_paths(tools_, paths);
     for (protocol::Target& target : targets_) {
-      if (target.result != "pending") continue;
+      if (target.result != TargetResult::pending) continue;
       const bool built =
           has_known_outputs(target) && std::none_of(target.outputs.begin(), target.outputs.end(),
                                                     [&](const protocol::Output& output) {
                                                       return invalid.contains(output.path);
                                                     });
       if (built) {
-        target.result = "success";
+        target.result = TargetResult::success;
       } else if (explain(target)) {
-        target.result = "failed";
+        target.result = TargetResult::failed;
       }
     }
   }
@@ -213,8 +215,8 @@ class Realisation {
       if (build({derivation})) continue;
       settle();
       for (protocol::Target& target : targets_) {
-        if (target.result != "pending" || target.derivation != derivation) continue;
-        target.result = "failed";
+        if (target.result != TargetResult::pending || target.derivation != derivation) continue;
+        target.result = TargetResult::failed;
         target.error = last_error_;
       }
     }

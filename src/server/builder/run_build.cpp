@@ -28,7 +28,7 @@ void hold_reserve(const std::filesystem::path& file) {
 
 bool is_queued(history::History& history, const std::string& repository) {
   const auto newest = history.newest(repository);
-  return newest && newest->state == "queued";
+  return newest && newest->state == protocol::BuildState::queued;
 }
 
 // Nothing where the repository is being built. A build that is queued while another process has the
@@ -67,7 +67,10 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
   for (;;) {
     interruption.set_timeout(std::chrono::seconds(0));  // that of the build before
     hold_reserve(layout.reserve(name));
-    const std::int64_t id = history.take_queued({name, invoking_user(), "command line"});
+    // If the API has cancelled the build that this process was to run, the next one is not meant.
+    if (history.finish_cancelled(name) && interruption.has_come()) return ExitCode::failed;
+    const std::int64_t id =
+        history.take_queued({name, invoking_user(), "command line", options.repository.branch});
     const ExitCode code = go_through_phases(options, layout, history, interruption, observer, id);
     // One that was triggered since the history says that this one has ended: systemd starts no
     // unit that has not ended itself.

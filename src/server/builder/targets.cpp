@@ -149,7 +149,7 @@ class Evaluation {
     for (const Listed& listed : listing.targets) {
       Item item;
       item.target.name = name_of(listed.path);
-      item.target.result = "pending";
+      item.target.result = protocol::TargetResult::pending;
       const AttributePath path = built_part(listed.path);
       item.is_configuration = path.size() != listed.path.size();
       if (listed.found) {
@@ -186,11 +186,11 @@ class Evaluation {
           name_of(source_.systems.size() == 1 ? AttributePath{"homeModules"}
                                               : AttributePath{"homeModules", system});
       if (problem.empty()) {
-        item.target.result = "pending";
+        item.target.result = protocol::TargetResult::pending;
         item.expression =
             home_expression({source_.reference, system, home_manager, source_.home_config});
       } else {
-        item.target.result = "evaluation failed";
+        item.target.result = protocol::TargetResult::evaluation_failed;
         item.target.error = problem;
         report_.log(fmt::format("{}: {}", item.target.name, problem));
       }
@@ -228,7 +228,7 @@ class Evaluation {
   }
 
   void fail(Item& item, const Exit& exit) {
-    item.target.result = "evaluation failed";
+    item.target.result = protocol::TargetResult::evaluation_failed;
     item.target.error = reason_of(exit);
     item.target.log_tail = history::last_lines(exit.error, history::log_tail_lines);
     report_.log(fmt::format("{}: evaluation failed", item.target.name));

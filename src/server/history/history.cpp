@@ -2,24 +2,34 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <string_view>
 
 #include "common/base/time.hpp"
-#include "server/history/database.hpp"
+#include "common/protocol/names.hpp"
+#include "server/history/kept_text.hpp"
+#include "server/history/schema.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::history {
 namespace {
 
+using protocol::BuildState;
+using protocol::TargetResult;
+using sqlite::Connection;
+using sqlite::Statement;
+using sqlite::Transaction;
+
 constexpr std::string_view build_columns =
     "SELECT id, repository, state, triggered_by, triggered_from, queued_at, start, finish, "
-    "commit_id, commit_subject, commit_author, error, flake_lock IS NOT NULL FROM builds ";
+    "commit_id, commit_subject, commit_author, error, flake_lock IS NOT NULL, branch FROM builds ";
 
 protocol::Build build_of(const Statement& row) {
   protocol::Build build;
   build.id = row.integer(0);
   build.repository = row.text(1);
-  build.state = row.text(2);
+  build.state = protocol::value_of<BuildState>(row.view(2));
   build.triggered_by = row.text(3);
   build.triggered_from = row.text(4);
   build.queued_at = row.time(5);
@@ -30,6 +40,11 @@ protocol::Build build_of(const Statement& row) {
   build.commit_author = row.text(10);
   build.error = row.optional_text(11);
   build.has_lock = row.integer(12) != 0;
+  if (!row.view(13).empty()) build.branch = row.text(13);
+  // So a run-build of an earlier release ends a build that it was told to end.
+  if (build.state == BuildState::failed && build.error == reason_cancelled) {
+    build.state = BuildState::cancelled;
+  }
   return build;
 }
 
@@ -38,15 +53,6 @@ std::vector<protocol::Build> builds_of(Statement statement) {
   while (statement.step())
     builds.push_back(build_of(statement));
   return builds;
-}
-
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) {
-    text += line;
-    text += '\n';
-  }
-  return text;
 }
 
 std::vector<std::string> split(std::string_view text) {
@@ -59,7 +65,7 @@ std::vector<std::string> split(std::string_view text) {
   return lines;
 }
 
-std::vector<protocol::Phase> phases_of(Database& database, std::int64_t id) {
+std::vector<protocol::Phase> phases_of(Connection& database, std::int64_t id) {
   Statement statement =
       database.prepare("SELECT name, start, finish FROM phases WHERE build = ?1 ORDER BY position");
   statement.bind(id);
@@ -70,7 +76,7 @@ std::vector<protocol::Phase> phases_of(Database& database, std::int64_t id) {
   return phases;
 }
 
-std::vector<protocol::Target> targets_of(Database& database, std::int64_t id) {
+std::vector<protocol::Target> targets_of(Connection& database, std::int64_t id) {
   Statement statement = database.prepare(
       "SELECT name, result, derivation, error, log_tail FROM targets WHERE build = ?1 "
       "ORDER BY position");
@@ -79,7 +85,7 @@ std::vector<protocol::Target> targets_of(Database& database, std::int64_t id) {
   while (statement.step()) {
     protocol::Target target;
     target.name = statement.text(0);
-    target.result = statement.text(1);
+    target.result = protocol::value_of<TargetResult>(statement.view(1));
     target.derivation = statement.text(2);
     target.error = statement.text(3);
     target.log_tail = split(statement.text(4));
@@ -98,7 +104,7 @@ std::vector<protocol::Target> targets_of(Database& database, std::int64_t id) {
   return targets;
 }
 
-std::vector<protocol::DerivationTime> derivations_of(Database& database, std::int64_t id) {
+std::vector<protocol::DerivationTime> derivations_of(Connection& database, std::int64_t id) {
   Statement statement = database.prepare(
       "SELECT derivation, name, start, milliseconds, failed FROM derivations WHERE build = ?1 "
       "ORDER BY position");
@@ -113,40 +119,56 @@ std::vector<protocol::DerivationTime> derivations_of(Database& database, std::in
 }
 
 // To be called inside a transaction.
-void end_build(Database& database, std::int64_t id, const std::optional<std::string>& error,
+void end_build(Connection& database, std::int64_t id, const std::optional<std::string>& error,
                protocol::Time finish) {
+  const bool is_cancelled = error == reason_cancelled;
   Statement statement = database.prepare(
-      "UPDATE builds SET state = ?2, error = ?3, finish = max(?4, coalesce(start, queued_at)) "
-      "WHERE id = ?1 AND state IN ('queued', 'running')");
-  statement.bind(id).bind(std::string_view(error ? "failed" : "success")).bind(error).bind(finish);
+      "UPDATE builds SET state = iif(state = 'cancelled', state, ?2), "
+      "error = iif(state = 'cancelled', error, ?3), finish = max(?4, coalesce(start, queued_at)) "
+      "WHERE id = ?1 AND finish IS NULL RETURNING error");
+  statement.bind(id)
+      .bind(protocol::name_of(is_cancelled ? BuildState::cancelled
+                              : error      ? BuildState::failed
+                                           : BuildState::success))
+      .bind(error ? std::optional(shortened(*error, build_error_limit)) : error)
+      .bind(finish);
+  if (!statement.step()) return;
+  const auto kept_error = statement.optional_text(0);
   statement.run();
-  if (database.changed_rows() == 0) return;
   Statement phases = database.prepare(
       "UPDATE phases SET finish = max(?2, start) WHERE build = ?1 AND finish IS NULL");
   phases.bind(id).bind(finish).run();
-  if (!error) return;
+  if (!kept_error) return;
   // A target that was not reached must not read as if it were still to come.
   Statement targets = database.prepare(
       "UPDATE targets SET result = 'failed', error = ?2 WHERE build = ?1 AND result = 'pending'");
-  targets.bind(id).bind(error).run();
+  targets.bind(id).bind(kept_error).run();
 }
 
-std::optional<protocol::Build> active_build(Database& database, const std::string& repository) {
-  Statement statement = database.prepare(
-      std::string(build_columns) + "WHERE repository = ?1 AND state IN ('queued', 'running')");
+// Oldest first.
+std::vector<protocol::Build> unfinished_builds(Connection& database,
+                                               const std::string& repository) {
+  Statement statement = database.prepare(std::string(build_columns) +
+                                         "WHERE repository = ?1 AND finish IS NULL ORDER BY id");
   statement.bind(std::string_view(repository));
-  if (!statement.step()) return std::nullopt;
-  return build_of(statement);
+  return builds_of(std::move(statement));
 }
 
-std::int64_t insert(Database& database, const Trigger& trigger) {
+std::optional<protocol::Time> last_finish(Connection& database, const std::string& repository) {
+  Statement statement = database.prepare("SELECT max(finish) FROM builds WHERE repository = ?1");
+  statement.bind(std::string_view(repository)).step();
+  return statement.optional_time(0);
+}
+
+std::int64_t insert(Connection& database, const Trigger& trigger) {
   Statement statement = database.prepare(
-      "INSERT INTO builds (repository, state, triggered_by, triggered_from, queued_at) "
-      "VALUES (?1, 'queued', ?2, ?3, ?4)");
+      "INSERT INTO builds (repository, state, triggered_by, triggered_from, queued_at, branch) "
+      "VALUES (?1, 'queued', ?2, ?3, ?4, ?5)");
   statement.bind(std::string_view(trigger.repository))
       .bind(std::string_view(trigger.by))
       .bind(std::string_view(trigger.from))
       .bind(now())
+      .bind(std::string_view(trigger.branch ? *trigger.branch : std::string()))
       .run();
   return database.last_id();
 }
@@ -155,8 +177,11 @@ std::int64_t insert(Database& database, const Trigger& trigger) {
 
 class History::Impl {
  public:
-  explicit Impl(const std::filesystem::path& file) : database(file) {}
-  Database database;
+  explicit Impl(const std::filesystem::path& file)
+      : database(open_history(file)), data_version(database.prepare("PRAGMA data_version")) {}
+
+  Connection database;
+  Statement data_version;
 };
 
 History::History(const std::filesystem::path& file) : impl_(std::make_unique<Impl>(file)) {}
@@ -166,24 +191,58 @@ History& History::operator=(History&&) noexcept = default;
 
 History::Queued History::insert_queued(const Trigger& trigger) {
   Transaction transaction(impl_->database, Transaction::Durability::durable);
-  if (const auto active = active_build(impl_->database, trigger.repository)) {
-    return {active->id, false};
+  for (const protocol::Build& build : unfinished_builds(impl_->database, trigger.repository)) {
+    if (!protocol::has_ended(build.state)) return {build.id, false};
   }
   const std::int64_t id = insert(impl_->database, trigger);
   transaction.commit();
   return {id, true};
 }
 
+bool History::cancel(std::int64_t id) {
+  Transaction transaction(impl_->database, Transaction::Durability::durable);
+  Statement statement = impl_->database.prepare(
+      "UPDATE builds SET state = 'cancelled', error = ?2 "
+      "WHERE id = ?1 AND state IN ('queued', 'running')");
+  statement.bind(id).bind(std::string_view(reason_cancelled)).run();
+  const bool is_changed = impl_->database.changed_rows() > 0;
+  transaction.commit();
+  return is_changed;
+}
+
+bool History::finish_cancelled(const std::string& repository) {
+  Transaction transaction(impl_->database);
+  bool found = false;
+  for (const protocol::Build& build : unfinished_builds(impl_->database, repository)) {
+    if (build.state != BuildState::cancelled) continue;
+    end_build(impl_->database, build.id, build.error, now());
+    found = true;
+  }
+  transaction.commit();
+  return found;
+}
+
 std::int64_t History::take_queued(const Trigger& trigger) {
   Transaction transaction(impl_->database);
-  auto active = active_build(impl_->database, trigger.repository);
-  if (active && active->state == "running") {
-    end_build(impl_->database, active->id, reason_interrupted, now());
-    active.reset();
+  std::optional<std::int64_t> queued;
+  for (const protocol::Build& build : unfinished_builds(impl_->database, trigger.repository)) {
+    if (build.state == BuildState::running) {
+      end_build(impl_->database, build.id, reason_interrupted, now());
+    } else if (build.state == BuildState::queued && !queued) {
+      queued = build.id;
+    }
   }
-  const std::int64_t id = active ? active->id : insert(impl_->database, trigger);
+  if (queued) {
+    // Another queued build may have that branch already.
+    Statement branch =
+        impl_->database.prepare("UPDATE OR IGNORE builds SET branch = ?2 WHERE id = ?1");
+    branch.bind(*queued).bind(std::string_view(trigger.branch ? *trigger.branch : std::string()));
+    branch.run();
+  } else {
+    queued = insert(impl_->database, trigger);
+  }
   transaction.commit();
-  return id;
+  return *queued;
 }
 
 std::vector<protocol::Build> History::queued_before(std::int64_t id) {
@@ -211,8 +270,8 @@ void History::set_commit(std::int64_t id, const std::string& commit, const std::
       "UPDATE builds SET commit_id = ?2, commit_subject = ?3, commit_author = ?4 WHERE id = ?1");
   statement.bind(id)
       .bind(std::string_view(commit))
-      .bind(std::string_view(subject))
-      .bind(std::string_view(author))
+      .bind(std::string_view(shortened(subject, commit_text_limit)))
+      .bind(std::string_view(shortened(author, commit_text_limit)))
       .run();
   transaction.commit();
 }
@@ -239,8 +298,10 @@ void History::set_lock(std::int64_t id, const std::string& flake_lock) {
 void History::set_targets(std::int64_t id, const std::vector<protocol::Target>& targets) {
   Transaction transaction(impl_->database);
   impl_->database.prepare("DELETE FROM targets WHERE build = ?1").bind(id).run();
+  const std::size_t allowance = text_allowance(targets);
   std::int64_t position = 0;
   for (const protocol::Target& target : targets) {
+    const KeptText kept = kept_text(target, allowance);
     impl_->database
         .prepare(
             "INSERT INTO targets (build, position, name, result, derivation, error, log_tail) "
@@ -248,10 +309,10 @@ void History::set_targets(std::int64_t id, const std::vector<protocol::Target>& 
         .bind(id)
         .bind(position)
         .bind(std::string_view(target.name))
-        .bind(std::string_view(target.result))
+        .bind(protocol::name_of(target.result))
         .bind(std::string_view(target.derivation))
-        .bind(std::string_view(target.error))
-        .bind(std::string_view(joined(target.log_tail)))
+        .bind(std::string_view(kept.error))
+        .bind(std::string_view(kept.log_tail))
         .run();
     std::int64_t output_position = 0;
     for (const protocol::Output& output : target.outputs) {
@@ -304,13 +365,18 @@ void History::finish(std::int64_t id, const std::optional<std::string>& error,
 
 std::vector<std::int64_t> History::prune(const std::string& repository, int keep) {
   Transaction transaction(impl_->database);
+  // Cancelled builds are counted apart: a hundred of them must not push out what was built.
   Statement select = impl_->database.prepare(
-      "SELECT id FROM builds WHERE repository = ?1 AND state IN ('success', 'failed') "
-      "ORDER BY id DESC LIMIT -1 OFFSET ?2");
+      "SELECT id FROM (SELECT id, row_number() OVER "
+      "(PARTITION BY state = 'cancelled' ORDER BY id DESC) AS age "
+      "FROM builds WHERE repository = ?1 AND finish IS NOT NULL) "
+      "WHERE age > ?2 AND id NOT IN (SELECT max(build) FROM targets JOIN builds ON build = id "
+      "WHERE repository = ?1 AND result = 'success' GROUP BY branch, name) ORDER BY id DESC");
   select.bind(std::string_view(repository)).bind(static_cast<std::int64_t>(keep));
   std::vector<std::int64_t> removed;
   while (select.step())
     removed.push_back(select.integer(0));
+  select.reset();
   for (const std::int64_t id : removed) {
     impl_->database.prepare("DELETE FROM builds WHERE id = ?1").bind(id).run();
   }
@@ -375,24 +441,40 @@ std::vector<std::string> History::output_paths(std::int64_t id) {
   return paths;
 }
 
+std::string History::id() {
+  return impl_->database.query_text("SELECT value FROM meta WHERE name = 'history_id'");
+}
+
 std::uint64_t History::generation() {
-  return impl_->database.generation();
+  // data_version tells of the changes of others, total_changes of our own.
+  const sqlite::StatementUse use(impl_->data_version);
+  impl_->data_version.step();
+  const auto version = static_cast<std::uint64_t>(impl_->data_version.integer(0));
+  return (version << 32) + static_cast<std::uint32_t>(impl_->database.total_changes());
 }
 
 bool History::reconcile(const std::string& repository, const std::function<bool()>& is_locked,
                         std::chrono::seconds patience,
                         const std::function<protocol::Time(std::int64_t id)>& last_sign) {
   Transaction transaction(impl_->database, Transaction::Durability::durable);
-  const auto active = active_build(impl_->database, repository);
-  if (!active || is_locked()) return false;
-  if (active->state == "running") {
-    end_build(impl_->database, active->id, reason_interrupted, last_sign(active->id));
-  } else {
-    if (is_within(active->queued_at, patience)) return false;
-    end_build(impl_->database, active->id, reason_not_started, now());
+  const auto builds = unfinished_builds(impl_->database, repository);
+  if (builds.empty() || is_locked()) return false;
+  bool is_changed = false;
+  for (const protocol::Build& build : builds) {
+    if (build.state == BuildState::queued) {
+      // Either time may lie in the future, if the clock was put back.
+      const auto free_since = last_finish(impl_->database, repository).value_or(build.queued_at);
+      if (is_within(build.queued_at, patience) || is_within(free_since, patience)) continue;
+      end_build(impl_->database, build.id, reason_not_started, now());
+    } else {
+      end_build(impl_->database, build.id,
+                build.state == BuildState::running ? reason_interrupted : build.error,
+                last_sign(build.id));
+    }
+    is_changed = true;
   }
-  transaction.commit();
-  return true;
+  if (is_changed) transaction.commit();
+  return is_changed;
 }
 
 }  // namespace nixbuild::history

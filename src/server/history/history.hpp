@@ -1,11 +1,14 @@
 // The history of builds, and the queue: one row a build, in SQLite.
 //
-// A repository has at most one row that is queued or running; the database itself sees to that, so
-// it holds however many clients ask at once. Who runs a build holds the repository's BuildLock; a
-// row that says `running` while nobody holds that lock was interrupted (see reconcile).
+// A branch has at most one row that is queued and one that is running; the database itself sees to
+// that. Whoever runs a build holds the repository's FileLock; a row that says `running` while
+// nobody holds it was interrupted (see reconcile).
 //
-// Every function throws HistoryError when the database cannot be read or written: it is locked for
-// longer than 5 s, the disk is full, or it is not of a form this program knows.
+// A cancelled build says `cancelled` at once. Until its process is gone and its end is written
+// down, it has no finish time.
+//
+// Every function throws sqlite::SqliteError when the database cannot be read or written: it is
+// locked for longer than 5 s, damaged, or the disk is full (sqlite::DiskFull).
 #pragma once
 
 #include <cstdint>
@@ -21,48 +24,58 @@
 
 namespace nixbuild::history {
 
+// What is no history, or one of a newer program; or a build that is not in the state that an
+// operation needs.
 class HistoryError : public Error {
  public:
   using Error::Error;
 };
 
-// The disk is full: the history is well, and can be used again once there is space.
-class HistoryFull : public HistoryError {
- public:
-  using HistoryError::HistoryError;
-};
-
-// Why what nothing runs has failed, as the history has it.
+// Errors of builds.
+constexpr const char* reason_cancelled = "cancelled";
 constexpr const char* reason_interrupted = "interrupted";
 constexpr const char* reason_not_started = "the build was not started";
 
 // Who asked for a build.
 struct Trigger {
   std::string repository;
-  std::string by;    // a user's or node's name, empty when unknown
-  std::string from;  // an address, or "command line"
+  std::string by;                                    // a user's or node's name, empty when unknown
+  std::string from;                                  // an address, or "command line"
+  std::optional<std::string> branch = std::nullopt;  // as configured
 };
 
 // Not thread-safe; open one for each thread.
 class History {
  public:
-  // Makes the database, for owner and group, where there is none; brings an older one up to date.
+  // Opens the database. Creates it, for owner and group, if it is missing; migrates an older one.
+  // Throws HistoryError.
   explicit History(const std::filesystem::path& file);
   ~History();
   History(History&&) noexcept;
   History& operator=(History&&) noexcept;
 
+  // 128 random bits in hexadecimal, made with the history: tells it from another one, whose builds
+  // have the same numbers.
+  std::string id();
+
   // Queuing, for those who trigger builds.
+
   struct Queued {
     std::int64_t id = 0;
     bool inserted = false;  // false: `id` is the build that was queued or running already
   };
   Queued insert_queued(const Trigger& trigger);
+  // Marks a queued or running build as cancelled; its process is the caller's business, and its end
+  // is still to be written down by finish(). False for a build that has ended or is cancelled.
+  bool cancel(std::int64_t id);
 
   // Running, for the holder of the repository's lock.
 
-  // The repository's queued build, or a new one as `trigger` says when none is queued. A row that
-  // says `running` is ended as 'interrupted' first.
+  // Writes down the end of the repository's cancelled builds whose process did not. Returns whether
+  // there were any.
+  bool finish_cancelled(const std::string& repository);
+  // The repository's oldest queued build, or a new one as `trigger` says when none is queued. A row
+  // that says `running` is ended as interrupted first. The build gets the trigger's branch.
   std::int64_t take_queued(const Trigger& trigger);
   // Builds that were queued before build `id` and still are, oldest first.
   std::vector<protocol::Build> queued_before(std::int64_t id);
@@ -72,13 +85,16 @@ class History {
   // Ends the phase that was, and begins `name`.
   void begin_phase(std::int64_t id, const std::string& name, protocol::Time start);
   void set_lock(std::int64_t id, const std::string& flake_lock);
-  // Replaces the targets.
+  // Replaces the targets. Of long texts a part is kept (kept_text.hpp).
   void set_targets(std::int64_t id, const std::vector<protocol::Target>& targets);
   void add_derivations(std::int64_t id, const std::vector<protocol::DerivationTime>& derivations);
-  // Success where `error` is nothing. Ends the last phase. On the disk when it returns. A build
-  // that has ended stays as it ended.
+  // Ends a build: a success if there is no `error`, cancelled if the error is reason_cancelled or
+  // the build was cancelled before. Ends its last phase, and its pending targets with the same
+  // error. On the disk when it returns. A build that has ended stays as it ended.
   void finish(std::int64_t id, const std::optional<std::string>& error, protocol::Time finish);
-  // Removes the oldest ended builds of a repository until `keep` are left; returns their numbers.
+  // Removes old builds of a repository; returns their numbers. The newest `keep` that ended by
+  // themselves stay, the newest `keep` that were cancelled, and for each target of a branch the
+  // newest build in which it succeeded.
   std::vector<std::int64_t> prune(const std::string& repository, int keep);
 
   // Reading, for everyone.
@@ -98,10 +114,11 @@ class History {
   // memory.
   std::uint64_t generation();
 
-  // Ends what says `running` or `queued` of `repository` though nothing runs it. `is_locked` tells
-  // whether the repository's lock is held and is asked inside the transaction, so that no build is
-  // taken for dead that starts meanwhile. A queued build is given `patience` to be started.
-  // `last_sign` is when an interrupted build was last seen alive. True where a row was changed.
+  // Ends the unfinished builds of `repository` that nothing runs. `is_locked` tells whether the
+  // repository's lock is held and is asked inside the transaction, so that no build is taken for
+  // dead that starts meanwhile. A queued build is given `patience` to be started, since it was
+  // queued or the build before it ended. `last_sign` is when an interrupted build was last seen
+  // alive. Returns whether a row was changed.
   bool reconcile(const std::string& repository, const std::function<bool()>& is_locked,
                  std::chrono::seconds patience,
                  const std::function<protocol::Time(std::int64_t id)>& last_sign);

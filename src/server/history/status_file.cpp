@@ -16,9 +16,12 @@
 #include "server/history/build_lock.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::history {
 namespace {
+
+using protocol::BuildState;
 
 constexpr mode_t status_mode = 0640;
 
@@ -71,7 +74,7 @@ struct StatusReader::State {
     return std::max({log, status}).value_or(now());
   }
 
-  // Ends what is dead. Throws HistoryFull where that cannot be written down.
+  // Ends what is dead. Throws sqlite::DiskFull if that cannot be written down.
   void reconcile() {
     if (history.reconcile(
             repository, [this] { return probe.is_locked(); }, start_patience,
@@ -82,32 +85,32 @@ struct StatusReader::State {
 
   // What reconcile() would have made of it.
   void end(protocol::Build& build) const {
-    const bool ran = build.state == "running";
-    if (!ran && is_within(build.queued_at, start_patience)) return;
-    build.state = "failed";
-    build.error = ran ? reason_interrupted : reason_not_started;
+    const bool is_queued = build.state == BuildState::queued;
+    if (is_queued && is_within(build.queued_at, start_patience)) return;
+    if (build.state != BuildState::cancelled) {
+      build.state = BuildState::failed;
+      build.error = is_queued ? reason_not_started : reason_interrupted;
+    }
     build.finish = std::max(last_sign(build.id), build.start.value_or(build.queued_at));
   }
 
   // The newest build, after what is dead has been ended.
   std::optional<protocol::Build> newest() {
     auto build = history.newest(repository);
-    const auto is_active = [&] {
-      return build && (build->state == "queued" || build->state == "running");
-    };
+    const auto is_unfinished = [&] { return build && !build->finish; };
     awaits_start = false;
-    if (!is_active() || probe.is_locked()) return build;
-    awaits_start = build->state == "queued";
+    if (!is_unfinished() || probe.is_locked()) return build;
+    awaits_start = build->state == BuildState::queued;
     bool is_full = false;
     try {
       reconcile();
-    } catch (const HistoryFull&) {
+    } catch (const sqlite::DiskFull&) {
       is_full = true;
     }
     // Also where nothing was changed: it may have ended by itself since it was read.
     build = history.newest(repository);
     // It is so, though it cannot be written down now.
-    if (is_full && is_active() && !probe.is_locked()) end(*build);
+    if (is_full && is_unfinished() && !probe.is_locked()) end(*build);
     return build;
   }
 };
@@ -119,7 +122,8 @@ protocol::BuildStatus ended_status(History& history, const protocol::Build& buil
   status.last_start = build.start.value_or(build.queued_at);
   status.phase = "done";
   status.last_finish = build.finish;
-  status.last_status = build.state;
+  status.last_status = build.state == BuildState::success ? protocol::BuildResult::success
+                                                          : protocol::BuildResult::failed;
   status.last_commit = build.commit;
   status.error = build.error;
   status.outputs = history.output_paths(build.id);
@@ -147,10 +151,12 @@ protocol::BuildStatus StatusReader::read() {
   const auto live = read_status_file(state_->file);
   const bool is_of_this_build = live && live->build_id == build->id;
   if (is_of_this_build) status.progress = live->progress;
-  if (build->state == "queued" || build->state == "running") {
+  if (!build->finish) {
+    // A cancelled build, too, runs until its processes are gone.
     status.is_running = true;
-    status.phase = "queued";
-    if (build->state == "running") status.phase = is_of_this_build ? live->phase : "fetch";
+    status.phase = is_of_this_build                      ? live->phase
+                   : build->state == BuildState::running ? "fetch"
+                                                         : "queued";
     return status;
   }
   protocol::Progress progress = std::move(status.progress);

@@ -17,7 +17,7 @@ class StateLayout;
 // the new one, also after a power cut. Throws SystemError.
 void write_status(const StateLayout& layout, const protocol::BuildStatus& status);
 
-// The status with which a build ended. Throws HistoryError.
+// The status with which a build ended. Throws sqlite::SqliteError.
 protocol::BuildStatus ended_status(History& history, const protocol::Build& build);
 
 // Reads the status of one repository. A build whose process is gone reads failed, 'interrupted',
@@ -31,11 +31,11 @@ class StatusReader {
   StatusReader(StatusReader&&) noexcept;
   StatusReader& operator=(StatusReader&&) noexcept;
 
-  // On a full disk, too. Throws HistoryError, SystemError.
+  // On a full disk, too. Throws sqlite::SqliteError, SystemError.
   protocol::BuildStatus read();
 
-  // Puts the history right, so that another build can be queued. Throws HistoryError, HistoryFull
-  // among them.
+  // Puts the history right, so that another build can be queued. Throws sqlite::SqliteError,
+  // DiskFull among them.
   void end_what_is_dead();
 
   // Changes whenever read() may have another answer; costs a few microseconds. While it stays the

@@ -92,7 +92,9 @@ DatabaseOpening::DatabaseOpening(const DatabaseFiles& files, std::uint64_t epoch
     : files_(files), epoch_(epoch), mode_(immutable ? Mode::immutable : Mode::rollback) {
   database_ = stamp_of(files_.database);
   opened_ = std::chrono::steady_clock::now();
-  connection_ = SqliteConnection::open_read_only(files_.database, immutable);
+  connection_ =
+      sqlite::Connection::open(files_.database, immutable ? sqlite::Connection::Mode::immutable
+                                                          : sqlite::Connection::Mode::read_only);
   check_schema();
   if (!immutable) {
     data_version_ = connection_.prepare("pragma data_version");
@@ -106,10 +108,11 @@ DatabaseOpening::DatabaseOpening(const DatabaseFiles& files, std::uint64_t epoch
 
 void DatabaseOpening::check_schema() {
   schema_ = stamp_of(files_.schema);
-  SqliteStatement columns = connection_.prepare("select name from pragma_table_info('ValidPaths')");
+  sqlite::Statement columns =
+      connection_.prepare("select name from pragma_table_info('ValidPaths')");
   int found = 0;
   while (columns.step()) {
-    const std::string_view name = columns.text(0);
+    const std::string_view name = columns.view(0);
     if (name == "id" || name == "path" || name == "hash" || name == "deriver" ||
         name == "narSize") {
       ++found;
@@ -132,8 +135,10 @@ void DatabaseOpening::check_schema() {
   }
 }
 
-SqliteConnection DatabaseOpening::connect() const {
-  return SqliteConnection::open_read_only(files_.database, mode_ == Mode::immutable);
+sqlite::Connection DatabaseOpening::connect() const {
+  return sqlite::Connection::open(files_.database, mode_ == Mode::immutable
+                                                       ? sqlite::Connection::Mode::immutable
+                                                       : sqlite::Connection::Mode::read_only);
 }
 
 std::uint64_t DatabaseOpening::generation() {
@@ -147,7 +152,7 @@ std::uint64_t DatabaseOpening::generation() {
   // An immutable database never changes: another opening takes its place.
   if (mode_ == Mode::immutable) return digest.value();
   const std::lock_guard lock(mutex_);
-  const StatementUse version(data_version_);
+  const sqlite::StatementUse version(data_version_);
   data_version_.step();
   digest.add(static_cast<std::uint64_t>(data_version_.integer(0)));
   return digest.value();

@@ -16,8 +16,8 @@
 #include <optional>
 #include <string>
 
+#include "server/sqlite/sqlite.hpp"
 #include "server/store/file_stamp.hpp"
-#include "server/store/sqlite.hpp"
 
 namespace nixbuild::store {
 
@@ -41,9 +41,9 @@ class DatabaseOpening {
     immutable,    // no lock is taken; an answer counts only if the file was at rest meanwhile
   };
 
-  // Opens the database plainly and reads its schema. Throws SqliteFailure, StoreUnavailable.
+  // Opens the database plainly and reads its schema. Throws sqlite::SqliteError, StoreUnavailable.
   static std::shared_ptr<DatabaseOpening> open(const DatabaseFiles& files, std::uint64_t epoch);
-  // Opens it as `immutable`. Throws SqliteFailure, StoreUnavailable.
+  // Opens it as `immutable`. Throws sqlite::SqliteError, StoreUnavailable.
   static std::shared_ptr<DatabaseOpening> open_immutable(const DatabaseFiles& files,
                                                          std::uint64_t epoch);
 
@@ -55,10 +55,10 @@ class DatabaseOpening {
   bool has_signatures() const noexcept { return has_signatures_; }
   bool has_content_address() const noexcept { return has_content_address_; }
 
-  // Another connection in the same mode, for one thread. Throws SqliteFailure.
-  SqliteConnection connect() const;
+  // Another connection in the same mode, for one thread. Throws sqlite::SqliteError.
+  sqlite::Connection connect() const;
 
-  // As StoreDatabase::generation(). Throws SqliteFailure.
+  // As StoreDatabase::generation(). Throws sqlite::SqliteError.
   std::uint64_t generation();
 
   // Whether the paths still name the files that are open, and no better mode has become possible.
@@ -86,8 +86,8 @@ class DatabaseOpening {
   bool has_content_address_ = false;
 
   std::mutex mutex_;  // for the use of connection_ after the constructor
-  SqliteConnection connection_;
-  SqliteStatement data_version_;
+  sqlite::Connection connection_;
+  sqlite::Statement data_version_;
   const std::uint64_t* wal_index_ = nullptr;  // shared_wal
 
   FileStamp database_;  // as opened

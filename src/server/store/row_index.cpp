@@ -73,13 +73,13 @@ void sort_from(std::vector<T>& elements, std::size_t sorted) {
 }
 
 std::int64_t read_highest_id(RowIndexStatements& statements) {
-  const StatementUse use(statements.highest_id);
+  const sqlite::StatementUse use(statements.highest_id);
   return statements.highest_id.step() ? statements.highest_id.integer(0) : 0;
 }
 
 }  // namespace
 
-RowIndexStatements::RowIndexStatements(SqliteConnection& connection)
+RowIndexStatements::RowIndexStatements(sqlite::Connection& connection)
     : newer_rows(connection.prepare(
           "select id, path, hash from ValidPaths where id > ? order by id limit ?")),
       schema_version(connection.prepare("pragma schema_version")),
@@ -96,7 +96,8 @@ bool RowIndex::update(const DatabaseOpening& opening, std::uint64_t generation,
   if (!made_) return false;
   if (generation_ == generation) return true;
   const std::int64_t last_known = std::max(newer_.last_id, scanned_.last_id);
-  const StatementUse version_use(statements.schema_version);  // active: all in one transaction
+  const sqlite::StatementUse version_use(
+      statements.schema_version);  // active: all in one transaction
   statements.schema_version.step();
   if (!database_.same_file(opening.database()) ||
       statements.schema_version.integer(0) != schema_version_ ||
@@ -192,15 +193,15 @@ bool RowIndex::confirm_no_nar(std::uint64_t generation) {
   return !scanning_ && std::chrono::steady_clock::now() - scan_ended_ < scan_interval;
 }
 
-std::size_t RowIndex::Rows::read(SqliteStatement& newer_rows, std::int64_t limit) {
-  const StatementUse use(newer_rows);
-  newer_rows.bind(1, last_id);
-  newer_rows.bind(2, limit);
+std::size_t RowIndex::Rows::read(sqlite::Statement& newer_rows, std::int64_t limit) {
+  const sqlite::StatementUse use(newer_rows);
+  newer_rows.bind(last_id);
+  newer_rows.bind(limit);
   std::size_t count = 0;
   for (; newer_rows.step(); ++count) {
     last_id = newer_rows.integer(0);
-    hash_parts.push_back(hash_part_prefix_of_path(newer_rows.text(1)));
-    nars.push_back({nar_prefix(newer_rows.text(2)), last_id});
+    hash_parts.push_back(hash_part_prefix_of_path(newer_rows.view(1)));
+    nars.push_back({nar_prefix(newer_rows.view(2)), last_id});
   }
   return count;
 }
@@ -214,7 +215,7 @@ void RowIndex::Rows::truncate(std::size_t size, std::int64_t id) {
 void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
                     std::uint64_t generation) {
   Rows rows;
-  SqliteConnection connection;
+  sqlite::Connection connection;
   std::optional<RowIndexStatements> statements;
   std::int64_t schema_version = 0;
   for (int attempt = 0; !stop.stop_requested();) {
@@ -231,7 +232,7 @@ void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
         if (!statements) {
           connection = opening.connect();
           statements.emplace(connection);
-          const StatementUse use(statements->schema_version);
+          const sqlite::StatementUse use(statements->schema_version);
           statements->schema_version.step();
           schema_version = statements->schema_version.integer(0);
           // Memory that is not written to costs nothing.
@@ -241,7 +242,7 @@ void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
           rows.nars.reserve(most);
         }
         count = rows.read(statements->newer_rows, rows_at_once);
-      } catch (const SqliteFailure& failure) {
+      } catch (const sqlite::SqliteError& failure) {
         problem = failure.what();
         sound = false;
       }

@@ -19,19 +19,19 @@
 #include <vector>
 
 #include "common/nix/hash.hpp"
+#include "server/sqlite/sqlite.hpp"
 #include "server/store/database_opening.hpp"
-#include "server/store/sqlite.hpp"
 
 namespace nixbuild::store {
 
 // The statements that a RowIndex reads with, on a connection of the caller.
 struct RowIndexStatements {
-  explicit RowIndexStatements(SqliteConnection& connection);
+  explicit RowIndexStatements(sqlite::Connection& connection);
 
-  SqliteStatement newer_rows;  // parameters: the last id that is known, a limit
+  sqlite::Statement newer_rows;  // parameters: the last id that is known, a limit
   // Two numbers that tell when a database was restored in place, or another took its inode:
-  SqliteStatement schema_version;  // then it changes
-  SqliteStatement highest_id;      // that was ever given out; then it may go back
+  sqlite::Statement schema_version;  // then it changes
+  sqlite::Statement highest_id;      // that was ever given out; then it may go back
 };
 
 // Thread-safe. 24 bytes a row.
@@ -41,7 +41,7 @@ class RowIndex {
   ~RowIndex();
 
   // Makes the index complete as of `generation`, if it is made at all; returns whether. The
-  // caller's read transaction began after `generation` was taken. Throws SqliteFailure.
+  // caller's read transaction began after `generation` was taken. Throws sqlite::SqliteError.
   bool update(const DatabaseOpening& opening, std::uint64_t generation,
               RowIndexStatements& statements);
   // Forgets everything: what update() read turned out unsound.
@@ -76,7 +76,7 @@ class RowIndex {
     std::vector<NarEntry> nars;
     std::int64_t last_id = 0;
 
-    std::size_t read(SqliteStatement& newer_rows, std::int64_t limit);
+    std::size_t read(sqlite::Statement& newer_rows, std::int64_t limit);
     void truncate(std::size_t size, std::int64_t id);
   };
   void drop();

@@ -27,7 +27,7 @@ std::int64_t coarse_now() noexcept {
 
 // Whether plain opening failed for want of -wal and -shm files, or of a recovery of these: this
 // process can do neither, a daemon with the database open has done both.
-bool needs_a_writer(const SqliteFailure& failure, const DatabaseFiles& files) {
+bool needs_a_writer(const sqlite::SqliteError& failure, const DatabaseFiles& files) {
   return failure.code() == SQLITE_READONLY_DIRECTORY ||
          failure.code() == SQLITE_READONLY_CANTINIT || failure.code() == SQLITE_READONLY_RECOVERY ||
          (failure.primary_code() == SQLITE_CANTOPEN && stamp_of(files.database).exists());
@@ -84,7 +84,7 @@ std::shared_ptr<DatabaseOpening> StoreAccess::open() {
   std::shared_ptr<DatabaseOpening> opening;
   try {
     opening = DatabaseOpening::open(files_, ++last_epoch_);
-  } catch (const SqliteFailure& failure) {
+  } catch (const sqlite::SqliteError& failure) {
     if (!needs_a_writer(failure, files_)) throw unavailable(failure, files_.database);
     opening = open_with_help(failure);
   }
@@ -98,7 +98,7 @@ std::shared_ptr<DatabaseOpening> StoreAccess::open() {
   return opening;
 }
 
-std::shared_ptr<DatabaseOpening> StoreAccess::open_with_help(const SqliteFailure& failure) {
+std::shared_ptr<DatabaseOpening> StoreAccess::open_with_help(const sqlite::SqliteError& failure) {
   switch (daemon_.advance()) {
     case DaemonConnection::State::pending:
       throw StoreUnavailable(
@@ -108,7 +108,7 @@ std::shared_ptr<DatabaseOpening> StoreAccess::open_with_help(const SqliteFailure
     case DaemonConnection::State::ready:
       try {
         return DatabaseOpening::open(files_, ++last_epoch_);
-      } catch (const SqliteFailure& second) {
+      } catch (const sqlite::SqliteError& second) {
         daemon_.close(futile_pause);
         throw unavailable(second, files_.database);
       }
@@ -121,7 +121,7 @@ std::shared_ptr<DatabaseOpening> StoreAccess::open_with_help(const SqliteFailure
     log::debug("no Nix daemon: the store database {} is read without locks, while it is at rest",
                files_.database.native());
     return opening;
-  } catch (const SqliteFailure& second) {
+  } catch (const sqlite::SqliteError& second) {
     throw unavailable(second, files_.database);
   }
 }

@@ -41,7 +41,7 @@ class StoreAccess {
   void note_odd_row(const std::string& problem);
 
   std::shared_ptr<DatabaseOpening> open();
-  std::shared_ptr<DatabaseOpening> open_with_help(const SqliteFailure& failure);
+  std::shared_ptr<DatabaseOpening> open_with_help(const sqlite::SqliteError& failure);
 
   const StoreLayout layout_;
   const DatabaseFiles files_;

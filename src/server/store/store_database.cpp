@@ -7,7 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "server/store/sqlite.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::store {
 
@@ -20,12 +20,12 @@ constexpr int attempts = 5;
 
 // A reader without write access can come upon the WAL index in the instant in which a writer
 // replaces its header, and takes that for a crash.
-bool passes_at_once(const SqliteFailure& failure) {
+bool passes_at_once(const sqlite::SqliteError& failure) {
   return failure.code() == SQLITE_READONLY_RECOVERY || failure.code() == SQLITE_BUSY_RECOVERY ||
          failure.code() == SQLITE_READONLY_CANTINIT;
 }
 
-bool is_locked(const SqliteFailure& failure) {
+bool is_locked(const sqlite::SqliteError& failure) {
   return failure.primary_code() == SQLITE_BUSY || failure.primary_code() == SQLITE_LOCKED;
 }
 
@@ -77,7 +77,7 @@ class StoreDatabase::Impl {
         throw StoreUnavailable(
             fmt::format("the store database {} is being written to; it is tried again",
                         access_->database_file().native()));
-      } catch (const SqliteFailure& failure) {
+      } catch (const sqlite::SqliteError& failure) {
         if (passes_at_once(failure) && attempt < attempts) continue;
         if (!is_locked(failure)) access_->discard(*opening_);
         throw unavailable(failure, access_->database_file());
@@ -87,27 +87,27 @@ class StoreDatabase::Impl {
 
   std::optional<nix::PathInfo> path_info(std::string_view hash_part) {
     lower_bound_.assign(path_prefix_).append(hash_part);
-    const StatementUse use(path_info_);
-    path_info_.bind(1, lower_bound_);
+    const sqlite::StatementUse use(path_info_);
+    path_info_.bind_view(lower_bound_);
     if (!path_info_.step()) return std::nullopt;
-    const std::string_view path = path_info_.text(1);
+    const std::string_view path = path_info_.view(1);
     if (!path.starts_with(lower_bound_)) return std::nullopt;
-    nix::PathInfo info{parse_path(path), parse_hash(path_info_.text(2), path), 0, {}, {}, {}, {}};
+    nix::PathInfo info{parse_path(path), parse_hash(path_info_.view(2), path), 0, {}, {}, {}, {}};
     if (path_info_.integer(3) <= 0) {
       throw FormatError(fmt::format("the store database {} has no NAR size for {}",
                                     access_->database_file().native(), path));
     }
     info.nar_size = static_cast<std::uint64_t>(path_info_.integer(3));
-    if (!path_info_.is_null(4) && !path_info_.text(4).empty()) {
-      info.deriver = parse_path(path_info_.text(4));
+    if (!path_info_.is_null(4) && !path_info_.view(4).empty()) {
+      info.deriver = parse_path(path_info_.view(4));
     }
-    info.signatures = split_words(path_info_.text(5));
-    info.content_address = path_info_.text(6);
+    info.signatures = split_words(path_info_.view(5));
+    info.content_address = path_info_.view(6);
     // The first statement is still active, so this is the same transaction.
-    const StatementUse references_use(references_);
-    references_.bind(1, path_info_.integer(0));
+    const sqlite::StatementUse references_use(references_);
+    references_.bind(path_info_.integer(0));
     while (references_.step())
-      info.references.push_back(parse_path(references_.text(0)));
+      info.references.push_back(parse_path(references_.view(0)));
     std::sort(info.references.begin(), info.references.end());
     return info;
   }
@@ -131,11 +131,11 @@ class StoreDatabase::Impl {
                              (failure.empty() ? failure : ", again because of this: " + failure));
     }
     for (const std::int64_t id : index().rows_with_nar_hash(hash)) {
-      const StatementUse use(row_by_id_);
-      row_by_id_.bind(1, id);
+      const sqlite::StatementUse use(row_by_id_);
+      row_by_id_.bind(id);
       if (!row_by_id_.step()) continue;
-      const std::string_view path = row_by_id_.text(0);
-      if (parse_hash(row_by_id_.text(1), path) == hash) return parse_path(path);
+      const std::string_view path = row_by_id_.view(0);
+      if (parse_hash(row_by_id_.view(1), path) == hash) return parse_path(path);
     }
     if (!index().confirm_no_nar(generation)) {
       index().start_scan(opening_, generation);
@@ -147,8 +147,8 @@ class StoreDatabase::Impl {
   std::vector<nix::StorePath> closure(const nix::StorePath& path) {
     std::vector<nix::StorePath> found;
     const std::string full = access_->layout().store_dir.print(path);
-    const StatementUse use(id_by_path_);  // active to the end: one transaction
-    id_by_path_.bind(1, full);
+    const sqlite::StatementUse use(id_by_path_);  // active to the end: one transaction
+    id_by_path_.bind_view(full);
     if (!id_by_path_.step()) return found;
     std::vector<std::int64_t> open{id_by_path_.integer(0)};
     std::unordered_set<std::int64_t> seen{open.front()};
@@ -156,12 +156,12 @@ class StoreDatabase::Impl {
       const std::int64_t id = open.back();
       open.pop_back();
       {
-        const StatementUse row(row_by_id_);
-        row_by_id_.bind(1, id);
-        if (row_by_id_.step()) found.push_back(parse_path(row_by_id_.text(0)));
+        const sqlite::StatementUse row(row_by_id_);
+        row_by_id_.bind(id);
+        if (row_by_id_.step()) found.push_back(parse_path(row_by_id_.view(0)));
       }
-      const StatementUse references(reference_ids_);
-      reference_ids_.bind(1, id);
+      const sqlite::StatementUse references(reference_ids_);
+      reference_ids_.bind(id);
       while (reference_ids_.step()) {
         const std::int64_t reference = reference_ids_.integer(0);
         if (seen.insert(reference).second) open.push_back(reference);
@@ -174,22 +174,22 @@ class StoreDatabase::Impl {
   std::optional<Realisation> realisation(std::string_view id) {
     const std::size_t separator = id.find('!');
     if (separator == std::string_view::npos || !has_table("Realisations")) return std::nullopt;
-    SqliteStatement row = connection_.prepare(
+    sqlite::Statement row = connection_.prepare(
         "select r.id, v.path, r.signatures from Realisations r join ValidPaths v "
         "on v.id = r.outputPath where r.drvPath = ? and r.outputName = ? limit 1");
-    row.bind(1, id.substr(0, separator));
-    row.bind(2, id.substr(separator + 1));
+    row.bind_view(id.substr(0, separator));
+    row.bind_view(id.substr(separator + 1));
     if (!row.step()) return std::nullopt;
-    Realisation found{std::string(id), parse_path(row.text(1)), split_words(row.text(2)), {}};
-    SqliteStatement dependencies = connection_.prepare(
+    Realisation found{std::string(id), parse_path(row.view(1)), split_words(row.view(2)), {}};
+    sqlite::Statement dependencies = connection_.prepare(
         "select r.drvPath, r.outputName, v.path from RealisationsRefs x join Realisations r "
         "on r.id = x.realisationReference join ValidPaths v on v.id = r.outputPath "
         "where x.referrer = ?");
-    dependencies.bind(1, row.integer(0));
+    dependencies.bind(row.integer(0));
     while (dependencies.step()) {
       found.dependent_realisations.emplace(
-          fmt::format("{}!{}", dependencies.text(0), dependencies.text(1)),
-          parse_path(dependencies.text(2)));
+          fmt::format("{}!{}", dependencies.view(0), dependencies.view(1)),
+          parse_path(dependencies.view(2)));
     }
     return found;
   }
@@ -197,13 +197,13 @@ class StoreDatabase::Impl {
   std::optional<BuildTrace> build_trace(const nix::StorePath& derivation,
                                         std::string_view output_name) {
     if (!has_table("BuildTraceV3")) return std::nullopt;
-    SqliteStatement row = connection_.prepare(
+    sqlite::Statement row = connection_.prepare(
         "select outputPath, signatures from BuildTraceV3 where drvPath = ? and outputName = ? "
         "limit 1");
-    row.bind(1, derivation.base_name());
-    row.bind(2, output_name);
+    row.bind_view(derivation.base_name());
+    row.bind_view(output_name);
     if (!row.step()) return std::nullopt;
-    return BuildTrace{parse_path(row.text(0)), split_words(row.text(1))};
+    return BuildTrace{parse_path(row.view(0)), split_words(row.view(1))};
   }
 
   std::uint64_t generation() {
@@ -226,7 +226,7 @@ class StoreDatabase::Impl {
 
   void connect() {
     if (connection_) return;
-    SqliteConnection connection = opening_->connect();
+    sqlite::Connection connection = opening_->connect();
     const std::string columns = fmt::format("id, path, hash, narSize, deriver, {}, {}",
                                             opening_->has_signatures() ? "sigs" : "null",
                                             opening_->has_content_address() ? "ca" : "null");
@@ -243,18 +243,18 @@ class StoreDatabase::Impl {
   }
 
   void disconnect() {
-    for (SqliteStatement* statement :
+    for (sqlite::Statement* statement :
          {&path_info_, &references_, &reference_ids_, &row_by_id_, &id_by_path_}) {
-      *statement = SqliteStatement();
+      *statement = sqlite::Statement();
     }
     index_statements_.reset();
-    connection_ = SqliteConnection();
+    connection_ = sqlite::Connection();
   }
 
   bool has_table(std::string_view name) {
-    SqliteStatement table =
+    sqlite::Statement table =
         connection_.prepare("select 1 from sqlite_master where type = 'table' and name = ?");
-    table.bind(1, name);
+    table.bind_view(name);
     return table.step();
   }
 
@@ -277,12 +277,12 @@ class StoreDatabase::Impl {
   const std::string path_prefix_;
   std::string lower_bound_;  // bound to path_info_
   std::shared_ptr<DatabaseOpening> opening_;
-  SqliteConnection connection_;  // before the statements: these go first
-  SqliteStatement path_info_;
-  SqliteStatement references_;
-  SqliteStatement reference_ids_;
-  SqliteStatement row_by_id_;
-  SqliteStatement id_by_path_;
+  sqlite::Connection connection_;  // before the statements: these go first
+  sqlite::Statement path_info_;
+  sqlite::Statement references_;
+  sqlite::Statement reference_ids_;
+  sqlite::Statement row_by_id_;
+  sqlite::Statement id_by_path_;
   std::optional<RowIndexStatements> index_statements_;
   bool index_updated_ = false;  // by the query that runs
 };

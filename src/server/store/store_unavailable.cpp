@@ -10,7 +10,7 @@ namespace nixbuild::store {
 
 namespace {
 
-std::string_view reason(const SqliteFailure& failure, const std::filesystem::path& database) {
+std::string_view reason(const sqlite::SqliteError& failure, const std::filesystem::path& database) {
   switch (failure.primary_code()) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -51,10 +51,11 @@ std::string_view reason(const SqliteFailure& failure, const std::filesystem::pat
 
 }  // namespace
 
-StoreUnavailable unavailable(const SqliteFailure& failure, const std::filesystem::path& database) {
+StoreUnavailable unavailable(const sqlite::SqliteError& failure,
+                             const std::filesystem::path& database) {
   return StoreUnavailable(fmt::format("reading the store database {}: {} ({}, code {})",
-                                      database.native(), reason(failure, database), failure.what(),
-                                      failure.code()));
+                                      database.native(), reason(failure, database),
+                                      failure.detail(), failure.code()));
 }
 
 }  // namespace nixbuild::store

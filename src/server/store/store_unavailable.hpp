@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "common/base/error.hpp"
-#include "server/store/sqlite.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::store {
 
@@ -16,6 +16,7 @@ class StoreUnavailable : public Error {
 };
 
 // What `failure` means for whoever reads `database`, and what to do about it.
-StoreUnavailable unavailable(const SqliteFailure& failure, const std::filesystem::path& database);
+StoreUnavailable unavailable(const sqlite::SqliteError& failure,
+                             const std::filesystem::path& database);
 
 }  // namespace nixbuild::store

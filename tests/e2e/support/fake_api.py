@@ -41,7 +41,7 @@ def ended(result="success", **fields):
 
 def build(number=12, **fields):
     return {
-        "id": number, "repository": "nix-terminal", "state": "success", "triggered_by": "ann@laptop",
+        "id": number, "repository": "nix-terminal", "branch": "main", "state": "success", "triggered_by": "ann@laptop",
         "triggered_from": "100.64.0.2", "queued_at": START, "start": START, "finish": FINISH,
         "commit": COMMIT, "commit_subject": "Add a thing", "commit_author": "Ann <ann@example.org>",
         "error": None, "has_lock": True, "phases": [], "targets": [], "derivations": [], **fields,

@@ -63,7 +63,7 @@ TEST_CASE("a build that cannot be started has failed, and is no hindrance") {
   Fixture f;
   f.runner.refuses = true;
   CHECK_THROWS_AS(f.trigger(), RunnerError);
-  CHECK(f.history.get(1)->state == "failed");
+  CHECK(f.history.get(1)->state == protocol::BuildState::failed);
   CHECK(f.history.get(1)->error == "could not be started: systemd does not answer");
   f.runner.refuses = false;
   CHECK(f.trigger()["build_id"] == 2);
@@ -85,13 +85,16 @@ TEST_CASE("cancelling") {
   CHECK(f.cancel()["status"] == "cancelled");
   CHECK(f.runner.stopped.size() == 1);
   // Nobody had taken it.
+  CHECK(f.history.get(1)->state == protocol::BuildState::cancelled);
   CHECK(f.history.get(1)->error == "cancelled");
+  CHECK(f.history.get(1)->finish);
 
   f.trigger();
   const auto lock = history::FileLock::try_take(f.layout.lock("demo"));
   CHECK(f.cancel()["status"] == "cancelled");
-  // Whoever has taken it ends it.
-  CHECK(f.history.get(2)->state == "queued");
+  // It says so at once, and whoever has taken it ends it.
+  CHECK(f.history.get(2)->state == protocol::BuildState::cancelled);
+  CHECK_FALSE(f.history.get(2)->finish);
 }
 
 TEST_CASE("the last lines of the log") {

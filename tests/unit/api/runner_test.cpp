@@ -48,7 +48,7 @@ TEST_CASE("a build that nobody has begun") {
   }
   // The end of an earlier build's runner is not held against it.
   fail_unstarted(state.layout, "demo", id - 1, [] { return std::string("wrong"); });
-  CHECK(state.history.get(id)->state == "queued");
+  CHECK(state.history.get(id)->state == protocol::BuildState::queued);
   fail_unstarted(state.layout, "demo", id, [] { return std::string("no such user"); });
   CHECK(state.history.get(id)->error == "no such user");
   CHECK_FALSE(awaits_start(state.layout, "demo", id));

@@ -111,9 +111,9 @@ TEST_CASE("counts beyond the whole, clocks that differ, text that commands") {
 TEST_CASE("how a build ended") {
   protocol::BuildStatus status = building();
   status.last_finish = start + 133s;
-  status.last_status = "success";
+  status.last_status = protocol::BuildResult::success;
   CHECK(result_line(status) == "✓ Build #12 succeeded in 2m 13s");
-  status.last_status = "failed";
+  status.last_status = protocol::BuildResult::failed;
   status.error = "2 targets failed";
   CHECK(result_line(status) == "✗ Build #12 failed: 2 targets failed");
 }

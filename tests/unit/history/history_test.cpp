@@ -13,6 +13,8 @@
 
 using namespace nixbuild;
 using namespace nixbuild::history;
+using protocol::BuildState;
+using protocol::TargetResult;
 
 namespace {
 
@@ -33,7 +35,7 @@ void run_sql(const std::filesystem::path& file, const char* sql) {
 
 }  // namespace
 
-TEST_CASE("a repository has one queued or running build at most") {
+TEST_CASE("a trigger joins the build that is queued or running") {
   const test::TemporaryDirectory directory;
   History history(directory.path() / "h");
   const auto first = history.insert_queued({"a", "ann", "100.64.0.1"});
@@ -52,7 +54,7 @@ TEST_CASE("a repository has one queued or running build at most") {
   REQUIRE(build);
   CHECK(build->triggered_by == "ann");
   CHECK(build->triggered_from == "100.64.0.1");
-  CHECK(build->state == "success");
+  CHECK(build->state == BuildState::success);
   CHECK(build->start == at(0));
 }
 
@@ -98,7 +100,7 @@ TEST_CASE("a run by hand makes its own row and ends what was interrupted") {
   const auto second = history.take_queued({"a", "root", "command line"});
   CHECK(second == first + 1);
   const auto build = history.get(first);
-  CHECK(build->state == "failed");
+  CHECK(build->state == BuildState::failed);
   CHECK(build->error == "interrupted");
   CHECK(build->phases.at(0).finish.has_value());
 }
@@ -113,12 +115,12 @@ TEST_CASE("what is written of a build is read back") {
   history.begin_phase(id, "build", at(2));
   history.set_lock(id, "{\"nodes\": {}}");
   protocol::Target good{"packages.x.good",
-                        "success",
+                        TargetResult::success,
                         "/nix/store/a.drv",
                         {{"out", "/nix/store/good", 12}, {"dev", "/nix/store/dev", 3}},
                         "",
                         {}};
-  protocol::Target bad{"packages.x.bad",   "failed",
+  protocol::Target bad{"packages.x.bad",   TargetResult::failed,
                        "/nix/store/b.drv", {{"out", "/nix/store/bad", 0}},
                        "it broke",         {"one", "", "three"}};
   history.set_targets(id, {good, bad});
@@ -130,7 +132,7 @@ TEST_CASE("what is written of a build is read back") {
 
   const auto build = history.get(id);
   REQUIRE(build);
-  CHECK(build->state == "failed");
+  CHECK(build->state == BuildState::failed);
   CHECK(build->error == "1 of 2 targets failed");
   CHECK(build->commit_subject == "Subject 'quoted'");
   CHECK(build->has_lock);
@@ -155,10 +157,98 @@ TEST_CASE("targets that were not reached end with the build") {
   History history(directory.path() / "h");
   const auto id = history.take_queued({"a", "", ""});
   history.set_running(id, at(0));
-  history.set_targets(id, {{"packages.x.good", "pending", "", {}, "", {}}});
-  history.finish(id, "cancelled", now());
-  CHECK(history.get(id)->targets.at(0).result == "failed");
-  CHECK(history.get(id)->targets.at(0).error == "cancelled");
+  history.set_targets(id, {{"packages.x.good", TargetResult::pending, "", {}, "", {}}});
+  history.finish(id, "interrupted", now());
+  CHECK(history.get(id)->targets.at(0).result == TargetResult::failed);
+  CHECK(history.get(id)->targets.at(0).error == "interrupted");
+}
+
+TEST_CASE("a cancelled build says so at once, and ends when its process has") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto id = history.take_queued({"a", "", ""});
+  history.set_running(id, at(0));
+  CHECK(history.cancel(id));
+  CHECK_FALSE(history.cancel(id));
+  CHECK(history.get(id)->state == BuildState::cancelled);
+  CHECK(history.get(id)->error == "cancelled");
+  CHECK_FALSE(history.get(id)->finish);
+  CHECK_FALSE(history.reconcile(
+      "a", [] { return true; }, std::chrono::seconds(0), never_seen));
+
+  // The next build need not wait for that.
+  const auto next = history.insert_queued({"a", "", ""});
+  CHECK(next.inserted);
+
+  history.set_targets(id, {{"t.bad", TargetResult::failed, "", {}, "it broke", {}},
+                           {"t.late", TargetResult::pending, "", {}, "", {}},
+                           {"t.odd", TargetResult::skipped, "", {}, "unfree", {}}});
+  history.finish(id, "build: whatever", at(7));
+  const auto build = history.get(id);
+  CHECK(build->state == BuildState::cancelled);
+  CHECK(build->error == "cancelled");
+  CHECK(build->finish == at(7));
+  CHECK(build->targets.at(0).error == "it broke");
+  CHECK(build->targets.at(1).error == "cancelled");
+  CHECK(build->targets.at(1).result == TargetResult::failed);
+  CHECK(build->targets.at(2).result == TargetResult::skipped);
+
+  history.finish(next.id, "cancelled", now());
+  CHECK(history.get(next.id)->state == BuildState::cancelled);
+  CHECK_FALSE(history.cancel(next.id));
+}
+
+TEST_CASE("the end of a cancelled build whose process is gone is written down by others") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto first = history.take_queued({"a", "", ""});
+  history.set_running(first, at(0));
+  history.cancel(first);
+  CHECK(history.reconcile(
+      "a", [] { return false; }, std::chrono::seconds(60), [](std::int64_t) { return at(5); }));
+  CHECK(history.get(first)->state == BuildState::cancelled);
+  CHECK(history.get(first)->finish == at(5));
+
+  CHECK_FALSE(history.finish_cancelled("a"));
+  const auto second = history.insert_queued({"a", "", ""}).id;
+  history.cancel(second);
+  CHECK(history.finish_cancelled("a"));
+  CHECK(history.get(second)->finish);
+  CHECK(history.take_queued({"a", "", ""}) > second);
+}
+
+TEST_CASE("a build can be queued behind one that runs, and gets time to start after it") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto running = history.take_queued({"a", "", "", "main"});
+  history.set_running(running, at(0));
+  run_sql(directory.path() / "h",
+          "INSERT INTO builds (repository, branch, state, triggered_by, triggered_from, queued_at) "
+          "VALUES ('a', 'main', 'queued', '', '', 1600000000)");
+  history.finish(running, std::nullopt, now());
+  const auto unlocked = [] { return false; };
+  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
+}
+
+TEST_CASE("a build has the branch that it is made of") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto id = history.insert_queued({"a", "", "", "main"}).id;
+  CHECK(history.get(id)->branch == "main");
+  CHECK(history.take_queued({"a", "", "", "dev"}) == id);
+  CHECK(history.get(id)->branch == "dev");
+  history.finish(id, std::nullopt, now());
+  CHECK_FALSE(history.get(history.insert_queued({"a", "", ""}).id)->branch);
+}
+
+TEST_CASE("every history has an id of its own") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  CHECK(history.id().size() == 32);
+  CHECK(history.id().find_first_not_of("0123456789abcdef") == std::string::npos);
+  CHECK(History(directory.path() / "h").id() == history.id());
+  CHECK(History(directory.path() / "other").id() != history.id());
 }
 
 TEST_CASE("the list is newest first, in pages") {
@@ -189,7 +279,7 @@ TEST_CASE("the oldest builds go, those of other repositories and the running one
   std::vector<std::int64_t> ids;
   for (int i = 0; i < 4; ++i) {
     ids.push_back(history.take_queued({"a", "", ""}));
-    history.set_targets(ids.back(), {{"t", "success", "", {{"out", "/p", 1}}, "", {}}});
+    history.set_targets(ids.back(), {{"t", TargetResult::success, "", {{"out", "/p", 1}}, "", {}}});
     history.finish(ids.back(), std::nullopt, now());
   }
   const auto running = history.take_queued({"a", "", ""});
@@ -199,6 +289,65 @@ TEST_CASE("the oldest builds go, those of other repositories and the running one
   CHECK(history.output_paths(ids[0]).empty());
   CHECK(history.get(running));
   CHECK(history.get(other));
+}
+
+TEST_CASE("the newest success of each target stays, whatever failed or was cancelled since") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto build = [&](const char* branch, std::vector<protocol::Target> targets,
+                         const std::optional<std::string>& error = std::nullopt) {
+    const auto id = history.take_queued({"a", "", "", branch});
+    history.set_targets(id, targets);
+    history.finish(id, error, now());
+    return id;
+  };
+  const protocol::Target one{"one", TargetResult::success, "", {}, "", {}};
+  const protocol::Target two{"two", TargetResult::success, "", {}, "", {}};
+  const protocol::Target bad{"two", TargetResult::failed, "", {}, "broken", {}};
+  const auto old = build("main", {one, two});
+  const auto only_two = build("main", {two});
+  const auto dev = build("dev", {one});
+  const auto newest_one = build("main", {one, bad}, "1 of 2 targets failed");
+  std::vector<std::int64_t> failed;
+  for (int i = 0; i < 4; ++i)
+    failed.push_back(build("main", {bad}, "1 of 1 targets failed"));
+  for (int i = 0; i < 20; ++i)
+    build("main", {}, reason_cancelled);
+  auto removed = history.prune("a", 2);
+  CHECK(removed.size() == 1 + 2 + 18);
+  CHECK_FALSE(history.get(old));
+  CHECK(history.get(only_two));
+  CHECK(history.get(dev));
+  CHECK(history.get(newest_one));
+  CHECK_FALSE(history.get(failed[1]));
+  CHECK(history.get(failed[2]));
+}
+
+TEST_CASE("long texts are kept in part, so that a build stays small") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  const auto id = history.take_queued({"a", "", ""});
+  history.set_commit(id, std::string(40, 'c'), std::string(1 << 20, 's'),
+                     std::string(1 << 20, 'a'));
+  std::vector<protocol::Target> targets(120);
+  for (auto& target : targets) {
+    target.name = "t";
+    target.result = TargetResult::evaluation_failed;
+    target.error = std::string(400'000, 'e');
+    target.log_tail.assign(25, std::string(16'000, 'l'));
+  }
+  history.set_targets(id, targets);
+  history.finish(id, std::string(1 << 20, 'x'), now());
+  const auto build = history.get(id);
+  std::size_t size =
+      build->error->size() + build->commit_subject.size() + build->commit_author.size();
+  for (const auto& target : build->targets) {
+    CHECK(target.error.size() > 4000);
+    size += target.error.size();
+    for (const std::string& line : target.log_tail)
+      size += line.size();
+  }
+  CHECK(size < (1 << 20) + 8192);
 }
 
 TEST_CASE("what nobody runs is ended, what is just being started is not") {

@@ -65,13 +65,14 @@ TEST_CASE("the status from the first trigger to the end of the build") {
   CHECK_FALSE(status.last_commit);
 
   f.history.set_commit(id, std::string(40, 'a'), "", "");
-  f.history.set_targets(id, {{"t", "success", "", {{"out", "/nix/store/x", 1}}, "", {}}});
+  f.history.set_targets(
+      id, {{"t", protocol::TargetResult::success, "", {{"out", "/nix/store/x", 1}}, "", {}}});
   CHECK_FALSE(reader.read().last_commit);
   f.history.finish(id, std::nullopt, now());
   status = reader.read();
   CHECK_FALSE(status.is_running);
   CHECK(status.phase == "done");
-  CHECK(status.last_status == "success");
+  CHECK(status.last_status == protocol::BuildResult::success);
   CHECK(status.last_commit == std::string(40, 'a'));
   CHECK(status.last_finish);
   CHECK(status.outputs == std::vector<std::string>{"/nix/store/x"});
@@ -95,9 +96,9 @@ TEST_CASE("a build whose process is gone reads failed") {
   f.show(id, "evaluate");
   const auto status = reader.read();
   CHECK_FALSE(status.is_running);
-  CHECK(status.last_status == "failed");
+  CHECK(status.last_status == protocol::BuildResult::failed);
   CHECK(status.error == "interrupted");
-  CHECK(f.history.get(id)->state == "failed");
+  CHECK(f.history.get(id)->state == protocol::BuildState::failed);
   CHECK(f.history.insert_queued({"a", "", ""}).inserted);
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/time.hpp"
+#include "common/protocol/names.hpp"
 #include "common/protocol/type_list.hpp"
 
 using namespace nixbuild;
@@ -85,7 +86,7 @@ TEST_CASE("every type reads back as it was written") {
   build.commit_subject = "Say \"hällo\"\n\t\x01";
   build.phases = {{"fetch", *build.start, std::nullopt}};
   build.targets = {{"packages.x86_64-linux.hello",
-                    "success",
+                    TargetResult::success,
                     "/nix/store/x-hello.drv",
                     {{"out", "/nix/store/y-hello", 12345678901}},
                     "",
@@ -104,6 +105,26 @@ TEST_CASE("fields that are not known are ignored, those that may be null may be 
   CHECK(from_json<ErrorReply>(R"({"new":{"a":[1]},"detail":"d"})").detail == "d");
   const auto reply = from_json<CancelReply>(R"({"status":"s","message":"m","repository":"r"})");
   CHECK_FALSE(reply.build_id);
+}
+
+TEST_CASE("names that a newer server sends are read as unknown") {
+  std::string json = to_json(Build{});
+  json.replace(json.find("\"queued\""), 8, "\"dreaming\"");
+  CHECK(from_json<Build>(json).state == BuildState::unknown);
+  CHECK(to_json(from_json<Build>(json)).find("\"state\":\"unknown\"") != std::string::npos);
+  CHECK(failure_of(with("last_status", "1")) ==
+        "BuildStatus: field 'last_status': a string was expected");
+  CHECK(from_json<BuildStatus>(with("last_status", "\"failed\"")).last_status ==
+        BuildResult::failed);
+}
+
+TEST_CASE("an enumerator and its name belong together") {
+  CHECK(name_of(BuildState::cancelled) == "cancelled");
+  CHECK(name_of(TargetResult::evaluation_failed) == "evaluation failed");
+  CHECK(name_of(TargetResult::unknown) == "unknown");
+  CHECK(value_of<TargetResult>("skipped") == TargetResult::skipped);
+  CHECK(value_of<CancelResult>("not_running") == CancelResult::not_running);
+  CHECK(value_of<HealthState>("") == HealthState::unknown);
 }
 
 TEST_CASE("a bad field is named") {

@@ -41,6 +41,9 @@ TEST_CASE("kinds of fields") {
   CHECK(status["last_start"]["type"] == Json::array({"string", "null"}));
   CHECK(status["last_start"]["format"] == "date-time");
   CHECK(status["last_status"]["enum"] == Json::array({"success", "failed", nullptr}));
+  CHECK(status["phase"]["enum"].size() == 8);
+  CHECK(all["Build"]["properties"]["state"]["enum"] ==
+        Json::array({"queued", "running", "success", "failed", "cancelled"}));
   CHECK(status["build_id"]["type"] == Json::array({"integer", "null"}));
   CHECK(status["progress"]["$ref"] == "#/components/schemas/Progress");
   CHECK(status["outputs"]["items"]["type"] == "string");

@@ -1,0 +1,55 @@
+// The names of the enumerators of types.hpp, each written once: in JSON, in the history's database
+// and in what people read, they are the same.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+#include "common/protocol/types.hpp"
+
+namespace nixbuild::protocol {
+
+template <typename... Name>
+constexpr std::array<std::string_view, sizeof...(Name)> words(const Name&... name) {
+  return {name...};
+}
+
+// In the order of the enumerators, without the last: `unknown`.
+template <typename Enum>
+constexpr std::array<std::string_view, 0> names = {};
+template <>
+inline constexpr auto names<BuildState> =
+    words("queued", "running", "success", "failed", "cancelled");
+template <>
+inline constexpr auto names<BuildResult> = words("success", "failed");
+template <>
+inline constexpr auto names<TargetResult> =
+    words("pending", "success", "failed", "evaluation failed", "skipped");
+template <>
+inline constexpr auto names<TriggerResult> = words("triggered", "already_running");
+template <>
+inline constexpr auto names<CancelResult> = words("cancelled", "not_running");
+template <>
+inline constexpr auto names<HealthState> = words("healthy", "degraded");
+
+// "unknown" for Enum::unknown.
+template <typename Enum>
+constexpr std::string_view name_of(Enum value) noexcept {
+  constexpr auto& all = names<Enum>;
+  static_assert(all.size() == static_cast<std::size_t>(Enum::unknown));
+  const auto index = static_cast<std::size_t>(value);
+  return index < all.size() ? all[index] : std::string_view("unknown");
+}
+
+// Enum::unknown for any other name.
+template <typename Enum>
+constexpr Enum value_of(std::string_view name) noexcept {
+  std::size_t index = 0;
+  while (index < names<Enum>.size() && names<Enum>[index] != name)
+    ++index;
+  return static_cast<Enum>(index);
+}
+
+}  // namespace nixbuild::protocol

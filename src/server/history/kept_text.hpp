@@ -1,0 +1,33 @@
+// How much text the history keeps of a build. What repositories and builders say can be of any
+// length, and everyone who asks for a build is sent it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/protocol/types.hpp"
+
+namespace nixbuild::history {
+
+// In bytes.
+constexpr std::size_t target_text_limit = std::size_t{64} << 10;  // error and log of one target
+constexpr std::size_t build_text_limit = std::size_t{1} << 20;    // of all targets of a build
+constexpr std::size_t build_error_limit = 4096;
+constexpr std::size_t commit_text_limit = 1024;  // subject, author
+
+// `text`, or its beginning and "…" in at most `limit` bytes; whole UTF-8 characters.
+std::string shortened(std::string_view text, std::size_t limit);
+
+// How many bytes each target of a build may keep, so that all together keep within the limits:
+// those with short texts keep all of it, the others the same amount each.
+std::size_t text_allowance(const std::vector<protocol::Target>& targets);
+
+struct KeptText {
+  std::string error;     // its beginning
+  std::string log_tail;  // its end: whole lines, each with its line end
+};
+KeptText kept_text(const protocol::Target& target, std::size_t allowance);
+
+}  // namespace nixbuild::history
