@@ -28,6 +28,7 @@ struct CacheOptions {
   unsigned threads = 0;                     // of serving and of compression; 0: one a core
   std::vector<std::string> skip_signed_by;  // key names; their paths are answered 404
   std::string public_url;                   // shown to people; empty: what the client asked for
+  std::vector<std::string> allowed_hosts;   // names of this server beside those it knows itself
   bool access_log = false;
 };
 

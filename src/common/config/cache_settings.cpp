@@ -43,6 +43,8 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
       .add("public_url", options.public_url, "URL",
            "The cache's URL on its front page, for a cache behind a proxy (default: as the client "
            "asked, https where a proxy on this machine says so)")
+      .add("allowed_host", options.allowed_hosts, "NAME",
+           "Another name or address under which clients reach this server")
       .add("access_log", options.access_log, "Log a line for each request");
 }
 

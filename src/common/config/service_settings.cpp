@@ -46,7 +46,7 @@ void add_api_settings(Settings& settings, ApiOptions& options) {
       .checked([](const std::string& text) { net::parse_server_address(text, net::cache_port); })
       .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
       .add("allowed_host", options.allowed_hosts, "NAME",
-           "Another name under which clients reach this server")
+           "Another name or address under which clients reach this server")
       .add("access_log", options.access_log, "Log a line for each request");
 }
 

@@ -57,6 +57,8 @@ history::StateLayout created(const std::filesystem::path& state_dir) {
 ApiService::ApiService(ServeOptions options)
     : options_(std::move(options)),
       layout_(created(options_.state_dir)),
+      host_rule_(
+          std::make_shared<http::HostRule>("[api] allowed_host", options_.api.allowed_hosts)),
       settings_(make_settings(options_)),
       runner_(make_runner(options_.api.runner, layout_, options_.run_arguments)),
       cache_probe_(options_.api.cache_url),
@@ -88,8 +90,7 @@ void ApiService::stop() {
 std::shared_ptr<const ApiService::Settings> ApiService::make_settings(const ServeOptions& options) {
   std::string token;
   if (!options.api.token_file.empty()) token = keys::read_token_file(options.api.token_file);
-  return std::make_shared<const Settings>(Settings{
-      options.repositories, Access(own_host_names(), options.api.allowed_hosts, std::move(token))});
+  return std::make_shared<const Settings>(Settings{options.repositories, Access(std::move(token))});
 }
 
 std::shared_ptr<const ApiService::Settings> ApiService::settings() const {
@@ -99,6 +100,7 @@ std::shared_ptr<const ApiService::Settings> ApiService::settings() const {
 
 void ApiService::reload(const ServeOptions& options) {
   auto fresh = make_settings(options);
+  host_rule_->set_allowed(options.api.allowed_hosts);
   const std::lock_guard lock(mutex_);
   settings_ = std::move(fresh);
 }
@@ -106,6 +108,7 @@ void ApiService::reload(const ServeOptions& options) {
 std::shared_ptr<const http::Router> ApiService::make_router() {
   auto router = std::make_shared<http::Router>();
   router->set_error_response(error_response);
+  router->set_host_rule(host_rule_);
   for (const protocol::Route& route : protocol::routes()) {
     http::RouteOptions options;
     const bool is_post = route.method == protocol::Method::post;
@@ -260,11 +263,11 @@ http::Reply ApiService::info(const http::Request& request) {
   const std::string host(host_without_port(request.header("host")));
   return with_history([this, host](history::History&) {
     protocol::Info info;
-    const auto names = own_host_names();
+    const auto names = http::own_host_names();
     info.hostname = names.empty() ? "" : names.front();
     info.version = NIXBUILD_VERSION;
     info.system = nix::this_system();
-    if (const http::Server* server = server_) info.api_port = port_of(server->addresses());
+    if (const http::Server* server = this->server()) info.api_port = port_of(server->addresses());
     const net::ServerAddress& cache = cache_probe_.address();
     // A cache on loopback is reached by its clients as this server is.
     info.cache_url = cache.is_local() && !host.empty()
@@ -299,7 +302,7 @@ http::Reply ApiService::metrics() {
   return with_history([this](history::History& history) {
     http::PrometheusText out("nixbuild_api_");
     out.process();
-    if (const http::Server* server = server_) out.server(server->statistics(), *router_);
+    if (const http::Server* server = this->server()) out.server(server->statistics(), *router_);
     out.single("followers", "gauge", "Clients that follow a build.", feed_.followers());
     const auto current = settings();
     out.family("build_running", "gauge", "Whether a build of the repository runs or is queued.");

@@ -23,30 +23,26 @@
 #include "server/async/per_thread.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
+#include "server/http/host_rule.hpp"
 #include "server/http/router.hpp"
-#include "server/http/server.hpp"
+#include "server/http/serve.hpp"
 
 namespace nixbuild::api {
 
-class ApiService {
+class ApiService final : public http::Service {
  public:
   // Throws UsageError for options that cannot be followed, Error for a state directory that cannot
   // be used.
   explicit ApiService(ServeOptions options);
-  ~ApiService();
-  ApiService(const ApiService&) = delete;
-  ApiService& operator=(const ApiService&) = delete;
+  ~ApiService() override;
 
-  const std::shared_ptr<const http::Router>& router() const noexcept { return router_; }
-  // Whose statistics /metrics shows; null before there is one and when it goes.
-  void set_server(const http::Server* server) noexcept { server_ = server; }
+  const std::shared_ptr<const http::Router>& router() const noexcept override { return router_; }
 
   // Takes over repositories, token and allowed hosts; throws, and keeps what it has, when these
   // cannot be used.
   void reload(const ServeOptions& options);
-  void end_streams() { feed_.stop(); }
-  // Ends what runs beside the serving threads. To be called when no request comes any more.
-  void stop();
+  void end_streams() override { feed_.stop(); }
+  void stop() override;
 
  private:
   // What SIGHUP replaces; handlers hold on to the one they began with.
@@ -79,6 +75,7 @@ class ApiService {
 
   const ServeOptions options_;
   const history::StateLayout layout_;
+  const std::shared_ptr<http::HostRule> host_rule_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Settings> settings_;
   const std::unique_ptr<Runner> runner_;
@@ -87,7 +84,6 @@ class ApiService {
   BuildRequests build_requests_;
   async::PerThread<history::History> histories_;
   async::PerThread<LiveStatus> live_status_;
-  std::atomic<const http::Server*> server_{nullptr};
   boost::asio::thread_pool workers_;
   std::shared_ptr<const http::Router> router_;
 };

@@ -22,8 +22,8 @@ struct ServeOptions {
   std::function<ServeOptions()> reload;
 };
 
-// Serves until SIGTERM. Throws UsageError for options that cannot be followed, Error where an
-// address or the state directory cannot be used.
+// Serves until SIGTERM. Throws UsageError for options that make no sense, Error naming an
+// address or a state directory that cannot be used.
 void serve_api(const ServeOptions& options);
 
 }  // namespace nixbuild::api

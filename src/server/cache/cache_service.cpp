@@ -85,6 +85,7 @@ CacheService::CacheService(const config::CacheOptions& options)
                 options_.skip_signed_by),
       nars_(store_, narinfos_, compressed_, unservable_),
       realisations_(store_, keys_),
+      host_rule_(std::make_shared<http::HostRule>("[cache] allowed_host", options_.allowed_hosts)),
       workers_(worker_threads),
       listings_(store_, narinfos_, workers_),
       build_logs_(store_, workers_),
@@ -106,6 +107,7 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
   using http::PathParameters;
   using http::Request;
   auto router = std::make_shared<http::Router>();
+  router->set_host_rule(host_rule_);
   router->get("/{hash}.narinfo", [this](const Request& request, PathParameters path) {
     return narinfos_.handle(request, path[0]);
   });
@@ -208,7 +210,7 @@ http::Response CacheService::health() {
 
 http::Response CacheService::metrics() const {
   Metrics metrics;
-  if (const http::Server* server = server_) metrics.server = server->statistics();
+  if (const http::Server* server = this->server()) metrics.server = server->statistics();
   metrics.narinfos = narinfos_.statistics();
   metrics.nar_cache = nar_cache_.statistics();
   metrics.nar_cache_limit = nar_cache_.limit();
@@ -238,6 +240,7 @@ http::Response CacheService::status() const {
 }
 
 void CacheService::reload(const config::CacheOptions& options) {
+  host_rule_->set_allowed(options.allowed_hosts);
   keys_.reload(options.secret_key_files);
   narinfos_.skip_signed_by(options.skip_signed_by);
   priority_ = options.priority;

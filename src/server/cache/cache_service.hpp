@@ -17,36 +17,30 @@
 #include "server/cache/store_files.hpp"
 #include "server/cache/store_reader.hpp"
 #include "server/cache/warming.hpp"
+#include "server/http/host_rule.hpp"
 #include "server/http/router.hpp"
-#include "server/http/server.hpp"
+#include "server/http/serve.hpp"
 #include "server/narcache/nar_cache.hpp"
 
 namespace nixbuild::cache {
 
-class CacheService {
+class CacheService final : public http::Service {
  public:
   // Throws UsageError for options that cannot be followed, Error for a key or a directory that
   // cannot be used.
   explicit CacheService(const config::CacheOptions& options);
-  ~CacheService();
-  CacheService(const CacheService&) = delete;
-  CacheService& operator=(const CacheService&) = delete;
+  ~CacheService() override;
 
-  const std::shared_ptr<const http::Router>& router() const noexcept { return router_; }
+  const std::shared_ptr<const http::Router>& router() const noexcept override { return router_; }
   // What the control socket answers, beside nothing of the above.
   const std::shared_ptr<const http::Router>& control_router() const noexcept {
     return control_router_;
   }
 
-  // Whose statistics /metrics shows; null before there is one and when it goes.
-  void set_server(const http::Server* server) noexcept { server_ = server; }
-
-  // Takes the keys, read anew, what is skipped and the priority from `options`; throws, and keeps
-  // what it has, when a key cannot be used.
+  // Takes the keys, read anew, allowed hosts, skipped keys and the priority from `options`; throws,
+  // and keeps what it has, if a key or a host cannot be used.
   void reload(const config::CacheOptions& options);
-  // Ends compressions and what runs beside the serving threads. To be called when no request comes
-  // any more, before the server goes.
-  void stop();
+  void stop() override;
 
  private:
   std::shared_ptr<const http::Router> make_router();
@@ -66,7 +60,7 @@ class CacheService {
   Narinfos narinfos_;
   Nars nars_;
   Realisations realisations_;
-  std::atomic<const http::Server*> server_{nullptr};
+  const std::shared_ptr<http::HostRule> host_rule_;
   boost::asio::thread_pool workers_;
   Listings listings_;
   BuildLogs build_logs_;

@@ -7,9 +7,9 @@
 
 namespace nixbuild::cache {
 
-// Serves until SIGTERM. `read_again` gives the options as they are now, on SIGHUP; it may throw
-// UsageError. Throws UsageError for options that cannot be followed, Error where an
-// address or a key cannot be used.
+// Serves until SIGTERM. `read_again` reads the options anew on SIGHUP; it may throw UsageError.
+// Throws UsageError for options that make no sense, Error naming an address or a key that cannot be
+// used.
 void serve_cache(const config::CacheOptions& options,
                  const std::function<config::CacheOptions()>& read_again);
 

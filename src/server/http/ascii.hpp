@@ -1,6 +1,7 @@
-// Comparisons as HTTP means them: ASCII, whatever the locale.
+// Text as HTTP means it: ASCII, whatever the locale.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace nixbuild::http {
@@ -27,6 +28,24 @@ constexpr std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
     text.remove_suffix(1);
   return text;
+}
+
+// A client's text for a log line: neither breaks the line nor reaches a terminal as a command.
+inline std::string escaped(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7f || c == '\\' || c == '"') {
+      out += "\\x";
+      out += digits[byte >> 4];
+      out += digits[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out;
 }
 
 }  // namespace nixbuild::http

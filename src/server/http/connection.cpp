@@ -12,6 +12,7 @@
 #include "server/http/ascii.hpp"
 #include "server/http/clock.hpp"
 #include "server/http/contain.hpp"
+#include "server/http/host_rule.hpp"
 #include "server/http/target.hpp"
 
 namespace nixbuild::http {
@@ -196,6 +197,7 @@ void Connection::begin_request() {
   }
   request_.path = target.path;
   request_.query = target.query;
+  if (!is_for_us()) return refuse(403, router_->host_rule()->refusal(), !has_body);
 
   match_ = router_->match(request_.method, request_.path);
   if (match_.handler == nullptr) {
@@ -226,6 +228,21 @@ void Connection::begin_request() {
     // Nothing else is under way, so the kernel has room for it unless the client is gone.
     if (n != static_cast<ssize_t>(go_on.size())) close(Close::orderly);
   }
+}
+
+// Whether the request's Host is a name of this server.
+bool Connection::is_for_us() {
+  HostRule* const rule = router_->host_rule();
+  if (rule == nullptr) return true;
+  const std::uint64_t version = rule->version();
+  if (version == allowed_version_ && parser_.host() == allowed_host_) return true;
+  if (!rule->allows(parser_.host())) {
+    rule->log_refused(parser_.host(), peer_);
+    return false;
+  }
+  allowed_host_ = parser_.host();
+  allowed_version_ = version;
+  return true;
 }
 
 bool Connection::read_body() {

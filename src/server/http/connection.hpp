@@ -66,6 +66,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   bool receive();
   void make_room();
   void begin_request();
+  bool is_for_us();
   void dispatch();
   void linger();
   void discard_input();
@@ -106,6 +107,9 @@ class Connection final : public EpollTarget, private BodyWriter {
   UniqueFd socket_;
   const std::shared_ptr<const Router> router_;
   const std::string peer_;
+  // The last Host that the router's rule has allowed, so that it is not asked for each request.
+  std::string allowed_host_;
+  std::uint64_t allowed_version_ = 0;
   State state_ = State::idle;
   bool readable_ = false;
   bool input_ended_ = false;

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "common/base/log.hpp"
+#include "server/http/ascii.hpp"
 #include "server/http/connection.hpp"
 #include "server/http/contain.hpp"
 
@@ -39,21 +40,6 @@ std::string what(const std::exception_ptr& error) {
   } catch (...) {
     return "unknown exception";
   }
-}
-
-// A request's target is the client's text: it must not break the log's lines.
-std::string escaped(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f || c == '\\' || c == '"') {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out;
 }
 
 bool bodiless(unsigned status) {

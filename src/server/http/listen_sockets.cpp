@@ -224,7 +224,12 @@ std::vector<InheritedSocket> inherited_sockets() {
     } else {
       named = net::TcpAddress{host_of(address.storage), port_of(address)};
     }
-    sockets.push_back({std::move(fd), std::move(named)});
+    int only_v6 = 0;
+    socklen_t size = sizeof only_v6;
+    if (address.storage.ss_family == AF_INET6) {
+      ::getsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, &size);
+    }
+    sockets.push_back({std::move(fd), std::move(named), only_v6 != 0});
   }
 #endif
   return sockets;

@@ -44,6 +44,7 @@ UniqueFd listen_unix(const net::UnixAddress& address, mode_t mode);
 struct InheritedSocket {
   UniqueFd fd;
   net::ListenAddress address;
+  bool only_v6 = false;  // a socket of all IPv6 addresses takes no IPv4 connections
 };
 
 // Takes over what was passed to this process; once, then there are none.

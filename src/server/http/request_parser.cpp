@@ -2,6 +2,7 @@
 
 #include <boost/beast/http/error.hpp>
 #include <functional>
+#include <utility>
 
 #include "server/http/ascii.hpp"
 
@@ -53,6 +54,7 @@ void RequestParser::begin() {
   version_ = 0;
   method_ = Method::other;
   is_head_ = header_done_ = chunked_ = keep_alive_ = host_seen_ = encoding_seen_ = false;
+  origin_seen_ = fetch_site_seen_ = false;
   method_text_ = target_ = host_ = range_ = if_range_ = if_none_match_ = expect_ = {};
 }
 
@@ -116,6 +118,13 @@ void RequestParser::Beast::on_field_impl(beast_http::field field, string_view na
         error = beast_http::error::bad_transfer_encoding;
       }
       owner_.encoding_seen_ = true;
+      break;
+    // Of two, the server and whatever stands before it could believe another one each.
+    case beast_http::field::origin:
+      if (std::exchange(owner_.origin_seen_, true)) error = beast_http::error::bad_value;
+      break;
+    case beast_http::field::sec_fetch_site:
+      if (std::exchange(owner_.fetch_site_seen_, true)) error = beast_http::error::bad_value;
       break;
     case beast_http::field::range:
       owner_.range_ = text;

@@ -117,6 +117,8 @@ class RequestParser final : public RequestHeaders {
   bool keep_alive_ = false;
   bool host_seen_ = false;
   bool encoding_seen_ = false;
+  bool origin_seen_ = false;
+  bool fetch_site_seen_ = false;
   std::string_view method_text_;
   std::string_view target_;
   std::string_view host_;

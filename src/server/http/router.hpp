@@ -11,11 +11,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
 
 namespace nixbuild::http {
+
+class HostRule;
 
 using Handler = std::function<Reply(const Request&, PathParameters)>;
 
@@ -44,6 +47,10 @@ class Router {
   using ErrorResponse = std::function<Response(unsigned status, std::string_view reason)>;
   void set_error_response(ErrorResponse make);
 
+  // The names that requests may be for; without it, any.
+  void set_host_rule(std::shared_ptr<HostRule> rule) { host_rule_ = std::move(rule); }
+  HostRule* host_rule() const noexcept { return host_rule_.get(); }
+
   struct Match {
     const Handler* handler = nullptr;  // null: see `allow`
     std::size_t body_limit = 0;
@@ -65,6 +72,7 @@ class Router {
  private:
   struct Table;
   std::unique_ptr<Table> table_;
+  std::shared_ptr<HostRule> host_rule_;
 };
 
 }  // namespace nixbuild::http

@@ -43,13 +43,14 @@ struct ServerOptions {
 };
 
 // One more listener on top of the inherited ones. Its requests go to `router`, or to the server's
-// where that is null. When an inherited socket has the address already, it is used instead.
+// if that is null. If an inherited socket covers the address already, it is used instead.
 struct Listener {
   net::ListenAddress address;
   std::shared_ptr<const Router> router;
   unsigned unix_mode = 0660;  // of a unix socket
-  // Whether listen() throws when this machine does not have the address, as [::1] where IPv6 is
-  // off; else that is a warning.
+  // Whether somebody asked for this address. If not, it is left out, with a warning, on a machine
+  // that does not have it, as [::1] if IPv6 is off; and silently if the service manager has passed
+  // sockets.
   bool required = true;
 };
 

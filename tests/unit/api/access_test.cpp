@@ -32,26 +32,8 @@ unsigned refused(const Access& access, http::Method method,
 
 }  // namespace
 
-TEST_CASE("a Host that an attacker could own is refused") {
-  const Access access({"server", "server.example.org"}, {"cache.example.com"}, "");
-  for (const char* good : {"localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000",
-                           "100.64.1.2:8000", "build-server", "build-server:8000", "anything.local",
-                           "server.example.org", "SERVER.example.org.", "cache.example.com:80",
-                           "server.tail1234.ts.net:8000", "[fe80::1%25eth0]:1", ""}) {
-    CAPTURE(good);
-    CHECK(refused(access, http::Method::get, {{"host", good}}) == 0);
-  }
-  for (const char* bad : {"evil.example.com", "evil.example.com:8000", "localhost.evil.com",
-                          "127.0.0.1.evil.com", "other.tail1234.ts.net", "server.evil.com",
-                          "evil-local.com", ".local", "[::1", "cache.example.com.evil.net"}) {
-    CAPTURE(bad);
-    CHECK(refused(access, http::Method::get, {{"host", bad}}) == 403);
-    CHECK(refused(access, http::Method::post, {{"host", bad}}) == 403);
-  }
-}
-
 TEST_CASE("a page of another site cannot post") {
-  const Access access({"server"}, {}, "");
+  const Access access("");
   const auto post = [&](std::map<std::string, std::string, std::less<>> values) {
     values.emplace("host", "server:8000");
     return refused(access, http::Method::post, std::move(values));
@@ -71,7 +53,7 @@ TEST_CASE("a page of another site cannot post") {
 }
 
 TEST_CASE("where a token is asked for, it has to be the right one") {
-  const Access access({"server"}, {}, "secret");
+  const Access access("secret");
   const auto get = [&](const char* authorization) {
     return refused(access, http::Method::get,
                    {{"host", "server"}, {"authorization", authorization}});

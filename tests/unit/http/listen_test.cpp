@@ -397,6 +397,60 @@ TEST_CASE("sockets of the service manager are taken over") {
   CHECK(WEXITSTATUS(status) == 0);
 }
 
+TEST_CASE("an inherited socket is enough, whatever addresses it covers") {
+  const UniqueFd tcp(::socket(AF_INET6, SOCK_STREAM, 0));
+  const int off = 0;
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  if (!tcp || ::setsockopt(tcp.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0 ||
+      ::bind(tcp.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    MESSAGE("skipped: this machine has no IPv6");
+    return;
+  }
+  REQUIRE(::listen(tcp.get(), 100) == 0);
+  socklen_t size = sizeof address;
+  ::getsockname(tcp.get(), reinterpret_cast<sockaddr*>(&address), &size);
+  const std::uint16_t port = ntohs(address.sin6_port);
+  const UniqueFd taken(::socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in taken_address{};
+  taken_address.sin_family = AF_INET;
+  taken_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::bind(taken.get(), reinterpret_cast<const sockaddr*>(&taken_address),
+                 sizeof taken_address) == 0);
+  REQUIRE(::listen(taken.get(), 1) == 0);
+  size = sizeof taken_address;
+  ::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&taken_address), &size);
+
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(::fcntl(tcp.get(), F_DUPFD, 20), 3);
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    ::setenv("LISTEN_FDS", "1", 1);
+    int code = 1;
+    try {
+      Server server(TestServer::two_threads(), hello_router());
+      // Addresses that the socket covers cannot be bound besides; defaults are not needed at all.
+      server.listen({net::TcpAddress{"127.0.0.1", port}, nullptr});
+      server.listen({net::TcpAddress{"::1", port}, nullptr});
+      server.listen(
+          {net::parse_listen_address("tailscale:" + std::to_string(port), "lo"), nullptr});
+      server.listen(
+          {net::TcpAddress{"127.0.0.1", ntohs(taken_address.sin_port)}, nullptr, 0660, false});
+      server.run();
+      code = 0;
+    } catch (const std::exception&) {
+    }
+    ::_exit(code);
+  }
+  for (int i = 0; i < 50; ++i)
+    CHECK(Client(port).get("/hello").status == 200);
+  ::kill(child, SIGTERM);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+
 TEST_CASE("the service manager is told of readiness, reloading and stopping") {
   const Directory directory;
   NotifySocket notify(directory.file("notify"));
