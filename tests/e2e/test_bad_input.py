@@ -54,7 +54,7 @@ def test_overlong_url(shared_server):
 
 
 def test_header_flood(shared_server):
-    head = b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\n"
+    head = b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\n"
     many = head + b"".join(b"X-%d: y\r\n" % n for n in range(5000)) + b"\r\n"
     long = head + b"X-Long: " + b"y" * 60_000 + b"\r\n\r\n"
     endless = head + b"X-Endless: " + b"y" * 5_000_000
@@ -69,10 +69,10 @@ def test_header_flood(shared_server):
     [
         b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET /nix-cache-info HTTP/1.1\r\nHost x\r\n\r\n", b"GET /nix-cache-info HTTP/1.1\r\n : x\r\n\r\n",
-        b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\xff" * 1000,
-        b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-        b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\xff" * 1000,
+        b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )  # fmt: skip
 def test_what_is_no_http(shared_server, request_bytes):
@@ -91,7 +91,7 @@ def test_what_is_no_http(shared_server, request_bytes):
 
 def test_random_bytes(shared_server):
     generator = random.Random(7)
-    valid = b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    valid = b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     for _ in range(200):
         mutated = bytearray(valid)
         for _ in range(generator.randrange(1, 6)):
@@ -124,7 +124,7 @@ def test_bad_ranges(shared_server, sample, value):
 
 
 def test_request_body_is_not_kept(shared_server):
-    request = b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    request = b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
     with connect(shared_server) as connection:
         connection.sendall(request)
         assert status_of(connection.recv(65536)) == 413
@@ -134,7 +134,7 @@ def test_slow_header(shared_server):
     """A header that trickles in is refused after ten seconds, however busy it looks."""
     with connect(shared_server, timeout=30) as connection:
         started = time.monotonic()
-        connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\n")
         connection.settimeout(0.5)
         received = None
         while received is None and time.monotonic() - started < 25:
@@ -152,7 +152,7 @@ def test_connection_that_is_quiet_at_first(shared_server):
     connections = [connect(shared_server, timeout=30) for _ in range(40)]
     time.sleep(11)
     for connection in connections:
-        connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert status_of(connection.recv(65536)) == 200
         connection.close()
 
@@ -165,7 +165,7 @@ def test_slow_reader_gets_everything(shared_server, sample):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(60)
         connection.connect(("127.0.0.1", shared_server.port))
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         received = connection.recv(1000)
         time.sleep(12)
         while chunk := connection.recv(1 << 16):
@@ -182,7 +182,7 @@ def test_half_closed_socket(shared_server, sample):
     fields = oracle.parse_narinfo(fetch(shared_server, f"/{oracle.hash_part(sample.blob)}.narinfo").text)
     path = f"/nar/{fields['NarHash'].removeprefix('sha256:')}.nar"
     with connect(shared_server, timeout=20) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         connection.shutdown(socket.SHUT_WR)
         received = b""
         while chunk := connection.recv(1 << 16):
@@ -197,7 +197,7 @@ def test_clients_that_vanish(shared_server, sample):
     for n in range(60):
         connection = connect(shared_server)
         suffix = ("", ".zst", ".xz")[n % 3]
-        connection.sendall(f"GET /nar/{nar_hash}.nar{suffix} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET /nar/{nar_hash}.nar{suffix} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         if n % 2:
             connection.recv(100)
         connection.close()

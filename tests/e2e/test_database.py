@@ -253,7 +253,7 @@ def test_path_deleted_in_mid_download(writable_store, root, serve, suffix):
     path = f"/nar/{fields['NarHash'].removeprefix('sha256:')}.nar{suffix}"
     with connect(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         received = connection.recv(100_000)
         # Nix by itself keeps what the server has open: it finds it in /proc.
         store.run("nix-store", "--delete", "--ignore-liveness", added)

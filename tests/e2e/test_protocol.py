@@ -322,7 +322,7 @@ def test_several_keys_sign(serve, sample, root):
 
 def test_pipelined_requests_are_answered_in_order(shared_server, sample):
     parts = [oracle.hash_part(path) for path in sample.all]
-    request = b"".join(f"GET /{part}.narinfo HTTP/1.1\r\nHost: x\r\n\r\n".encode() for part in parts)
-    request += b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = b"".join(f"GET /{part}.narinfo HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for part in parts)
+    request += b"GET /nix-cache-info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     received = exchange(shared_server, request).decode()
     assert re.findall(r"StorePath: (\S+)", received) == sample.all

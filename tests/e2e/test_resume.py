@@ -104,7 +104,7 @@ def test_graceful_stop_finishes_what_is_in_flight(sample, serve):
     expected = oracle.nar(sample.store.real(sample.blob))
     path = nar_url(serve(sample.store, "--compression", "none"), sample.blob).split("?")[0]
     with connect(server) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         received = connection.recv(1000)
         stopping = threading.Thread(target=server.stop)
         stopping.start()

@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from support.build import GOOD, repository
 from support.http import fetch
-from support.server import BINARY, Server, program, program_environment
+from support.network import Network
+from support.server import BINARY, Server, ServerProcess, program, program_environment
 
 pytestmark = pytest.mark.distribution
 
@@ -92,6 +94,32 @@ def test_several_addresses(sample, serve, root):
     server.kill()  # leaves the socket's file behind
     server.start()
     server.stop()
+
+
+def test_a_machine_without_ipv6(sample, root, builder):
+    """Nobody has asked for [::1] by name: both servers listen on what there is of their defaults."""
+    repository(builder, GOOD)
+    store = sample.store
+    cache = [BINARY, "serve-cache", "--state-dir", root / "state", "--store-dir", store.store_dir,
+             "--real-store-dir", store.real_store_dir, "--nix-state-dir", store.state_dir]  # fmt: skip
+    api = builder.command("serve-api", "--runner", "local")
+    with Network() as network:
+        network.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
+        for command, environment, port, path in (
+            (cache, program_environment(), 5000, "/nix-cache-info"),
+            (api, builder.environment(), 8000, "/build/status"),
+        ):
+            server = ServerProcess()
+            server.start_process([*network.prefix, *map(str, command)], environment)
+            assert server.port == port
+            assert network.inside(lambda server=server, path=path: fetch(server, path)).status == 200
+            server.wait_for_log(rf"warning listening on \[::1\]:{port} ")
+            server.stop()
+        # Whoever asks for it by name is told.
+        server = ServerProcess()
+        with pytest.raises(AssertionError, match=r"listening on \[::1\]:5000 "):
+            server.start_process([*network.prefix, *map(str, cache), "--listen", "127.0.0.1:5000", "--listen",
+                                  "[::1]:5000"], program_environment())  # fmt: skip
 
 
 def test_missing_tailscale_is_a_warning(sample, serve):

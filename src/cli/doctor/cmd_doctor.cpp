@@ -57,6 +57,20 @@ Check failed(std::string name, const Error& error, std::string_view otherwise) {
   return check;
 }
 
+// As failed(), for a server that may not know itself by the name that it is asked under.
+Check failed_to_ask(std::string name, const Error& error, std::string_view table,
+                    const std::string& host, std::string_view otherwise) {
+  const auto* refused = dynamic_cast<const net::RefusedError*>(&error);
+  if (refused == nullptr || refused->status() != 403) {
+    return failed(std::move(name), error, otherwise);
+  }
+  return failed(
+      std::move(name), error,
+      fmt::format("if '{}' is a name of the server: add it to allowed_host in [{}] of its "
+                  "/etc/nixbuild/config.toml, then: systemctl reload nixbuild-{}",
+                  host, table, table));
+}
+
 std::string home_directory() {
   if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return home;
   const passwd* entry = ::getpwuid(::geteuid());
@@ -78,7 +92,8 @@ Check check_api(const config::ClientOptions& options) {
     }
     return check;
   } catch (const Error& error) {
-    return failed("build API", error, "on the server: journalctl -u nixbuild-api -n 50");
+    return failed_to_ask("build API", error, "api", net::parse_server_address(options.server).host,
+                         "on the server: journalctl -u nixbuild-api -n 50");
   }
 }
 
@@ -98,7 +113,8 @@ CacheFindings ask_cache(const BuildServer& server, std::vector<Check>& checks) {
     found.clock_lead = cache.clock_lead();
     checks.push_back({"binary cache", CheckState::ok, fmt::format("{} answers", cache.url()), {}});
   } catch (const Error& error) {
-    checks.push_back(failed("binary cache", error, look_at_cache));
+    checks.push_back(
+        failed_to_ask("binary cache", error, "cache", server.cache.host, look_at_cache));
     return found;
   }
   try {

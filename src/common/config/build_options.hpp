@@ -37,6 +37,7 @@ struct ApiOptions {
   std::string cache_url = "http://127.0.0.1:5000";
   std::filesystem::path token_file;
   std::vector<std::string> allowed_hosts;
+  std::vector<std::string> trusted_proxies;  // addresses and ranges with no limit of connections
   bool access_log = false;
 };
 

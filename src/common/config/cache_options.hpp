@@ -23,12 +23,13 @@ struct CacheOptions {
   std::uint64_t nar_cache_size = std::uint64_t{20} << 30;  // bytes; 0: nothing is kept
   // What narinfos advertise; every suffix is served whatever this says.
   compress::Compression compression = compress::Compression::zstd;
-  std::optional<int> compression_level;     // unset: 3 for zstd, 6 for xz
-  int priority = 30;                        // lower is asked first; cache.nixos.org says 40
-  unsigned threads = 0;                     // of serving and of compression; 0: one a core
-  std::vector<std::string> skip_signed_by;  // key names; their paths are answered 404
-  std::string public_url;                   // shown to people; empty: what the client asked for
-  std::vector<std::string> allowed_hosts;   // names of this server beside those it knows itself
+  std::optional<int> compression_level;      // unset: 3 for zstd, 6 for xz
+  int priority = 30;                         // lower is asked first; cache.nixos.org says 40
+  unsigned threads = 0;                      // of serving and of compression; 0: one a core
+  std::vector<std::string> skip_signed_by;   // key names; their paths are answered 404
+  std::string public_url;                    // shown to people; empty: what the client asked for
+  std::vector<std::string> allowed_hosts;    // names of this server beside those it knows itself
+  std::vector<std::string> trusted_proxies;  // addresses and ranges with no limit of connections
   bool access_log = false;
 };
 

@@ -45,6 +45,9 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
            "asked, https where a proxy on this machine says so)")
       .add("allowed_host", options.allowed_hosts, "NAME",
            "Another name or address under which clients reach this server")
+      .add("trusted_proxies", options.trusted_proxies, "ADDRESS",
+           "Addresses or ranges of proxies, which may hold any number of connections")
+      .checked([](const std::string& text) { net::address_in_range("", text); })
       .add("access_log", options.access_log, "Log a line for each request");
 }
 

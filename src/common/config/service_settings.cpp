@@ -47,6 +47,9 @@ void add_api_settings(Settings& settings, ApiOptions& options) {
       .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
       .add("allowed_host", options.allowed_hosts, "NAME",
            "Another name or address under which clients reach this server")
+      .add("trusted_proxies", options.trusted_proxies, "ADDRESS",
+           "Addresses or ranges of proxies, which may hold any number of connections")
+      .checked([](const std::string& text) { net::address_in_range("", text); })
       .add("access_log", options.access_log, "Log a line for each request");
 }
 

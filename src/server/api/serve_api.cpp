@@ -8,6 +8,7 @@ namespace nixbuild::api {
 void serve_api(const ServeOptions& options) {
   ApiService service(options);
   http::ServeOptions serving;
+  serving.server.trusted_proxies = options.api.trusted_proxies;
   serving.server.access_log = options.api.access_log;
   serving.listen = options.api.listen;
   serving.listens_by_default = options.api.listen == config::ApiOptions().listen;

@@ -13,6 +13,7 @@
 #include "common/base/log.hpp"
 #include "common/base/version.hpp"
 #include "common/compress/compression.hpp"
+#include "common/net/server_address.hpp"
 #include "server/cache/info_pages.hpp"
 #include "server/cache/metrics.hpp"
 #include "server/cache/responses.hpp"
@@ -71,6 +72,15 @@ compress::Recipe advertised_recipe(const config::CacheOptions& options,
   return compressed.recipe(options.compression);
 }
 
+// The names that the configuration gives this server.
+std::vector<std::string> hosts_of(const config::CacheOptions& options) {
+  std::vector<std::string> hosts = options.allowed_hosts;
+  if (!options.public_url.empty()) {
+    hosts.push_back(net::parse_server_address(options.public_url).host);
+  }
+  return hosts;
+}
+
 }  // namespace
 
 CacheService::CacheService(const config::CacheOptions& options)
@@ -85,7 +95,7 @@ CacheService::CacheService(const config::CacheOptions& options)
                 options_.skip_signed_by),
       nars_(store_, narinfos_, compressed_, unservable_),
       realisations_(store_, keys_),
-      host_rule_(std::make_shared<http::HostRule>("[cache] allowed_host", options_.allowed_hosts)),
+      host_rule_(std::make_shared<http::HostRule>("[cache] allowed_host", hosts_of(options_))),
       workers_(worker_threads),
       listings_(store_, narinfos_, workers_),
       build_logs_(store_, workers_),
@@ -240,7 +250,7 @@ http::Response CacheService::status() const {
 }
 
 void CacheService::reload(const config::CacheOptions& options) {
-  host_rule_->set_allowed(options.allowed_hosts);
+  host_rule_->set_allowed(hosts_of(options));
   keys_.reload(options.secret_key_files);
   narinfos_.skip_signed_by(options.skip_signed_by);
   priority_ = options.priority;

@@ -10,6 +10,7 @@ void serve_cache(const config::CacheOptions& options,
   CacheService service(options);
   http::ServeOptions serving;
   serving.server.threads = options.threads;
+  serving.server.trusted_proxies = options.trusted_proxies;
   serving.server.access_log = options.access_log;
   serving.listen = options.listen;
   serving.listens_by_default = options.listen == config::CacheOptions().listen;

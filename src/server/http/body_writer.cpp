@@ -67,7 +67,7 @@ asio::awaitable<void> Connection::write(std::string_view bytes) {
   }
   while (!bytes.empty() || !tail.empty()) {
     const IoResult result = send_some(bytes, tail, flags);
-    if (result == IoResult::blocked) co_await until_writable();
+    if (result == IoResult::blocked) co_await until_writable(bytes.size());
     if (result == IoResult::failed) throw_gone();
   }
   if (++pieces_ >= pieces_a_turn || bytes_since_yield_ >= bytes_a_turn) co_await yield_turn();
@@ -79,7 +79,7 @@ asio::awaitable<void> Connection::send_file(int fd, std::uint64_t offset, std::u
   std::string_view none;
   while (sent_ < head_.size()) {
     const IoResult result = send_some(none, none, MSG_NOSIGNAL | MSG_MORE);
-    if (result == IoResult::blocked) co_await until_writable();
+    if (result == IoResult::blocked) co_await until_writable(0);
     if (result == IoResult::failed) throw_gone();
   }
   while (length > 0) {
@@ -97,7 +97,7 @@ asio::awaitable<void> Connection::send_file(int fd, std::uint64_t offset, std::u
       stream_broken_ = true;
       throw Error(fmt::format("a file ended {} bytes before its announced length", length));
     } else if (error == EAGAIN || error == EWOULDBLOCK) {
-      co_await until_writable();
+      co_await until_writable(0);
     } else if (error != EINTR) {
       stream_broken_ = true;
       if (!is_gone(error)) throw SystemError(error, "sending a file");
@@ -146,9 +146,9 @@ Connection::IoResult Connection::send_some(std::string_view& bytes, std::string_
   return IoResult::done;
 }
 
-// Returns when the socket may have room again. Throws ClientGone when the connection has ended
-// meanwhile.
-asio::awaitable<void> Connection::until_writable() {
+// Returns when the socket may have room again; meanwhile the producer keeps `queued_bytes` in
+// memory. Throws ClientGone when the connection has ended.
+asio::awaitable<void> Connection::until_writable(std::size_t queued_bytes) {
   struct Registration {
     Connection& connection;
     ~Registration() { connection.writable_ = nullptr; }
@@ -157,8 +157,10 @@ asio::awaitable<void> Connection::until_writable() {
   writable_ = &writable;
   const Registration registration{*this};
   deadline_ = coarse_now() + worker_.shared().options.limits.write_timeout;
+  worker_.set_queued(*this, queued_bytes);
   asio::awaitable<void> waiting = writable.wait();
   co_await std::move(waiting);
+  worker_.set_queued(*this, 0);
   deadline_ = MonotonicTime::max();
   pieces_ = 0;
   bytes_since_yield_ = 0;

@@ -29,11 +29,12 @@ constexpr std::size_t discarded_a_turn = std::size_t{1} << 20;
 }  // namespace
 
 Connection::Connection(Worker& worker, UniqueFd socket, std::shared_ptr<const Router> router,
-                       std::string peer)
+                       std::string peer, PeerLimit::Place place)
     : worker_(worker),
       socket_(std::move(socket)),
       router_(std::move(router)),
       peer_(std::move(peer)),
+      place_(std::move(place)),
       parser_(worker.shared().options.limits.target_size) {
   deadline_ = coarse_now() + worker_.shared().options.limits.idle_timeout;
 }
@@ -318,6 +319,9 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
   MonotonicTime due = deadline_;
   if (crowded && state_ == State::idle) {
     due -= limits.idle_timeout - std::min(limits.idle_timeout, limits.crowded_idle_timeout);
+  } else if (crowded && (state_ == State::sending || state_ == State::streaming) &&
+             due != MonotonicTime::max()) {
+    due -= limits.write_timeout - std::min(limits.write_timeout, limits.crowded_write_timeout);
   }
   if (now < due) return;
   switch (state_) {
@@ -336,8 +340,7 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
     case State::sending:
     case State::streaming:
       worker_.own_counters().timeouts.add();
-      log::debug("{}: takes nothing any more, connection closed", peer_);
-      return abort();
+      return cut_stalled("nothing was taken in time");
     case State::lingering:
       return close(Close::orderly);
     case State::handling:
@@ -362,8 +365,15 @@ void Connection::abort() {
   close(Close::reset);
 }
 
+void Connection::cut_stalled(std::string_view why) {
+  log::debug("{}: the client stalls, connection closed: {}", peer_, why);
+  abort();
+}
+
 void Connection::close(Close how) {
   if (state_ == State::closed) return;
+  worker_.set_queued(*this, 0);
+  place_ = PeerLimit::Place();
   if (state_ == State::body) end_request();  // it has begun, and gets no answer
   if (how == Close::reset) {
     const struct ::linger reset = {1, 0};

@@ -25,7 +25,7 @@ namespace nixbuild::http {
 class Connection final : public EpollTarget, private BodyWriter {
  public:
   Connection(Worker& worker, UniqueFd socket, std::shared_ptr<const Router> router,
-             std::string peer);
+             std::string peer, PeerLimit::Place place);
   ~Connection() override;
 
   int fd() const noexcept { return socket_.get(); }
@@ -40,8 +40,15 @@ class Connection final : public EpollTarget, private BodyWriter {
   // Ends the connection now, whatever it is doing. The client sees a reset.
   void abort();
 
+  // As abort(), of a client that takes nothing.
+  void cut_stalled(std::string_view why);
+
   bool closed() const noexcept { return state_ == State::closed; }
-  std::size_t index = 0;  // the worker's
+
+  // The worker's:
+  std::size_t index = 0;
+  std::size_t queued = 0;       // see Worker::set_queued
+  MonotonicTime stalled_since;  // of `queued`
 
  private:
   enum class State : std::uint8_t {
@@ -98,7 +105,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   // BodyWriter, body_writer.cpp.
   asio::awaitable<void> write(std::string_view bytes) override;
   asio::awaitable<void> send_file(int fd, std::uint64_t offset, std::uint64_t length) override;
-  asio::awaitable<void> until_writable();
+  asio::awaitable<void> until_writable(std::size_t queued_bytes);
   asio::awaitable<void> yield_turn();
   void announce(std::uint64_t length);
   IoResult send_some(std::string_view& bytes, std::string_view& tail, int flags);
@@ -107,6 +114,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   UniqueFd socket_;
   const std::shared_ptr<const Router> router_;
   const std::string peer_;
+  PeerLimit::Place place_;
   // The last Host that the router's rule has allowed, so that it is not asked for each request.
   std::string allowed_host_;
   std::uint64_t allowed_version_ = 0;

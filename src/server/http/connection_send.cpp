@@ -292,6 +292,9 @@ bool Connection::send_failed(int error, bool progress) {
   if (error == EAGAIN || error == EWOULDBLOCK) {
     if (progress || deadline_ == MonotonicTime::max()) {
       deadline_ = coarse_now() + worker_.shared().options.limits.write_timeout;
+      // Text that several responses share is in memory anyway.
+      const auto* text = std::get_if<std::string>(&response_.body);
+      if (text != nullptr) worker_.set_queued(*this, text->size());
     }
   } else if (error == EPIPE || error == ECONNRESET || error == ETIMEDOUT) {
     abort();
@@ -396,6 +399,7 @@ void Connection::end_request() {
               escaped(parser_.target()), status_, body_sent_, time.count());
   }
   status_ = 0;
+  if (queued > 0) worker_.set_queued(*this, 0);
   if (!coroutine_running_) response_.body = std::monostate{};
 }
 

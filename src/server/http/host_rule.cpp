@@ -20,8 +20,6 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::string_view default_name = "build-server";
-// How long this machine's addresses are taken to be the same.
-constexpr std::chrono::seconds addresses_age{1};
 constexpr std::chrono::minutes log_interval{1};
 
 bool is_name_character(char c) {
@@ -127,29 +125,26 @@ std::optional<HostRule::Address> HostRule::parse_address(std::string_view host) 
 bool HostRule::is_own_address(const Address& address) {
   const in6_addr& v6 = reinterpret_cast<const in6_addr&>(address);
   if (IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && address[12] == 127)) return true;
-  const auto now = steady_clock::now();
-  if (own_addresses_read_ == steady_clock::time_point() ||
-      now - own_addresses_read_ >= addresses_age) {
-    ifaddrs* first = nullptr;
-    if (::getifaddrs(&first) != 0) return false;
-    const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
-    own_addresses_read_ = now;
-    own_addresses_.clear();
-    for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
-      if (entry->ifa_addr == nullptr) continue;
-      Address own{};
-      if (entry->ifa_addr->sa_family == AF_INET6) {
-        std::memcpy(own.data(), &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr,
-                    own.size());
-      } else if (entry->ifa_addr->sa_family == AF_INET) {
-        own[10] = own[11] = 0xff;
-        std::memcpy(own.data() + 12,
-                    &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, 4);
-      } else {
-        continue;
-      }
-      own_addresses_.insert(own);
+  if (own_addresses_.contains(address)) return true;
+  // It may be a new one. A connection asks only once for each name, see version().
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0) return false;
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
+  own_addresses_.clear();
+  for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr) continue;
+    Address own{};
+    if (entry->ifa_addr->sa_family == AF_INET6) {
+      std::memcpy(own.data(), &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr,
+                  own.size());
+    } else if (entry->ifa_addr->sa_family == AF_INET) {
+      own[10] = own[11] = 0xff;
+      std::memcpy(own.data() + 12, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr,
+                  4);
+    } else {
+      continue;
     }
+    own_addresses_.insert(own);
   }
   return own_addresses_.contains(address);
 }

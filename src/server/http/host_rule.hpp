@@ -61,8 +61,7 @@ class HostRule {
   std::mutex mutex_;
   std::vector<std::string> names_;  // own and allowed ones
   std::set<Address> allowed_addresses_;
-  std::set<Address> own_addresses_;
-  std::chrono::steady_clock::time_point own_addresses_read_;
+  std::set<Address> own_addresses_;  // as last read
   std::chrono::steady_clock::time_point logged_;
   std::uint64_t unlogged_ = 0;
 };

@@ -28,11 +28,16 @@ struct Limits {
   // none is refused. While some wait, connections between requests are not kept for idle_timeout,
   // but for crowded_idle_timeout.
   std::size_t connections = 8192;
+  // Bytes of answers in memory that slow clients have not taken, of all clients together. Beyond,
+  // those that have taken nothing for longest are cut.
+  std::size_t queued_bytes = std::size_t{256} << 20;
   std::chrono::milliseconds header_timeout{
       10'000};  // from a request's first byte to the end of its headers
   std::chrono::milliseconds idle_timeout{75'000};  // between requests
   std::chrono::milliseconds crowded_idle_timeout{1'000};
-  std::chrono::milliseconds write_timeout{60'000};     // without one byte taken by the client
+  std::chrono::milliseconds write_timeout{60'000};  // without one byte taken by the client
+  std::chrono::milliseconds crowded_write_timeout{
+      10'000};                                         // the same while clients wait for places
   std::chrono::milliseconds shutdown_timeout{30'000};  // what is in flight may finish for so long
 };
 
@@ -40,6 +45,9 @@ struct ServerOptions {
   unsigned threads = 0;  // 0: one a core
   Limits limits;
   bool access_log = false;  // a line a request, at level info
+  // Addresses and ranges from which many clients come, so that they may hold any number of
+  // connections; any other peer is bounded, see PeerLimit.
+  std::vector<std::string> trusted_proxies;
 };
 
 // One more listener on top of the inherited ones. Its requests go to `router`, or to the server's

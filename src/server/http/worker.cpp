@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <optional>
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
@@ -30,6 +31,8 @@ constexpr int accepts_a_turn = 64;
 constexpr std::size_t spare_buffers = 64;
 // Behind a request's head there is always so much room for its body.
 constexpr std::size_t body_room = 4096;
+// However many workers share the bytes that may be queued for clients, each may have this many.
+constexpr std::size_t least_queued_bytes = std::size_t{16} << 20;
 
 std::chrono::milliseconds sweep_interval(const Limits& limits) {
   using std::chrono::milliseconds;
@@ -89,6 +92,8 @@ Worker::Worker(ServerShared& shared)
     : shared_(shared),
       counters_(shared.counted_router != nullptr ? shared.counted_router->route_count() + 1 : 1),
       buffer_size_(shared.options.limits.header_size + body_room),
+      queued_limit_(std::max(least_queued_bytes, shared.options.limits.queued_bytes /
+                                                     std::max(1U, shared.options.threads))),
       sweep_interval_(sweep_interval(shared.options.limits)),
       context_(1),
       executor_(context_.get_executor()),
@@ -218,21 +223,31 @@ void Worker::accept_from(Acceptor& acceptor) {
       if (error == EAGAIN || error == EWOULDBLOCK || error == EBADF || error == EINVAL) return;
       continue;  // this connection is gone; there may be others
     }
-    if (!contain("taking a connection",
-                 [&] { add_connection(std::move(socket), acceptor, peer_name(address)); })) {
+    std::optional<PeerLimit::Place> place;
+    const bool added = contain("accepting a connection", [&] {
+      place = shared_.peers.enter(address, shared_.gate.open() - 1);
+      if (!place) return;
+      add_connection(std::move(socket), acceptor, peer_name(address), std::move(*place));
+    });
+    if (added && !place) {
+      shared_.gate.leave();
+      continue;
+    }
+    if (!added) {
       shared_.gate.leave();
       return pause_accepting();
     }
   }
 }
 
-void Worker::add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer) {
+void Worker::add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer,
+                            PeerLimit::Place place) {
   // So that neither retiring nor resuming one can fail.
   const std::size_t most = connections_.size() + graveyard_.size() + 1;
   if (connections_.capacity() < most) connections_.reserve(2 * most);
   if (graveyard_.capacity() < most) graveyard_.reserve(2 * most);
   auto connection = std::make_unique<Connection>(*this, std::move(socket), acceptor.socket.router,
-                                                 std::move(peer));
+                                                 std::move(peer), std::move(place));
   schedule_sweep();
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
@@ -284,6 +299,14 @@ void Worker::bury() {
   graveyard_.clear();
 }
 
+// `work` may close any connection. Backwards, since closing one moves the last into its place.
+template <typename Work>
+void Worker::each_connection(const Work& work) {
+  for (std::size_t i = connections_.size(); i-- > 0;) {
+    if (i < connections_.size()) work(*connections_[i]);
+  }
+}
+
 void Worker::drain() {
   if (draining_) return;
   // Whoever has connected already is still served: closing the socket would reset them.
@@ -299,8 +322,7 @@ void Worker::drain() {
   accepting_ = false;
   draining_ = true;
   acceptors_.clear();
-  for (std::size_t i = connections_.size(); i-- > 0;)
-    connections_[i]->drain();
+  each_connection([](Connection& connection) { connection.drain(); });
   bury();
   check_drained();
 }
@@ -312,8 +334,7 @@ void Worker::check_drained() {
 }
 
 void Worker::abort_connections() {
-  for (std::size_t i = connections_.size(); i-- > 0;)
-    connections_[i]->abort();
+  each_connection([](Connection& connection) { connection.abort(); });
   bury();
 }
 
@@ -332,11 +353,29 @@ void Worker::sweep() {
   const bool crowded = shared_.gate.is_crowded();
   resume_accepting();
   const MonotonicTime now = coarse_now();
-  // Backwards: closing one moves the last into its place.
-  for (std::size_t i = connections_.size(); i-- > 0;)
-    contain("a connection's time", [&] { connections_[i]->check_deadline(now, crowded); });
+  each_connection([&](Connection& connection) {
+    contain("a connection's time", [&] { connection.check_deadline(now, crowded); });
+  });
   bury();
   if (!connections_.empty()) schedule_sweep();
+}
+
+void Worker::set_queued(Connection& connection, std::size_t bytes) {
+  queued_ = queued_ - connection.queued + bytes;
+  connection.queued = bytes;
+  if (bytes == 0) return;
+  connection.stalled_since = coarse_now();
+  while (queued_ > queued_limit_) {
+    Connection* slowest = nullptr;
+    for (const auto& other : connections_) {
+      if (other.get() == &connection || other->queued == 0) continue;
+      if (slowest == nullptr || other->stalled_since < slowest->stalled_since)
+        slowest = other.get();
+    }
+    if (slowest == nullptr) return;  // one that is larger alone may stay
+    counters_.timeouts.add();
+    slowest->cut_stalled("too many bytes are queued for slow clients");
+  }
 }
 
 std::string_view Worker::date_line() {

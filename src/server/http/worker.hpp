@@ -24,6 +24,7 @@
 
 #include "common/base/unique_fd.hpp"
 #include "server/http/clock.hpp"
+#include "server/http/peer_limit.hpp"
 #include "server/http/server.hpp"
 #include "server/http/statistics.hpp"
 
@@ -45,6 +46,7 @@ class ConnectionGate {
  public:
   explicit ConnectionGate(std::size_t limit) : limit_(limit) {}
 
+  std::size_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
   // Takes a place; false when there is none, and then `on_place` is called once there is.
   bool enter() noexcept;
   void leave();
@@ -65,10 +67,14 @@ struct ServerShared {
   ServerOptions options;
   const Router* counted_router = nullptr;
   ConnectionGate gate;
+  PeerLimit peers;
   std::function<void()> on_worker_drained;
 
   ServerShared(ServerOptions o, const Router* counted)
-      : options(o), counted_router(counted), gate(o.limits.connections) {}
+      : options(std::move(o)),
+        counted_router(counted),
+        gate(options.limits.connections),
+        peers(options.limits.connections, options.trusted_proxies) {}
 };
 
 // A socket that connections are accepted from.
@@ -118,6 +124,9 @@ class Worker {
   void run_again(Connection& connection);
   // Unlinks a closed connection; it is destroyed when no event can reach it any more.
   void retire(Connection& connection);
+  // `bytes` of an answer are in memory because their client takes them slowly; 0: no longer. Cuts
+  // connections that have taken nothing for longest if all together hold too much.
+  void set_queued(Connection& connection, std::size_t bytes);
   std::unique_ptr<char[]> take_buffer();
   void give_buffer(std::unique_ptr<char[]> buffer);
   std::size_t buffer_size() const noexcept { return buffer_size_; }
@@ -131,9 +140,12 @@ class Worker {
   void watch_acceptors();
   void unwatch_acceptors();
   void accept_from(Acceptor& acceptor);
-  void add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer);
+  void add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer,
+                      PeerLimit::Place place);
   void pause_accepting();
   bool has_waiting_client() const;
+  template <typename Work>
+  void each_connection(const Work& work);
   void schedule_sweep();
   void sweep();
   void bury();
@@ -142,6 +154,8 @@ class Worker {
   ServerShared& shared_;
   WorkerCounters counters_;
   const std::size_t buffer_size_;
+  const std::size_t queued_limit_;  // this worker's part of Limits::queued_bytes
+  std::size_t queued_ = 0;
   std::vector<std::unique_ptr<char[]>> buffers_;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;

@@ -1,0 +1,70 @@
+// How many connections one peer may hold, so that no single one keeps all others out.
+//
+// A peer is an IPv4 address or an IPv6 network of 64 bits, which a single machine can have all
+// addresses of. It gets at most half of all connections; of the last tenth only a few. Loopback,
+// unix sockets and trusted proxies, behind which many clients stand, are exempt.
+//
+// Every function may be called from any thread.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nixbuild::http {
+
+class PeerLimit {
+ public:
+  using Peer = std::array<unsigned char, 16>;  // an IPv4 address as ::ffff:a.b.c.d
+
+  // A connection's place among those of its peer, given back when it is destroyed.
+  class Place {
+   public:
+    Place() = default;  // of a peer that is exempt
+    Place(PeerLimit& limit, const Peer& peer) : limit_(&limit), peer_(peer) {}
+    Place(Place&& other) noexcept
+        : limit_(std::exchange(other.limit_, nullptr)), peer_(other.peer_) {}
+    Place& operator=(Place&& other) noexcept {
+      std::swap(limit_, other.limit_);
+      std::swap(peer_, other.peer_);
+      return *this;
+    }
+    ~Place() {
+      if (limit_ != nullptr) limit_->leave(peer_);
+    }
+
+   private:
+    PeerLimit* limit_ = nullptr;
+    Peer peer_{};
+  };
+
+  // `connections` of all peers together. `trusted_proxies`: addresses and ranges ("10.0.0.0/8");
+  // throws UsageError for one that is neither.
+  PeerLimit(std::size_t connections, std::vector<std::string> trusted_proxies);
+
+  // Nothing if the peer has too many already; that is logged, at most once a minute. `open`: all
+  // connections that are open besides.
+  std::optional<Place> enter(const sockaddr_storage& address, std::size_t open);
+
+ private:
+  static std::optional<Peer> peer_of(const sockaddr_storage& address);
+  bool is_exempt(const sockaddr_storage& address) const;
+  void leave(const Peer& peer);
+  void log_refused(const sockaddr_storage& address, std::size_t held);
+
+  const std::size_t connections_;
+  const std::vector<std::string> trusted_proxies_;
+  std::mutex mutex_;
+  std::map<Peer, std::size_t> held_;
+  std::chrono::steady_clock::time_point logged_;
+};
+
+}  // namespace nixbuild::http
