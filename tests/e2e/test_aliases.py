@@ -11,8 +11,6 @@ import pytest
 from support.atuin import STAND_IN, atuin_command
 from support.server import program
 
-pytestmark = pytest.mark.distribution
-
 BUILT_IN = {
     "bl": "nixbuild logs",
     "bs": "nixbuild status",
