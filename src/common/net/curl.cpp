@@ -48,7 +48,8 @@ double seconds(std::chrono::milliseconds time) {
 }
 
 [[noreturn]] void unreachable(const HttpOptions& options, std::string_view why,
-                              std::string_view advice, bool is_host_silent = false) {
+                              std::string_view advice, bool is_host_silent = false,
+                              bool was_connected = false) {
   std::string message =
       fmt::format("cannot reach {}: {}\n  {}", options.server.host_port(), why, advice);
   if (const std::string proxy = proxy_of(options.server); !proxy.empty()) {
@@ -56,7 +57,7 @@ double seconds(std::chrono::milliseconds time) {
         fmt::format("\n  the environment sends this through a proxy ({}); no_proxy={} would not",
                     proxy, options.server.host);
   }
-  throw UnreachableError(message, is_host_silent);
+  throw UnreachableError(message, is_host_silent, was_connected);
 }
 
 [[noreturn]] void cannot_connect(CURL* handle, const HttpOptions& options) {
@@ -116,7 +117,8 @@ double seconds(std::chrono::milliseconds time) {
   unreachable(options,
               fmt::format("it took the connection but did not answer {} within {} s", request,
                           seconds(options.total_timeout)),
-              fmt::format("check the server's load and log (journalctl -u {})", options.unit));
+              fmt::format("check the server's load and log (journalctl -u {})", options.unit),
+              false, true);
 }
 
 }  // namespace

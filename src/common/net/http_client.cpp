@@ -144,8 +144,11 @@ HttpResponse HttpClient::post(std::string_view path, std::string_view body,
   curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.empty() ? "" : body.data());
   HeaderList list;
+  const bool has_type = std::any_of(headers.begin(), headers.end(), [](const HttpHeader& header) {
+    return header.name == "Content-Type";
+  });
   // libcurl would call the body a form otherwise.
-  add_header(list, "Content-Type", "application/json");
+  if (!has_type) add_header(list, "Content-Type", "application/json");
   for (const HttpHeader& header : headers)
     add_header(list, header.name, header.value);
   return handle_->perform(options_, "POST", path, std::move(list), nullptr);

@@ -22,15 +22,19 @@ namespace nixbuild::net {
 // which host and port, and what to check.
 class UnreachableError : public Error {
  public:
-  explicit UnreachableError(const std::string& message, bool is_host_silent = false)
-      : Error(message), is_host_silent_(is_host_silent) {}
+  explicit UnreachableError(const std::string& message, bool is_host_silent = false,
+                            bool was_connected = false)
+      : Error(message), is_host_silent_(is_host_silent), was_connected_(was_connected) {}
   ExitCode exit_code() const noexcept override { return ExitCode::unreachable; }
   // Whether the host as a whole cannot be reached, as far as can be told: nothing of it is to be
   // had on any port.
   bool is_host_silent() const noexcept { return is_host_silent_; }
+  // Whether somebody accepted the connection, but did not answer in time.
+  bool was_connected() const noexcept { return was_connected_; }
 
  private:
   bool is_host_silent_;
+  bool was_connected_;
 };
 
 // Something answered, but not with what was asked for.
@@ -87,6 +91,7 @@ class HttpClient {
   // returned. Throws UnreachableError, or RefusedError where the answer is not HTTP, is cut off or
   // too long.
   HttpResponse get(std::string_view path);
+  // The body is sent as JSON, unless `headers` has another Content-Type.
   HttpResponse post(std::string_view path, std::string_view body = {},
                     const std::vector<HttpHeader>& headers = {});
 

@@ -1,8 +1,8 @@
 #include "server/builder/local_store.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
-#include <thread>
 
 #include "common/base/files.hpp"
 #include "server/builder/derivation_file.hpp"
@@ -15,38 +15,35 @@ std::string environment(const char* name, std::string otherwise) {
   return value == nullptr || *value == '\0' ? std::move(otherwise) : std::string(value);
 }
 
-std::shared_ptr<store::StoreAccess> access_by_environment() {
+store::StoreLayout layout_by_environment() {
   const std::string store_dir =
       environment("NIX_STORE_DIR", environment("NIX_STORE", "/nix/store"));
   const std::string state_dir = environment("NIX_STATE_DIR", "/nix/var/nix");
   const std::string log_dir = environment("NIX_LOG_DIR", "/nix/var/log/nix");
-  return std::make_shared<store::StoreAccess>(
-      store::StoreLayout{nix::StoreDir(store_dir), store_dir, state_dir, log_dir});
+  return {nix::StoreDir(store_dir), store_dir, state_dir, log_dir};
 }
 
-// The Nix daemon may have to be asked to open the database first.
-constexpr int tries = 5;
-constexpr std::chrono::milliseconds between_tries{10};
+// A size that cannot be found out is left out; a build does not wait for it.
+constexpr std::chrono::milliseconds patience{100};
 
 }  // namespace
 
-LocalStore::LocalStore() : access_(access_by_environment()), database_(access_) {}
+LocalStore::LocalStore() : reader_(layout_by_environment(), patience) {}
 
 std::optional<std::uint64_t> LocalStore::nar_size(const std::string& path) {
   const auto store_path = layout().store_dir.parse(path);
   if (!store_path) return std::nullopt;
-  for (int i = 0; i < tries; ++i) {
-    try {
-      const auto info = database_.query_path_info(store_path->hash_part());
-      if (!info) return std::nullopt;
-      return info->nar_size;
-    } catch (const store::StoreUnavailable&) {
-      std::this_thread::sleep_for(between_tries);
-    } catch (const FormatError&) {
-      return std::nullopt;
-    }
+  try {
+    const auto info = reader_.now_or_wait([&](store::StoreDatabase& database) {
+      return database.query_path_info(store_path->hash_part());
+    });
+    if (!info) return std::nullopt;
+    return info->nar_size;
+  } catch (const store::StoreUnavailable&) {
+    return std::nullopt;
+  } catch (const FormatError&) {
+    return std::nullopt;
   }
-  return std::nullopt;
 }
 
 bool LocalStore::is_built(const std::string& derivation) {

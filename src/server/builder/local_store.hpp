@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 
-#include "server/store/store_database.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::builder {
 
@@ -20,11 +19,10 @@ class LocalStore {
   // Whether all outputs of a derivation are valid; no when it cannot be found out.
   bool is_built(const std::string& derivation);
 
-  const store::StoreLayout& layout() const noexcept { return access_->layout(); }
+  const store::StoreLayout& layout() const noexcept { return reader_.layout(); }
 
  private:
-  std::shared_ptr<store::StoreAccess> access_;
-  store::StoreDatabase database_;
+  store::StoreReader reader_;
 };
 
 }  // namespace nixbuild::builder

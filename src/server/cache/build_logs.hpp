@@ -9,8 +9,8 @@
 #include <string_view>
 
 #include "common/nix/store_path.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/response.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
@@ -18,7 +18,7 @@ class BuildLogs {
  public:
   // Logs are decompressed on `workers`, piece by piece as they are sent; a bounded number at once,
   // others are answered 503.
-  BuildLogs(StoreReader& store, boost::asio::thread_pool& workers)
+  BuildLogs(store::StoreReader& store, boost::asio::thread_pool& workers)
       : store_(store), workers_(workers) {}
 
   http::Reply handle(std::string_view name);
@@ -28,7 +28,7 @@ class BuildLogs {
   http::Response answer(const nix::StorePath& derivation);
   boost::asio::awaitable<http::Response> answer_for(std::string hash_part);
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   boost::asio::thread_pool& workers_;
   // Shared with the responses, which may outlive this.
   const std::shared_ptr<std::atomic<unsigned>> compressed_open_ =

@@ -15,12 +15,12 @@
 #include "server/cache/realisations.hpp"
 #include "server/cache/signing_keys.hpp"
 #include "server/cache/store_files.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/cache/warming.hpp"
 #include "server/http/host_rule.hpp"
 #include "server/http/router.hpp"
 #include "server/http/serve.hpp"
 #include "server/narcache/nar_cache.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
@@ -53,7 +53,7 @@ class CacheService final : public http::Service {
   const config::CacheOptions options_;
   std::atomic<int> priority_;
   SigningKeys keys_;
-  StoreReader store_;
+  store::StoreReader store_;
   narcache::NarCache nar_cache_;
   UnservablePaths unservable_;
   CompressedNars compressed_;

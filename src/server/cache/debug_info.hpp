@@ -16,14 +16,14 @@
 #include <vector>
 
 #include "server/cache/narinfos.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/response.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
 class DebugInfo {
  public:
-  DebugInfo(StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
+  DebugInfo(store::StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
       : store_(store), narinfos_(narinfos), workers_(workers) {}
 
   http::Reply handle_index(std::string_view name);
@@ -42,7 +42,7 @@ class DebugInfo {
   std::vector<Found> find(const std::string& build_id);
   Names debug_paths();
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   Narinfos& narinfos_;
   boost::asio::thread_pool& workers_;
   std::mutex mutex_;

@@ -10,15 +10,15 @@
 #include <string_view>
 
 #include "server/cache/narinfos.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/response.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
 class Listings {
  public:
   // Trees are walked on `workers`: a large one takes its time.
-  Listings(StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
+  Listings(store::StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
       : store_(store), narinfos_(narinfos), workers_(workers) {}
 
   http::Reply handle(std::string_view hash_part);
@@ -28,7 +28,7 @@ class Listings {
   // On a worker thread. Null when the path has gone.
   http::SharedText listing_of(const nix::PathInfo& info);
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   Narinfos& narinfos_;
   boost::asio::thread_pool& workers_;
   // Those that are being sent, for others who ask meanwhile: a large one has some megabytes.

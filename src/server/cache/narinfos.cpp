@@ -37,9 +37,9 @@ void count(std::atomic<std::uint64_t>& counter) {
 
 }  // namespace
 
-Narinfos::Narinfos(StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
-                   const UnservablePaths& unservable, compress::Recipe advertised,
-                   std::vector<std::string> skip_signed_by)
+Narinfos::Narinfos(store::StoreReader& store, const narcache::NarCache& files,
+                   const SigningKeys& keys, const UnservablePaths& unservable,
+                   compress::Recipe advertised, std::vector<std::string> skip_signed_by)
     : store_(store),
       files_(files),
       keys_(keys),

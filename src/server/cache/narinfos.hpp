@@ -12,11 +12,11 @@
 #include "common/compress/compression.hpp"
 #include "server/cache/narinfo_cache.hpp"
 #include "server/cache/signing_keys.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/cache/unservable_paths.hpp"
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
 #include "server/narcache/nar_cache.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
@@ -31,7 +31,7 @@ class Narinfos {
     std::uint64_t bytes = 0;
   };
 
-  Narinfos(StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
+  Narinfos(store::StoreReader& store, const narcache::NarCache& files, const SigningKeys& keys,
            const UnservablePaths& unservable, compress::Recipe advertised,
            std::vector<std::string> skip_signed_by);
 
@@ -57,7 +57,7 @@ class Narinfos {
   boost::asio::awaitable<http::Response> answer_later(std::string hash_part, bool json);
   http::Response answer(const NarinfoCache::Entry& entry, bool json);
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   const narcache::NarCache& files_;
   const SigningKeys& keys_;
   const UnservablePaths& unservable_;

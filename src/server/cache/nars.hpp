@@ -12,15 +12,15 @@
 #include "server/cache/compressed_nars.hpp"
 #include "server/cache/nar_url.hpp"
 #include "server/cache/narinfos.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
 class Nars {
  public:
-  Nars(StoreReader& store, Narinfos& narinfos, CompressedNars& compressed,
+  Nars(store::StoreReader& store, Narinfos& narinfos, CompressedNars& compressed,
        UnservablePaths& unservable)
       : store_(store), narinfos_(narinfos), compressed_(compressed), unservable_(unservable) {}
 
@@ -32,7 +32,7 @@ class Nars {
   http::Reply answer_plain(const nix::PathInfo& info);
   boost::asio::awaitable<http::Response> answer_later(NarUrl url, bool ranged);
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   Narinfos& narinfos_;
   CompressedNars& compressed_;
   UnservablePaths& unservable_;

@@ -11,15 +11,15 @@
 
 #include "common/nix/store_path.hpp"
 #include "server/cache/signing_keys.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/response.hpp"
 #include "server/store/realisation.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
 class Realisations {
  public:
-  Realisations(StoreReader& store, const SigningKeys& keys) : store_(store), keys_(keys) {}
+  Realisations(store::StoreReader& store, const SigningKeys& keys) : store_(store), keys_(keys) {}
 
   // `id`: "sha256:<hash>!<output>"
   http::Reply handle_realisation(std::string_view id);
@@ -30,7 +30,7 @@ class Realisations {
   boost::asio::awaitable<http::Response> answer_build_trace(nix::StorePath derivation,
                                                             std::string output);
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   const SigningKeys& keys_;
 };
 

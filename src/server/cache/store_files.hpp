@@ -11,8 +11,8 @@
 
 #include "common/base/unique_fd.hpp"
 #include "server/cache/narinfos.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/response.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
@@ -33,7 +33,7 @@ std::optional<StoreFile> open_below(const std::filesystem::path& root,
 class StoreFiles {
  public:
   // Files are opened and directories read on `workers`.
-  StoreFiles(StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
+  StoreFiles(store::StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
       : store_(store), narinfos_(narinfos), workers_(workers) {}
 
   // `relative`: what is below the path, decoded; empty for the path itself.
@@ -44,7 +44,7 @@ class StoreFiles {
   // On a worker thread.
   http::Response open(const nix::PathInfo& info, const std::string& relative) const;
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   Narinfos& narinfos_;
   boost::asio::thread_pool& workers_;
 };

@@ -13,15 +13,15 @@
 #include "common/nix/store_path.hpp"
 #include "server/cache/compressed_nars.hpp"
 #include "server/cache/narinfos.hpp"
-#include "server/cache/store_reader.hpp"
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
+#include "server/store/store_reader.hpp"
 
 namespace nixbuild::cache {
 
 class Warming {
  public:
-  Warming(StoreReader& store, Narinfos& narinfos, CompressedNars& compressed,
+  Warming(store::StoreReader& store, Narinfos& narinfos, CompressedNars& compressed,
           compress::Compression advertised, boost::asio::thread_pool& workers)
       : store_(store),
         narinfos_(narinfos),
@@ -51,7 +51,7 @@ class Warming {
                                         store::StoreDatabase& database) const;
   Counts warm(const std::vector<nix::StorePath>& roots);
 
-  StoreReader& store_;
+  store::StoreReader& store_;
   Narinfos& narinfos_;
   CompressedNars& compressed_;
   const compress::Compression advertised_;

@@ -1,10 +1,10 @@
-#include "server/cache/store_reader.hpp"
+#include "server/store/store_reader.hpp"
 
 #include <utility>
 
 #include "common/base/log.hpp"
 
-namespace nixbuild::cache {
+namespace nixbuild::store {
 namespace {
 
 // What is over sooner concerns nobody: a lock that the daemon held, an index being made.
@@ -12,10 +12,10 @@ constexpr std::chrono::milliseconds log_delay{200};
 
 }  // namespace
 
-StoreReader::StoreReader(store::StoreLayout layout, std::chrono::milliseconds patience)
-    : access_(std::make_shared<store::StoreAccess>(std::move(layout))),
+StoreReader::StoreReader(StoreLayout layout, std::chrono::milliseconds patience)
+    : access_(std::make_shared<StoreAccess>(std::move(layout))),
       patience_(patience),
-      databases_([this] { return std::make_unique<store::StoreDatabase>(access_); }) {}
+      databases_([this] { return std::make_unique<StoreDatabase>(access_); }) {}
 
 void StoreReader::note_unavailable(std::string_view reason) {
   failures_.fetch_add(1, std::memory_order_relaxed);
@@ -40,4 +40,4 @@ std::optional<std::chrono::steady_clock::duration> StoreReader::unavailable_for(
   return std::chrono::steady_clock::now() - unavailable_since_;
 }
 
-}  // namespace nixbuild::cache
+}  // namespace nixbuild::store

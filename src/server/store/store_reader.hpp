@@ -1,6 +1,7 @@
-// The store's database for the handlers: a StoreDatabase for each thread, and patience. Nix takes a
-// 5xx narinfo for the failure of the whole build, so a database that cannot be read at this moment
-// is waited for.
+// The store's database for programs of many threads: a StoreDatabase for each, and retries. A
+// database that cannot be read at this moment (Nix holds a lock, or opens it first) can be a moment
+// later, and too much depends on an answer to give up at once: Nix takes a 5xx narinfo for the
+// failure of the whole build.
 #pragma once
 
 #include <atomic>
@@ -24,17 +25,16 @@
 #include "server/store/store_access.hpp"
 #include "server/store/store_database.hpp"
 
-namespace nixbuild::cache {
+namespace nixbuild::store {
 
 class StoreReader {
  public:
   static constexpr std::chrono::milliseconds retry_interval{20};
   static constexpr std::chrono::seconds default_patience{5};
 
-  explicit StoreReader(store::StoreLayout layout,
-                       std::chrono::milliseconds patience = default_patience);
+  explicit StoreReader(StoreLayout layout, std::chrono::milliseconds patience = default_patience);
 
-  const store::StoreLayout& layout() const noexcept { return access_->layout(); }
+  const StoreLayout& layout() const noexcept { return access_->layout(); }
 
   // What `query` answers, at once. Throws StoreUnavailable. Its reason is logged once when the
   // database stays unreadable, and that it is readable again.
@@ -44,7 +44,7 @@ class StoreReader {
       auto result = query(databases_.get());
       if (unavailable_.load(std::memory_order_relaxed)) note_available();
       return result;
-    } catch (const store::StoreUnavailable& error) {
+    } catch (const StoreUnavailable& error) {
       note_unavailable(error.what());
       throw;
     }
@@ -64,7 +64,7 @@ class StoreReader {
 
   // As now_or_wait(), without holding up the thread.
   template <typename Result>
-  boost::asio::awaitable<Result> patiently(std::function<Result(store::StoreDatabase&)> query) {
+  boost::asio::awaitable<Result> patiently(std::function<Result(StoreDatabase&)> query) {
     const auto executor = co_await boost::asio::this_coro::executor;
     const auto end = std::chrono::steady_clock::now() + patience_;
     boost::asio::steady_timer timer(executor);
@@ -84,10 +84,10 @@ class StoreReader {
  private:
   template <typename Query>
   auto attempt(const Query& query, std::chrono::steady_clock::time_point end)
-      -> std::optional<decltype(query(std::declval<store::StoreDatabase&>()))> {
+      -> std::optional<decltype(query(std::declval<StoreDatabase&>()))> {
     try {
       return now(query);
-    } catch (const store::StoreUnavailable&) {
+    } catch (const StoreUnavailable&) {
       if (std::chrono::steady_clock::now() >= end) throw;
       return std::nullopt;
     }
@@ -96,9 +96,9 @@ class StoreReader {
   void note_available();
   void note_unavailable(std::string_view reason);
 
-  const std::shared_ptr<store::StoreAccess> access_;
+  const std::shared_ptr<StoreAccess> access_;
   const std::chrono::milliseconds patience_;
-  async::PerThread<store::StoreDatabase> databases_;
+  async::PerThread<StoreDatabase> databases_;
   std::atomic<bool> unavailable_{false};
   std::atomic<std::uint64_t> failures_{0};
   mutable std::mutex mutex_;
@@ -106,4 +106,4 @@ class StoreReader {
   bool logged_ = false;  // this time's reason
 };
 
-}  // namespace nixbuild::cache
+}  // namespace nixbuild::store
