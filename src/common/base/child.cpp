@@ -96,7 +96,11 @@ void close_everything() {
 }  // namespace
 
 void run_child(const Launch& launch) {
-  ::setpgid(0, 0);
+  if (launch.new_session) {
+    ::setsid();
+  } else {
+    ::setpgid(0, 0);
+  }
   if (launch.ends_with_parent) {
     end_with_parent(launch.namespace_count == 0 ? SIGTERM : SIGKILL);
     if (::getppid() != launch.parent) ::_exit(127);

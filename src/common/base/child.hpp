@@ -18,6 +18,7 @@ struct Launch {
   int output;
   int error;
   int report;  // where the reason is told when the program cannot be started
+  bool new_session;
   bool ends_with_parent;
   const int* namespaces;
   std::size_t namespace_count;

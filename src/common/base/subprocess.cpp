@@ -53,6 +53,22 @@ Pipe make_pipe() {
   return pipe;
 }
 
+// One output of a child: this process reads the first end, if there is one, and the child writes to
+// the second.
+Pipe discarded() {
+  UniqueFd fd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  if (!fd) throw SystemError(errno, "opening /dev/null");
+  return {UniqueFd(), std::move(fd)};
+}
+
+Pipe into_file(const std::filesystem::path& file) {
+  constexpr int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  UniqueFd fd(::open(file.c_str(), flags, 0640));
+  if (!fd) throw SystemError(errno, fmt::format("making {}", file.string()));
+  ::fcntl(fd.get(), F_SETFL, 0);
+  return {UniqueFd(), std::move(fd)};
+}
+
 std::vector<std::string> changed_environment(const Command& command) {
   std::map<std::string, std::optional<std::string>> changes(command.environment.begin(),
                                                             command.environment.end());
@@ -92,7 +108,7 @@ class Stream {
 
   Stream(UniqueFd fd, LineFunction on_line, std::size_t limit, bool keeps_end)
       : fd_(std::move(fd)), on_line_(std::move(on_line)), limit_(limit), keeps_end_(keeps_end) {
-    ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
+    if (fd_) ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
   }
 
   int fd() const noexcept { return fd_.get(); }
@@ -226,13 +242,13 @@ std::optional<std::string> find_program(const std::string& name, std::string_vie
 }
 
 Subprocess::Subprocess(Command command) {
-  const std::string name = command.arguments.front();
+  const std::string name = command.program.empty() ? command.arguments.front() : command.program;
   std::vector<std::string> environment = changed_environment(command);
   const auto program = find_program(name, value_of(environment, "PATH"));
   if (!program) throw SystemError(ENOENT, fmt::format("starting {}, looked up in PATH", name));
 
-  Pipe output = make_pipe();
-  Pipe error = make_pipe();
+  Pipe output = command.discards_output ? discarded() : make_pipe();
+  Pipe error = command.error_file.empty() ? make_pipe() : into_file(command.error_file);
   Pipe report = make_pipe();
   const UniqueFd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!input) throw SystemError(errno, "opening /dev/null");
@@ -251,6 +267,7 @@ Subprocess::Subprocess(Command command) {
                       output.write.get(),
                       error.write.get(),
                       report.write.get(),
+                      command.new_session,
                       command.ends_with_parent,
                       command.namespaces.data(),
                       command.namespaces.size(),

@@ -1,7 +1,7 @@
 // Running other programs: from an argument vector, never through a shell.
 //
-// A child gets /dev/null as its input, pipes as output and error, default signal handling, a
-// process group of its own, and no descriptor beside these three.
+// A child gets /dev/null as its input, pipes as output and error (or files), default signal
+// handling, a process group or session of its own, and no descriptor beside these three.
 #pragma once
 
 #include <sys/types.h>
@@ -22,6 +22,7 @@ namespace nixbuild {
 
 struct Command {
   std::vector<std::string> arguments;  // the first is a path, or a name looked up in PATH
+  std::string program;                 // empty: that of the first argument
   std::filesystem::path directory;     // empty: that of this process
   // Changes to this process's environment; nothing for a value removes the variable.
   std::vector<std::pair<std::string, std::optional<std::string>>> environment;
@@ -33,6 +34,12 @@ struct Command {
   // What Exit holds at most, in bytes: of the output the beginning, of the error the end.
   std::size_t output_limit = std::size_t{64} << 20;
   std::size_t error_limit = std::size_t{1} << 20;
+
+  // For a child that outlives this process. Output that goes elsewhere is not in Exit.
+  bool new_session = false;
+  bool discards_output = false;
+  // Gets the error output. Created or emptied, mode 0640; a symbolic link there is an error.
+  std::filesystem::path error_file;
 
   // Linux only.
   bool ends_with_parent = false;  // it gets SIGTERM when the thread that started it ends

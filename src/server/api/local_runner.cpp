@@ -3,33 +3,32 @@
 // A child has a session of its own and writes to files, so it outlives this process when that is
 // killed; the build then goes on, and whoever serves the API next sees it by its lock. When this
 // process ends in good order, it ends its children's builds first.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <map>
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
+#include "common/base/exit_code.hpp"
 #include "common/base/files.hpp"
 #include "common/base/log.hpp"
+#include "common/base/subprocess.hpp"
 #include "server/api/runner.hpp"
 #include "server/history/build_lock.hpp"
-
-extern char** environ;
+#include "server/history/history.hpp"
 
 namespace nixbuild::api {
 namespace {
 
 constexpr std::chrono::seconds end_patience{15};
 constexpr const char* program = "/proc/self/exe";
+constexpr std::size_t output_limit = std::size_t{1} << 20;  // bytes, of what run-build says
 
 class LocalRunner : public Runner {
  public:
@@ -42,7 +41,11 @@ class LocalRunner : public Runner {
   void stop(const std::string& repository) override;
 
  private:
-  void supervise(pid_t pid, const std::string& repository, std::int64_t build);
+  // For the holder of mutex_.
+  void launch(const std::string& repository, std::int64_t build);
+  void supervise(Subprocess process, const std::string& repository, std::int64_t build);
+  // Sees to the queued build of the repository, if nobody else does.
+  void go_on(const Exit& exit, const std::string& repository, std::int64_t build);
   void end_all();
 
   const history::StateLayout layout_;
@@ -53,55 +56,14 @@ class LocalRunner : public Runner {
     std::thread supervisor;
   };
   std::map<pid_t, Child> children_;
-};
-
-// Opens /dev/null as input and output, for the build's log is in a file already, and `output` as
-// error.
-class FileActions {
- public:
-  explicit FileActions(const std::string& output) {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions_, STDERR_FILENO, output.c_str(),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0640);
-  }
-  ~FileActions() { posix_spawn_file_actions_destroy(&actions_); }
-  FileActions(const FileActions&) = delete;
-  FileActions& operator=(const FileActions&) = delete;
-  const posix_spawn_file_actions_t* get() const { return &actions_; }
-
- private:
-  posix_spawn_file_actions_t actions_;
-};
-
-// A session of its own, and no signal blocked or ignored: this process ignores SIGPIPE.
-class Attributes {
- public:
-  Attributes() {
-    posix_spawnattr_init(&attributes_);
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~Attributes() { posix_spawnattr_destroy(&attributes_); }
-  Attributes(const Attributes&) = delete;
-  Attributes& operator=(const Attributes&) = delete;
-  const posix_spawnattr_t* get() const { return &attributes_; }
-
- private:
-  posix_spawnattr_t attributes_;
+  bool is_ending_ = false;
 };
 
 std::string last_line(const std::filesystem::path& file) {
   std::string text;
   try {
-    text = read_file(file).value_or(std::string());
+    text = read_file_beneath(file.parent_path(), file.filename(), output_limit)
+               .value_or(std::string());
   } catch (const Error&) {
     return {};
   }
@@ -111,48 +73,67 @@ std::string last_line(const std::filesystem::path& file) {
 }
 
 void LocalRunner::start(const std::string& repository, std::int64_t build) {
-  std::vector<std::string> words = {"nixbuild", "run-build", repository};
-  words.insert(words.end(), arguments_.begin(), arguments_.end());
-  std::vector<char*> argv;
-  argv.reserve(words.size() + 1);
-  for (std::string& word : words)
-    argv.push_back(word.data());
-  argv.push_back(nullptr);
-
-  const std::string output = layout_.runner_output(repository).string();
-  const FileActions actions(output);
-  const Attributes attributes;
-  pid_t pid = -1;
   const std::lock_guard lock(mutex_);
-  if (const int error =
-          ::posix_spawn(&pid, program, actions.get(), attributes.get(), argv.data(), environ);
-      error != 0) {
-    throw RunnerError(SystemError(error, "starting run-build").what());
-  }
-  children_.emplace(pid, Child{repository, std::thread([this, pid, repository, build] {
-                                 supervise(pid, repository, build);
-                               })});
+  launch(repository, build);
 }
 
-// Waits for a child. One that never took its build from the queue has said why on its output.
-void LocalRunner::supervise(pid_t pid, const std::string& repository, std::int64_t build) {
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+void LocalRunner::launch(const std::string& repository, std::int64_t build) {
+  Command command;
+  command.program = program;
+  command.arguments = {"nixbuild", "run-build", repository};
+  command.arguments.insert(command.arguments.end(), arguments_.begin(), arguments_.end());
+  command.new_session = true;
+  // The build's log is in a file already.
+  command.discards_output = true;
+  command.error_file = layout_.runner_output(repository);
   try {
-    fail_unstarted(layout_, repository, build, [&] {
-      const std::string said = last_line(layout_.runner_output(repository));
-      return said.empty() ? "run-build could not be started" : "run-build: " + said;
-    });
-  } catch (const Error& error) {
-    log::error("after a build of {}: {}", repository, error.what());
+    Subprocess process(std::move(command));
+    const pid_t pid = process.pid();
+    // The thread gets to children_ after this function has left it.
+    children_.emplace(pid, Child{repository, std::thread([this, repository, build,
+                                                          process = std::move(process)]() mutable {
+                                   supervise(std::move(process), repository, build);
+                                 })});
+  } catch (const SystemError& error) {
+    throw RunnerError(error.what());
   }
+}
+
+void LocalRunner::supervise(Subprocess process, const std::string& repository, std::int64_t build) {
+  const pid_t pid = process.pid();
+  Subprocess* const children[] = {&process};
+  wait_for_any(children, -1, std::nullopt);
   const std::lock_guard lock(mutex_);
   // Unless end_all() has taken it over, to join it.
   if (const auto self = children_.find(pid); self != children_.end()) {
     self->second.supervisor.detach();
     children_.erase(self);
   }
+  try {
+    go_on(process.exit(), repository, build);
+  } catch (const Error& error) {
+    log::error("after a build of {}: {}", repository, error.what());
+  }
+}
+
+void LocalRunner::go_on(const Exit& exit, const std::string& repository, std::int64_t build) {
+  const auto newest = history::History(layout_.history()).newest(repository);
+  if (!newest || !awaits_start(layout_, repository, newest->id)) return;
+  const bool is_another_there =
+      std::any_of(children_.begin(), children_.end(),
+                  [&](const auto& child) { return child.second.repository == repository; });
+  if (is_another_there) return;  // it waits for the lock
+  const bool gave_up = exit.code == static_cast<int>(ExitCode::lock_held);
+  if (newest->id != build || gave_up) {
+    // Triggered while the processes of a cancelled build were ending.
+    if (!is_ending_) launch(repository, newest->id);
+    return;
+  }
+  // One that never took its build from the queue has said why on its output.
+  fail_unstarted(layout_, repository, build, [&] {
+    const std::string said = last_line(layout_.runner_output(repository));
+    return said.empty() ? "run-build could not be started" : "run-build: " + said;
+  });
 }
 
 void LocalRunner::stop(const std::string& repository) {
@@ -177,6 +158,7 @@ void LocalRunner::end_all() {
   std::map<pid_t, Child> children;
   {
     const std::lock_guard lock(mutex_);
+    is_ending_ = true;
     children.swap(children_);
   }
   for (const auto& [pid, child] : children)

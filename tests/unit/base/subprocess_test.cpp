@@ -7,8 +7,11 @@
 
 #include <array>
 #include <chrono>
+#include <filesystem>
 
+#include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
+#include "common/base/files.hpp"
 #include "common/base/unique_fd.hpp"
 
 using namespace nixbuild;
@@ -114,6 +117,28 @@ TEST_CASE("what a program leaves behind with its output open is not waited for")
   const auto begin = std::chrono::steady_clock::now();
   CHECK(run(shell("sleep 20 & echo started")).output == "started\n");
   CHECK(std::chrono::steady_clock::now() - begin < 10s);
+}
+
+TEST_CASE("a child that outlives its parent writes elsewhere, in a session of its own") {
+  const test::TemporaryDirectory directory;
+  const auto file = directory.path() / "error";
+  Command command;
+  command.program = "sh";
+  command.arguments = {"named", "-c",
+                       "echo out; echo \"$0\" >&2; [ \"$(ps -o sid= -p $$)\" -eq $$ ]", "x"};
+  command.new_session = true;
+  command.discards_output = true;
+  command.error_file = file;
+  const Exit exit = run(command);
+  CHECK(exit.code == 0);
+  CHECK(exit.output.empty());
+  CHECK(exit.error.empty());
+  CHECK(read_file(file) == "x\n");
+
+  std::filesystem::create_symlink(file, directory.path() / "link");
+  command.error_file = directory.path() / "link";
+  CHECK_THROWS_AS(run(command), SystemError);
+  CHECK(read_file(file) == "x\n");
 }
 
 TEST_CASE("waiting ends with a child, a deadline or the stop") {
