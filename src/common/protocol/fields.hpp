@@ -3,7 +3,7 @@
 //
 // A visitor is called once a field, in the order of the JSON object, as
 //
-//   visit("is_running", status.is_running, "Whether a build is queued or runs");
+//   visit("is_running", status.is_running, "Whether a build is queued or running");
 //   visit("phase", status.phase, "How far it is", build_phases);
 //
 // The last argument, if given, lists the words that a string can be today. The names of an enum are
@@ -34,8 +34,8 @@ template <typename V>
 void fields(V&& visit, Like<RunningDerivation> auto& s) {
   visit("derivation", s.derivation, "Store path of the derivation");
   visit("name", s.name, "Its name, without hash and .drv");
-  visit("phase", s.phase, "The phase of its builder, such as unpackPhase; empty when not known");
-  visit("since", s.since, "When it began");
+  visit("phase", s.phase, "The phase of its builder, such as unpackPhase; empty if unknown");
+  visit("since", s.since, "When it started");
 }
 
 template <typename V>
@@ -43,49 +43,49 @@ void fields(V&& visit, Like<Progress> auto& s) {
   visit("targets", s.targets, "Targets found in the repository");
   visit("evaluated", s.evaluated, "Targets evaluated so far");
   visit("built", s.built, "Derivations built so far");
-  visit("to_build", s.to_build, "Derivations to build in all");
+  visit("to_build", s.to_build, "Derivations to build in total");
   visit("failed", s.failed, "Derivations that failed");
   visit("copied", s.copied, "Store paths copied from substituters so far");
-  visit("to_copy", s.to_copy, "Store paths to copy in all");
+  visit("to_copy", s.to_copy, "Store paths to copy in total");
   visit("bytes_copied", s.bytes_copied, "Bytes copied so far");
-  visit("bytes_to_copy", s.bytes_to_copy, "Bytes to copy in all");
-  visit("running", s.running, "The derivations that are being built now");
+  visit("bytes_to_copy", s.bytes_to_copy, "Bytes to copy in total");
+  visit("running", s.running, "Derivations that are being built");
 }
 
 template <typename V>
 void fields(V&& visit, Like<Output> auto& s) {
   visit("name", s.name, "The output's name, such as out or dev");
   visit("path", s.path, "Its store path");
-  visit("nar_size", s.nar_size, "Its size in bytes, as a NAR");
+  visit("nar_size", s.nar_size, "Its size as a NAR, in bytes");
 }
 
 template <typename V>
 void fields(V&& visit, Like<BuildStatus> auto& s) {
-  visit("is_running", s.is_running, "Whether a build is queued or runs");
-  visit("last_start", s.last_start, "When the newest build began");
-  visit("last_finish", s.last_finish, "When it ended; null while it runs");
-  visit("last_status", s.last_status, "How it ended; null while it runs");
+  visit("is_running", s.is_running, "Whether a build is queued or running");
+  visit("last_start", s.last_start, "When the newest build started");
+  visit("last_finish", s.last_finish, "When it ended; null while it is running");
+  visit("last_status", s.last_status, "How it ended; null while it is running");
   visit("last_commit", s.last_commit,
-        "The commit that was built, 40 hexadecimal digits; null while it runs");
+        "The commit that was built, 40 hexadecimal digits; null while it is running");
   visit("repository", s.repository, "The repository's name");
-  visit("build_id", s.build_id, "The newest build's number; null when there was none");
-  visit("phase", s.phase, "How far it is; empty when there was none", build_phases);
-  visit("progress", s.progress, "What it has done and has yet to do");
-  visit("error", s.error, "Why it failed, 'cancelled' and 'interrupted' among others");
-  visit("outputs", s.outputs, "Store paths that are kept from garbage collection by this build");
+  visit("build_id", s.build_id, "The newest build's number; null if there is none");
+  visit("phase", s.phase, "The phase it is in; empty if there is no build", build_phases);
+  visit("progress", s.progress, "What is done and what remains");
+  visit("error", s.error, "Why it failed, such as 'cancelled' or 'interrupted'");
+  visit("outputs", s.outputs, "Store paths that this build keeps from garbage collection");
 }
 
 template <typename V>
 void fields(V&& visit, Like<TriggerReply> auto& s) {
-  visit("status", s.status, "What became of the request");
+  visit("status", s.status, "The result of the request");
   visit("message", s.message, "The same in a sentence");
   visit("repository", s.repository, "The repository's name");
-  visit("build_id", s.build_id, "The number of the build that was started, or already runs");
+  visit("build_id", s.build_id, "The number of the build that was started or is already running");
 }
 
 template <typename V>
 void fields(V&& visit, Like<CancelReply> auto& s) {
-  visit("status", s.status, "What became of the request");
+  visit("status", s.status, "The result of the request");
   visit("message", s.message, "The same in a sentence");
   visit("repository", s.repository, "The repository's name");
   visit("build_id", s.build_id, "The number of the build that was stopped");
@@ -98,19 +98,19 @@ void fields(V&& visit, Like<LogLines> auto& s) {
 
 template <typename V>
 void fields(V&& visit, Like<Phase> auto& s) {
-  visit("name", s.name, "One of the words that phase of BuildStatus can be");
-  visit("start", s.start, "When it began");
-  visit("finish", s.finish, "When it ended; null while it lasts");
+  visit("name", s.name, "One of the values of BuildStatus.phase");
+  visit("start", s.start, "When it started");
+  visit("finish", s.finish, "When it ended; null during the phase");
 }
 
 template <typename V>
 void fields(V&& visit, Like<Target> auto& s) {
   visit("name", s.name, "Attribute path, such as packages.x86_64-linux.hello");
   visit("result", s.result, "How it ended");
-  visit("derivation", s.derivation, "Store path of its derivation; empty when not evaluated");
+  visit("derivation", s.derivation, "Store path of its derivation; empty if it was not evaluated");
   visit("outputs", s.outputs, "What was built");
   visit("error", s.error, "Why it failed or was skipped, in one line; empty otherwise");
-  visit("log_tail", s.log_tail, "The last lines of its log, when it failed");
+  visit("log_tail", s.log_tail, "The last lines of its log, if it failed");
 }
 
 template <typename V>
@@ -126,22 +126,23 @@ template <typename V>
 void fields(V&& visit, Like<Build> auto& s) {
   visit("id", s.id, "The build's number, counted over all repositories");
   visit("repository", s.repository, "The repository's name");
-  visit("branch", s.branch, "The branch that was built; null: the remote's HEAD");
-  visit("state", s.state, "How far it is, or how it ended");
-  visit("triggered_by", s.triggered_by, "The user or machine that asked for it; empty: not known");
-  visit("triggered_from", s.triggered_from, "The address from which it was asked for");
-  visit("queued_at", s.queued_at, "When it was asked for");
-  visit("start", s.start, "When it began");
+  visit("branch", s.branch, "The branch that was built; null for the remote's HEAD");
+  visit("state", s.state, "Its state");
+  visit("triggered_by", s.triggered_by, "The user or machine that triggered it; empty if unknown");
+  visit("triggered_from", s.triggered_from, "The address it was triggered from");
+  visit("queued_at", s.queued_at, "When it was triggered");
+  visit("start", s.start, "When it started");
   visit("finish", s.finish, "When it ended");
   visit("commit", s.commit, "The commit that was built, 40 hexadecimal digits");
   visit("commit_subject", s.commit_subject, "The first line of the commit's message");
   visit("commit_author", s.commit_author, "The commit's author");
   visit("error", s.error, "Why it failed");
   visit("has_lock", s.has_lock,
-        "Whether GET /builds/{id}/flake.lock has the lock it was built with");
+        "Whether GET /builds/{id}/flake.lock has the lock file of the build");
   visit("phases", s.phases, "Its phases in order; empty in a list of builds");
-  visit("targets", s.targets, "What was to be built; empty in a list of builds");
-  visit("derivations", s.derivations, "What was built and how long; empty in a list of builds");
+  visit("targets", s.targets, "What it was to build; empty in a list of builds");
+  visit("derivations", s.derivations,
+        "What was built and how long it took; empty in a list of builds");
 }
 
 template <typename V>
@@ -152,38 +153,38 @@ void fields(V&& visit, Like<BuildList> auto& s) {
 
 template <typename V>
 void fields(V&& visit, Like<Repository> auto& s) {
-  visit("name", s.name, "The name under which it is configured");
-  visit("url", s.url, "Where it is fetched from, without credentials");
-  visit("branch", s.branch, "The branch that is built; null: the remote's HEAD");
-  visit("lock", s.lock, "Which inputs it is built with", lock_kinds);
+  visit("name", s.name, "Its configured name");
+  visit("url", s.url, "Its URL, without credentials");
+  visit("branch", s.branch, "The branch that is built; null for the remote's HEAD");
+  visit("lock", s.lock, "Which lock file it is built with", lock_kinds);
 }
 
 template <typename V>
 void fields(V&& visit, Like<RepositoryList> auto& s) {
-  visit("repositories", s.repositories, "The first is meant where a request names none");
+  visit("repositories", s.repositories, "The first is the default of requests that name none");
 }
 
 template <typename V>
 void fields(V&& visit, Like<Info> auto& s) {
   visit("hostname", s.hostname, "The server's host name");
-  visit("version", s.version, "The version of nixbuild that serves");
-  visit("system", s.system, "What it builds for, such as x86_64-linux");
+  visit("version", s.version, "The version of the server");
+  visit("system", s.system, "Nix system of the server, such as x86_64-linux");
   visit("api_port", s.api_port, "The port of this API");
-  visit("cache_url", s.cache_url, "The binary cache, as a client reaches it");
-  visit("public_keys", s.public_keys, "The keys that the cache signs with, NAME:BASE64");
+  visit("cache_url", s.cache_url, "URL of the binary cache");
+  visit("public_keys", s.public_keys, "Public keys of the cache, NAME:BASE64");
   visit("repositories", s.repositories, "Names of the configured repositories");
 }
 
 template <typename V>
 void fields(V&& visit, Like<Health> auto& s) {
-  visit("status", s.status, "Whether all is well");
+  visit("status", s.status, "Whether the server works");
   visit("cache_running", s.cache_running, "Whether the binary cache answers");
-  visit("problems", s.problems, "What is wrong, one line each");
+  visit("problems", s.problems, "One line for each problem");
 }
 
 template <typename V>
 void fields(V&& visit, Like<ErrorReply> auto& s) {
-  visit("detail", s.detail, "What is wrong, and what to do about it");
+  visit("detail", s.detail, "The error, and what to do about it");
 }
 
 }  // namespace nixbuild::protocol

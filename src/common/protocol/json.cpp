@@ -163,6 +163,10 @@ std::string to_json(const T& value, int indent) {
   return dump(make(value), indent);
 }
 
+std::string json_string(std::string_view text) {
+  return dump(Json(text), -1);
+}
+
 std::string to_json_brief(const BuildStatus& status, int indent) {
   constexpr std::size_t brief_fields = 5;
   Json json = make(status);

@@ -13,6 +13,9 @@ namespace nixbuild::protocol {
 template <typename T>
 std::string to_json(const T& value, int indent = -1);
 
+// One string as JSON, with its quotes.
+std::string json_string(std::string_view text);
+
 // The five fields that the status shows by default, for people and scripts.
 std::string to_json_brief(const BuildStatus& status, int indent = 2);
 

@@ -13,10 +13,15 @@ constexpr std::int64_t any_number = std::numeric_limits<std::int64_t>::max();
 
 constexpr Parameter repository = {"repository", Place::path, "Name of a configured repository"};
 constexpr Parameter build_id = {"id", Place::path, "Number of a build", true, 1, any_number};
-constexpr Parameter lines = {
-    "lines",        Place::query,     "How many lines, from the log's end", true, least_log_lines,
-    most_log_lines, default_log_lines};
-constexpr Parameter user = {user_header, Place::header, "Who asks, as USER@HOST, for the history"};
+constexpr Parameter lines = {"lines",
+                             Place::query,
+                             "Number of lines, from the end of the log",
+                             true,
+                             least_log_lines,
+                             most_log_lines,
+                             default_log_lines};
+constexpr Parameter user = {user_header, Place::header,
+                            "Who triggers the build, as USER@HOST, for the history"};
 
 constexpr std::array trigger_parameters = {user};
 constexpr std::array trigger_repository_parameters = {repository, user};
@@ -28,14 +33,14 @@ constexpr std::array stream_parameters = {
     Parameter{"build", Place::query, "Number of the build to follow (default: the newest)", true, 1,
               any_number},
     Parameter{"lines", Place::query,
-              "Start with this many lines from the log's end (default: its beginning)", true, 0,
+              "Start with this many lines from the end of the log (default: all)", true, 0,
               most_log_lines},
-    Parameter{"events", Place::query, "'status' leaves the log's lines out"},
-    Parameter{"Last-Event-ID", Place::header, "Resume behind this event: BUILD:OFFSET"},
+    Parameter{"events", Place::query, "'status' omits the lines of the log"},
+    Parameter{"Last-Event-ID", Place::header, "Resume after this event: BUILD:OFFSET"},
 };
 constexpr std::array builds_parameters = {
     Parameter{"repository", Place::query, "Only builds of this repository"},
-    Parameter{"limit", Place::query, "How many", true, 1, most_builds, default_builds},
+    Parameter{"limit", Place::query, "Number of builds", true, 1, most_builds, default_builds},
     Parameter{"before", Place::query, "Only builds with a lower number", true, 1, any_number},
 };
 constexpr std::array build_parameters = {build_id};
@@ -44,7 +49,7 @@ constexpr std::array<unsigned, 3> common = {401, 403, 503};
 constexpr std::array<unsigned, 1> not_found = {404};
 constexpr std::array<unsigned, 1> bad_parameter = {422};
 constexpr std::array<unsigned, 2> not_found_or_bad_parameter = {404, 422};
-constexpr std::array<unsigned, 2> trigger_errors = {404, 413};
+constexpr std::array<unsigned, 3> trigger_errors = {404, 413, 429};
 
 constexpr std::array table = {
     Route{Operation::trigger, "trigger", Method::post, "/build/trigger",
@@ -66,13 +71,13 @@ constexpr std::array table = {
           "The newest build of a repository", repository_parameters, json, "BuildStatus",
           not_found},
     Route{Operation::logs, "logs", Method::get, "/build/logs",
-          "The end of the newest build's log, of the first configured repository", logs_parameters,
-          json, "LogLines", bad_parameter},
+          "The last lines of the newest build's log, of the first configured repository",
+          logs_parameters, json, "LogLines", bad_parameter},
     Route{Operation::logs, "logsRepository", Method::get, "/build/logs/{repository}",
-          "The end of the newest build's log", logs_repository_parameters, json, "LogLines",
+          "The last lines of the newest build's log", logs_repository_parameters, json, "LogLines",
           not_found_or_bad_parameter},
     Route{Operation::stream, "stream", Method::get, "/build/logs/{repository}/stream",
-          "A build as it happens: its status, its log, its end", stream_parameters,
+          "Follow a build: status, log lines and result as events", stream_parameters,
           "text/event-stream", "", not_found_or_bad_parameter},
     Route{Operation::cancel,
           "cancel",
@@ -88,18 +93,18 @@ constexpr std::array table = {
           not_found},
     Route{Operation::builds, "builds", Method::get, "/builds", "The history, newest build first",
           builds_parameters, json, "BuildList", not_found_or_bad_parameter},
-    Route{Operation::build, "build", Method::get, "/builds/{id}", "All that is known of one build",
-          build_parameters, json, "Build", not_found_or_bad_parameter},
+    Route{Operation::build, "build", Method::get, "/builds/{id}",
+          "One build with its phases, targets and derivations", build_parameters, json, "Build",
+          not_found_or_bad_parameter},
     Route{Operation::build_log, "buildLog", Method::get, "/builds/{id}/log",
           "The whole log of one build", build_parameters, text, "", not_found_or_bad_parameter},
     Route{Operation::build_lock, "buildLock", Method::get, "/builds/{id}/flake.lock",
-          "The flake.lock that one build was made with", build_parameters, json, "",
-          not_found_or_bad_parameter},
+          "The flake.lock of one build", build_parameters, json, "", not_found_or_bad_parameter},
     Route{Operation::repositories,
           "repositories",
           Method::get,
           "/repositories",
-          "What is configured to be built",
+          "The configured repositories",
           {},
           json,
           "RepositoryList",
@@ -108,7 +113,7 @@ constexpr std::array table = {
           "info",
           Method::get,
           "/info",
-          "What a client needs to know about this server",
+          "Names, URLs and keys that a client needs",
           {},
           json,
           "Info",
@@ -117,7 +122,7 @@ constexpr std::array table = {
           "health",
           Method::get,
           "/health",
-          "Whether the server and its cache work; 200 either way",
+          "Whether the server and its cache work; always 200",
           {},
           json,
           "Health",
@@ -126,7 +131,7 @@ constexpr std::array table = {
           "metrics",
           Method::get,
           "/metrics",
-          "Figures for Prometheus",
+          "Metrics for Prometheus",
           {},
           "text/plain; version=0.0.4; charset=utf-8",
           "",
@@ -135,7 +140,7 @@ constexpr std::array table = {
           "openapi",
           Method::get,
           "/openapi.json",
-          "This description",
+          "This document",
           {},
           json,
           "",

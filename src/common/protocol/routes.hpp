@@ -78,6 +78,13 @@ struct Route {
   std::string_view content_type;
   std::string_view response;         // the type of types.hpp that is answered; empty: no such type
   std::span<const unsigned> errors;  // statuses that this route answers beside those of all routes
+
+  // Of the named repository, or of the first configured one.
+  bool is_about_repository() const noexcept {
+    return operation == Operation::trigger || operation == Operation::cancel ||
+           operation == Operation::status || operation == Operation::logs ||
+           operation == Operation::stream;
+  }
 };
 
 std::span<const Route> routes();

@@ -128,17 +128,20 @@ std::string media_type(std::string_view content_type) {
 std::string_view meaning(unsigned status) {
   switch (status) {
     case 401:
-      return "The server wants a token, and this is none or a wrong one";
+      return "The token is missing or wrong";
     case 403:
-      return "The request comes from a web page, or names a host that is not this server";
+      return "The request comes from a web page, from a build, or for a host name that is not "
+             "allowed";
     case 404:
       return "No such repository or build";
     case 413:
-      return "The request's body is too long";
+      return "The request body is too long";
     case 422:
-      return "A parameter does not parse or is out of range";
+      return "A parameter is invalid or out of range";
+    case 429:
+      return "Too many builds were triggered; see Retry-After";
     case 503:
-      return "What is needed for an answer does not answer now; Retry-After says when to ask again";
+      return "A dependency is unavailable; see Retry-After";
     default:
       return "An error";
   }

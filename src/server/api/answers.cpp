@@ -9,7 +9,6 @@
 #include "server/api/runner.hpp"
 #include "server/async/offload.hpp"
 #include "server/history/history.hpp"
-#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -36,7 +35,7 @@ http::Response response_to(const std::exception_ptr& exception) {
   } catch (const RunnerError& error) {
     log::warn("{}", error.what());
     return error_response(503, error.what());
-  } catch (const sqlite::SqliteError& error) {
+  } catch (const history::SqliteError& error) {
     log::warn("{}", error.what());
     return error_response(503, error.what());
   } catch (const history::HistoryError& error) {

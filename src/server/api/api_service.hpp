@@ -1,25 +1,29 @@
-// All of serve-api but the HTTP server: its parts, put together, and the routes to them.
+// All of serve-api but the HTTP server: its resources, put together, and the routes to them.
+//
+// Each resource of the API (builds, logs, triggers, repositories, information) is a class with a
+// function for each operation, which gets what the request says and returns the response. They may
+// block, and are called away from the serving threads with a history of the worker thread's own;
+// only the status, which is asked for most, is answered on the serving thread.
 #pragma once
 
-#include <atomic>
 #include <boost/asio/thread_pool.hpp>
-#include <map>
+#include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "common/protocol/routes.hpp"
-#include "common/protocol/types.hpp"
-#include "server/api/access.hpp"
 #include "server/api/build_feed.hpp"
-#include "server/api/build_requests.hpp"
+#include "server/api/builds.hpp"
 #include "server/api/cache_probe.hpp"
-#include "server/api/live_status.hpp"
+#include "server/api/information.hpp"
+#include "server/api/local_peers.hpp"
+#include "server/api/logs.hpp"
 #include "server/api/parameters.hpp"
+#include "server/api/repositories.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/serve_api.hpp"
+#include "server/api/settings.hpp"
+#include "server/api/triggers.hpp"
 #include "server/async/per_thread.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
@@ -45,30 +49,12 @@ class ApiService final : public http::Service {
   void stop() override;
 
  private:
-  // What SIGHUP replaces; handlers hold on to the one they began with.
-  struct Settings {
-    std::vector<config::Repository> repositories;
-    Access access;
-  };
-
-  static std::shared_ptr<const Settings> make_settings(const ServeOptions& options);
-  std::shared_ptr<const Settings> settings() const;
   std::shared_ptr<const http::Router> make_router();
   http::Handler handler_for(const protocol::Route& route);
   http::Reply answer(const protocol::Route& route, const http::Request& request,
                      http::PathParameters path);
-
-  http::Reply trigger(const http::Request& request, const std::string& repository);
-  http::Reply status(const std::string& repository);
+  http::Reply trigger(const http::Request& request, const config::Repository& repository);
   http::Reply stream(const Parameters& parameters, const std::string& repository);
-  http::Reply repositories();
-  http::Reply info(const http::Request& request);
-  http::Reply health();
-  http::Reply metrics();
-
-  // The repository that a route is about: the named one, or the first. Nothing when it is unknown.
-  std::optional<std::string> repository_of(const protocol::Route& route,
-                                           http::PathParameters path) const;
   // Runs `work` away from the serving threads, with a history of that thread's own; what it throws
   // becomes an error response.
   http::Reply with_history(std::function<http::Response(history::History&)> work);
@@ -76,14 +62,17 @@ class ApiService final : public http::Service {
   const ServeOptions options_;
   const history::StateLayout layout_;
   const std::shared_ptr<http::HostRule> host_rule_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<const Settings> settings_;
+  CurrentSettings settings_;
+  LocalPeers local_peers_;
   const std::unique_ptr<Runner> runner_;
   CacheProbe cache_probe_;
   BuildFeed feed_;
-  BuildRequests build_requests_;
   async::PerThread<history::History> histories_;
-  async::PerThread<LiveStatus> live_status_;
+  Builds builds_;
+  Logs logs_;
+  Triggers triggers_;
+  Repositories repositories_;
+  Information information_;
   boost::asio::thread_pool workers_;
   std::shared_ptr<const http::Router> router_;
 };

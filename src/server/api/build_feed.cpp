@@ -14,7 +14,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/protocol/json.hpp"
-#include "server/history/build_log.hpp"
+#include "server/history/log_file.hpp"
 
 namespace nixbuild::api {
 namespace {
@@ -22,8 +22,8 @@ namespace {
 namespace asio = boost::asio;
 
 // What inotify cannot tell, such as a patience that ran out, is looked for this often.
-constexpr int look_interval = 1000;  // milliseconds
-constexpr std::size_t chunk_limit = std::size_t{256} << 10;
+constexpr int look_interval = 1000;                         // milliseconds
+constexpr std::size_t chunk_limit = std::size_t{32} << 10;  // bytes
 
 constexpr std::uint32_t log_events = IN_MODIFY | IN_CREATE;
 constexpr std::uint32_t status_events = IN_MOVED_TO;
@@ -112,7 +112,8 @@ void BuildFeed::run() {
 void BuildFeed::watch_directories() {
   const auto watch = [this](const std::filesystem::path& directory, std::uint32_t events,
                             const std::string& repository) {
-    const int id = ::inotify_add_watch(inotify_.get(), directory.c_str(), events | IN_ONLYDIR);
+    const int id = ::inotify_add_watch(inotify_.get(), directory.c_str(),
+                                       events | IN_ONLYDIR | IN_DONT_FOLLOW);
     if (id >= 0) watches_[id] = repository;
   };
   watch(layout_.status("x").parent_path(), status_events, "");
@@ -184,11 +185,14 @@ std::shared_ptr<const LogChunk> BuildFeed::read_log(const std::string& repositor
       return channel.chunk;
     }
   }
-  const history::LogTail tail =
-      history::read_log_from(layout_.log(repository, build), offset, chunk_limit);
+  const auto log = history::LogFile::open(layout_, repository, build);
+  const std::string lines = log ? log->read_lines(offset, chunk_limit) : std::string();
   auto chunk = std::make_shared<LogChunk>();
   chunk->end = offset;
-  for (const std::string& line : tail.lines) {
+  // Short lines become several times as long.
+  for (std::string_view rest = lines; !rest.empty() && chunk->events.size() < chunk_limit;) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(line.size() + 1);
     chunk->end += line.size() + 1;
     fmt::format_to(std::back_inserter(chunk->events), "event: log\nid: {}:{}\ndata: {}\n\n", build,
                    chunk->end, line);

@@ -65,7 +65,7 @@ class BuildFeed {
     std::uint64_t seen_ = 0;
   };
 
-  // The lines of a log from `offset` on, at most about 256 KiB of them. Throws SystemError.
+  // The lines of a log from `offset` on, at most about 48 KiB of them. Throws SystemError.
   std::shared_ptr<const LogChunk> read_log(const std::string& repository, std::int64_t build,
                                            std::uint64_t offset);
 

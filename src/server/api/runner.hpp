@@ -47,10 +47,10 @@ bool systemd_has_build_unit();
 #endif
 
 // Whether build number `build` is still queued, and nobody is there who could have taken it. Throws
-// sqlite::SqliteError, SystemError.
+// history::SqliteError, SystemError.
 bool awaits_start(const history::StateLayout& layout, const std::string& repository,
                   std::int64_t build);
-// Fails such a build with the reason that is then asked for. Throws sqlite::SqliteError,
+// Fails such a build with the reason that is then asked for. Throws history::SqliteError,
 // SystemError.
 void fail_unstarted(const history::StateLayout& layout, const std::string& repository,
                     std::int64_t build, const std::function<std::string()>& reason);

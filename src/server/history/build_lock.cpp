@@ -21,6 +21,7 @@ namespace nixbuild::history {
 namespace {
 
 constexpr mode_t lock_mode = 0660;
+constexpr std::size_t lock_text_limit = 64;  // bytes
 
 struct flock whole_file() {
   struct flock lock {};
@@ -38,7 +39,8 @@ bool probe(int fd, const std::filesystem::path& file) {
 }
 
 UniqueFd open_for_probe(const std::filesystem::path& file) {
-  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  // The directory is the builds': neither a link nor a FIFO there may be of consequence.
+  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!fd && errno != ENOENT && errno != ENOTDIR) {
     throw SystemError(errno, fmt::format("opening {}", file.string()));
   }
@@ -65,7 +67,7 @@ std::optional<FileLock> FileLock::try_take(const std::filesystem::path& file) {
 }
 
 std::optional<pid_t> lock_holder(const std::filesystem::path& file) {
-  const auto text = read_file(file);
+  const auto text = read_file_beneath(file.parent_path(), file.filename(), lock_text_limit);
   if (!text || !is_locked(file)) return std::nullopt;
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), pid);

@@ -2,12 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <optional>
 
 #include "common/base/error.hpp"
 #include "common/base/terminal.hpp"
@@ -17,58 +14,6 @@ namespace {
 
 constexpr std::size_t buffer_size = 65536;
 constexpr std::uint64_t tail_limit = std::uint64_t{1} << 20;
-constexpr std::uint64_t most_read = std::uint64_t{8} << 20;
-
-class LogFile {
- public:
-  explicit LogFile(const std::filesystem::path& file)
-      : file_(file), fd_(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (!fd_ && errno != ENOENT) {
-      throw SystemError(errno, fmt::format("opening {}", file.string()));
-    }
-  }
-
-  explicit operator bool() const { return static_cast<bool>(fd_); }
-
-  std::uint64_t size() const {
-    struct stat status {};
-    if (::fstat(fd_.get(), &status) != 0) {
-      throw SystemError(errno, fmt::format("reading {}", file_.string()));
-    }
-    return static_cast<std::uint64_t>(status.st_size);
-  }
-
-  // Up to `length` bytes from `offset`; fewer at the end.
-  std::string read(std::uint64_t offset, std::size_t length) const {
-    std::string bytes(length, '\0');
-    std::size_t done = 0;
-    while (done < length) {
-      const ssize_t n =
-          ::pread(fd_.get(), bytes.data() + done, length - done, static_cast<off_t>(offset + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw SystemError(errno, fmt::format("reading {}", file_.string()));
-      if (n == 0) break;
-      done += static_cast<std::size_t>(n);
-    }
-    bytes.resize(done);
-    return bytes;
-  }
-
- private:
-  const std::filesystem::path& file_;
-  UniqueFd fd_;
-};
-
-// The whole lines of `text`; how many bytes they take.
-std::size_t split_lines(std::string_view text, std::vector<std::string>& lines) {
-  std::size_t begin = 0;
-  for (std::size_t end = text.find('\n'); end != std::string_view::npos;
-       end = text.find('\n', begin)) {
-    lines.emplace_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return begin;
-}
 
 }  // namespace
 
@@ -171,45 +116,6 @@ void BuildLog::close() {
     throw;
   }
   fd_.reset();
-}
-
-LogTail read_log_tail(const std::filesystem::path& file, std::size_t lines) {
-  const LogFile log(file);
-  if (!log) return {};
-  constexpr std::size_t chunk_size = 65536;
-  // Back from the end until there are enough line ends: those of `lines` lines, and that before.
-  const std::uint64_t size = log.size();
-  std::uint64_t begin = size;
-  std::vector<std::string> chunks;  // last first
-  std::size_t ends = 0;
-  while (begin > 0 && ends <= lines && size - begin < most_read) {
-    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_size, begin));
-    begin -= length;
-    chunks.push_back(log.read(begin, length));
-    ends += static_cast<std::size_t>(std::count(chunks.back().begin(), chunks.back().end(), '\n'));
-  }
-  std::string text;
-  for (auto chunk = chunks.rbegin(); chunk != chunks.rend(); ++chunk)
-    text += *chunk;
-  LogTail tail;
-  const std::size_t used = split_lines(text, tail.lines);
-  tail.end = begin + used;
-  // What the first chunk begins with may be the rest of a line.
-  if (begin > 0 && ends <= lines && !tail.lines.empty()) tail.lines.erase(tail.lines.begin());
-  const std::size_t wanted = std::min(lines, tail.lines.size());
-  tail.lines.erase(tail.lines.begin(), tail.lines.end() - static_cast<std::ptrdiff_t>(wanted));
-  return tail;
-}
-
-LogTail read_log_from(const std::filesystem::path& file, std::uint64_t offset, std::size_t limit) {
-  LogTail result;
-  result.end = offset;
-  const LogFile log(file);
-  // Clients name offsets, which may be larger than any that can be read from.
-  if (!log || offset >= log.size()) return result;
-  const std::string text = log.read(offset, std::max(limit, 2 * max_line_length));
-  result.end = offset + split_lines(text, result.lines);
-  return result;
 }
 
 }  // namespace nixbuild::history

@@ -60,19 +60,4 @@ class BuildLog {
   std::uint64_t left_out_bytes_ = 0;
 };
 
-// The last lines of a log.
-struct LogTail {
-  std::vector<std::string> lines;
-  // Where the next line begins. A last line that is still being written is not part of `lines`.
-  std::uint64_t end = 0;
-};
-
-// Reads from the end: the cost depends on what is returned, not on the log's length, and that is at
-// most 8 MiB. A log that is not there is empty. Throws SystemError.
-LogTail read_log_tail(const std::filesystem::path& file, std::size_t lines);
-
-// Whole lines from byte `offset` on, at most about `limit` bytes of them.
-LogTail read_log_from(const std::filesystem::path& file, std::uint64_t offset,
-                      std::size_t limit = std::size_t{1} << 20);
-
 }  // namespace nixbuild::history

@@ -7,8 +7,8 @@
 // A cancelled build says `cancelled` at once. Until its process is gone and its end is written
 // down, it has no finish time.
 //
-// Every function throws sqlite::SqliteError when the database cannot be read or written: it is
-// locked for longer than 5 s, damaged, or the disk is full (sqlite::DiskFull).
+// Every function throws SqliteError when the database cannot be read or written: it is locked for
+// longer than 5 s, damaged, or the disk is full (DiskFull).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,13 @@
 
 #include "common/base/error.hpp"
 #include "common/protocol/types.hpp"
+#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::history {
+
+// What the database throws.
+using sqlite::DiskFull;
+using sqlite::SqliteError;
 
 // What is no history, or one of a newer program; or a build that is not in the state that an
 // operation needs.

@@ -39,7 +39,7 @@ std::filesystem::path StateLayout::status(std::string_view repository) const {
 }
 
 std::filesystem::path StateLayout::logs(std::string_view repository) const {
-  return root_ / "logs" / repository;
+  return all_logs() / repository;
 }
 
 std::filesystem::path StateLayout::log(std::string_view repository, std::int64_t build) const {

@@ -19,7 +19,8 @@ class StateLayout {
   const std::filesystem::path& root() const noexcept { return root_; }
   std::filesystem::path history() const { return root_ / "history.sqlite"; }
   std::filesystem::path status(std::string_view repository) const;  // status/REPO.json
-  std::filesystem::path logs(std::string_view repository) const;    // logs/REPO/
+  std::filesystem::path all_logs() const { return root_ / "logs"; }
+  std::filesystem::path logs(std::string_view repository) const;  // logs/REPO/
   std::filesystem::path log(std::string_view repository, std::int64_t build) const;
   std::filesystem::path repository(std::string_view repository) const;  // repos/REPO/, the clone
   std::filesystem::path gc_roots(std::string_view repository) const;    // gcroots/REPO/

@@ -16,7 +16,6 @@
 #include "server/history/build_lock.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
-#include "server/sqlite/sqlite.hpp"
 
 namespace nixbuild::history {
 namespace {
@@ -24,6 +23,7 @@ namespace {
 using protocol::BuildState;
 
 constexpr mode_t status_mode = 0640;
+constexpr std::size_t status_limit = std::size_t{16} << 20;  // bytes
 
 std::optional<protocol::Time> modified(const std::filesystem::path& file) {
   struct stat status {};
@@ -32,12 +32,15 @@ std::optional<protocol::Time> modified(const std::filesystem::path& file) {
 }
 
 std::optional<protocol::BuildStatus> read_status_file(const std::filesystem::path& file) {
-  const auto text = read_file(file);
-  if (!text) return std::nullopt;
+  // The directory is the builds', so what lies there may be anything.
   try {
+    const auto text = read_file_beneath(file.parent_path(), file.filename(), status_limit);
+    if (!text) return std::nullopt;
     return protocol::from_json<protocol::BuildStatus>(*text);
-  } catch (const FormatError&) {
-    // Of an older program, or edited by hand: the history tells what matters.
+  } catch (const SystemError&) {
+    throw;
+  } catch (const Error&) {
+    // From an older program, or edited by hand: the history has what matters.
     return std::nullopt;
   }
 }
@@ -74,7 +77,7 @@ struct StatusReader::State {
     return std::max({log, status}).value_or(now());
   }
 
-  // Ends what is dead. Throws sqlite::DiskFull if that cannot be written down.
+  // Ends what is dead. Throws DiskFull if that cannot be written down.
   void reconcile() {
     if (history.reconcile(
             repository, [this] { return probe.is_locked(); }, start_patience,
@@ -104,7 +107,7 @@ struct StatusReader::State {
     bool is_full = false;
     try {
       reconcile();
-    } catch (const sqlite::DiskFull&) {
+    } catch (const DiskFull&) {
       is_full = true;
     }
     // Also where nothing was changed: it may have ended by itself since it was read.

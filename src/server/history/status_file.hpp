@@ -17,7 +17,7 @@ class StateLayout;
 // the new one, also after a power cut. Throws SystemError.
 void write_status(const StateLayout& layout, const protocol::BuildStatus& status);
 
-// The status with which a build ended. Throws sqlite::SqliteError.
+// The status with which a build ended. Throws SqliteError.
 protocol::BuildStatus ended_status(History& history, const protocol::Build& build);
 
 // Reads the status of one repository. A build whose process is gone reads failed, 'interrupted',
@@ -31,10 +31,10 @@ class StatusReader {
   StatusReader(StatusReader&&) noexcept;
   StatusReader& operator=(StatusReader&&) noexcept;
 
-  // On a full disk, too. Throws sqlite::SqliteError, SystemError.
+  // On a full disk, too. Throws SqliteError, SystemError.
   protocol::BuildStatus read();
 
-  // Puts the history right, so that another build can be queued. Throws sqlite::SqliteError,
+  // Puts the history right, so that another build can be queued. Throws SqliteError,
   // DiskFull among them.
   void end_what_is_dead();
 

@@ -186,6 +186,8 @@ void Connection::begin_request() {
   request_.method = parser_.method();
   request_.target = parser_.target();
   request_.peer = peer_;
+  request_.socket = socket_.get();
+  request_.connection = number_;
   request_.headers = &parser_;
   request_.body = {};
   request_.range.reset();

@@ -3,6 +3,7 @@
 // only a handler's own coroutine, and the producer of a StreamBody, run through Asio.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
 #include <chrono>
 #include <cstddef>
@@ -65,6 +66,11 @@ class Connection final : public EpollTarget, private BodyWriter {
   enum class BodyKind : std::uint8_t { none, memory, file, stream };
   enum class IoResult : std::uint8_t { done, blocked, failed };
 
+  static std::uint64_t next_number() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
+
   // Reading, connection.cpp.
   void proceed();
   bool read_header();
@@ -118,6 +124,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   // The last Host that the router's rule has allowed, so that it is not asked for each request.
   std::string allowed_host_;
   std::uint64_t allowed_version_ = 0;
+  const std::uint64_t number_ = next_number();
   State state_ = State::idle;
   bool readable_ = false;
   bool input_ended_ = false;

@@ -1,14 +1,52 @@
 #include "server/history/build_log.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include "../support/temporary_directory.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/unique_fd.hpp"
+#include "server/history/log_file.hpp"
 
 using namespace nixbuild;
 using namespace nixbuild::history;
+
+namespace {
+
+struct Lines {
+  std::vector<std::string> lines;
+  std::uint64_t end = 0;  // where the next line begins
+};
+
+LogFile open_log(const std::filesystem::path& file) {
+  return LogFile(UniqueFd(::open(file.c_str(), O_RDONLY | O_CLOEXEC)));
+}
+
+// As clients get them: a piece at a time.
+Lines lines_of(const LogFile& log, LogFile::Range range) {
+  Lines lines{{}, range.begin};
+  for (;;) {
+    const std::string text = log.read_lines(lines.end, 0, range.end);
+    if (text.empty()) return lines;
+    CHECK(text.size() <= 2 * max_line_length);
+    lines.end += text.size();
+    for (std::string_view rest = text; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1))
+      lines.lines.emplace_back(rest.substr(0, rest.find('\n')));
+  }
+}
+
+Lines read_log_tail(const std::filesystem::path& file, std::size_t lines) {
+  const LogFile log = open_log(file);
+  return lines_of(log, log.tail(lines));
+}
+
+Lines read_log_from(const std::filesystem::path& file, std::uint64_t offset) {
+  return lines_of(open_log(file), {offset, UINT64_MAX});
+}
+
+}  // namespace
 
 TEST_CASE("a line is made fit to be read") {
   CHECK(clean_line("plain\ttab") == "plain\ttab");
@@ -47,9 +85,9 @@ TEST_CASE("a line has a bound") {
 TEST_CASE("the log's end is read from the end") {
   const test::TemporaryDirectory directory;
   const auto file = directory.path() / "l";
-  CHECK(read_log_tail(file, 10).lines.empty());
   {
     BuildLog log(file);
+    CHECK(read_log_tail(file, 10).lines.empty());
     for (int i = 0; i < 50'000; ++i)
       log.append(fmt::format("line {}", i));
     log.close();
@@ -89,6 +127,7 @@ TEST_CASE("a line still being written is left for later") {
   const auto tail = read_log_tail(file, 10);
   CHECK(tail.lines == std::vector<std::string>{"one", "two"});
   CHECK(tail.end == 8);
+  CHECK(read_log_tail(file, 2).lines == std::vector<std::string>{"one", "two"});
   write_file_atomic(file, "one\ntwo\nthree\n\nfive\n", 0600);
   const auto next = read_log_from(file, tail.end);
   CHECK(next.lines == std::vector<std::string>{"three", "", "five"});

@@ -1,15 +1,13 @@
-#include "server/api/history_answers.hpp"
+#include "server/api/builds.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 
-#include <memory>
 #include <utility>
 
-#include "common/base/unique_fd.hpp"
+#include "common/base/error.hpp"
 #include "common/protocol/json.hpp"
 #include "server/api/answers.hpp"
+#include "server/history/log_file.hpp"
 #include "server/history/status_file.hpp"
 
 namespace nixbuild::api {
@@ -21,34 +19,29 @@ http::Response no_build(std::int64_t id) {
 
 }  // namespace
 
-http::Response list_builds(history::History& history, const std::string& repository, int limit,
-                           std::optional<std::int64_t> before) {
+http::Response Builds::list(history::History& history, const std::string& repository, int limit,
+                            std::optional<std::int64_t> before) {
   return http::json_response(200, protocol::to_json(history.list(repository, limit, before)));
 }
 
-http::Response one_build(history::History& history, std::int64_t id) {
+http::Response Builds::one(history::History& history, std::int64_t id) {
   const auto build = history.get(id);
   if (!build) return no_build(id);
   return http::json_response(200, protocol::to_json(*build));
 }
 
-http::Response log_of_build(history::History& history, const history::StateLayout& layout,
-                            std::int64_t id) {
+http::Response Builds::log(history::History& history, std::int64_t id) {
   const auto build = history.get(id);
   if (!build) return no_build(id);
-  UniqueFd fd(::open(layout.log(build->repository, id).c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (!fd || ::fstat(fd.get(), &status) != 0) {
-    return error_response(404, fmt::format("build #{} has no log", id));
-  }
+  const auto log = history::LogFile::open(layout_, build->repository, id);
+  if (!log) return error_response(404, fmt::format("build #{} has no log", id));
   http::Response response;
-  response.body = http::FileBody{std::make_shared<const UniqueFd>(std::move(fd)),
-                                 static_cast<std::uint64_t>(status.st_size)};
+  response.body = http::FileBody{log->descriptor(), log->size()};
   response.accept_ranges = true;
   return response;
 }
 
-http::Response lock_of_build(history::History& history, std::int64_t id) {
+http::Response Builds::lock(history::History& history, std::int64_t id) {
   auto lock = history.lock_text(id);
   if (!lock) {
     return error_response(404, fmt::format("no build #{} with a flake.lock in the history", id));
@@ -56,7 +49,7 @@ http::Response lock_of_build(history::History& history, std::int64_t id) {
   return http::json_response(200, std::move(*lock));
 }
 
-std::optional<std::string> ended_status_json(history::History& history, std::int64_t id) {
+std::optional<std::string> Builds::ended_status(history::History& history, std::int64_t id) {
   const auto build = history.get(id);
   if (!build) throw Error(fmt::format("build #{} is no longer in the history", id));
   if (!build->finish) return std::nullopt;

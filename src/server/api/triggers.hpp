@@ -1,15 +1,13 @@
-// What clients ask of the build that runs, or is to run: to start and to end it, its log, to be
-// told of it as it happens. Blocking, so not for the serving threads.
+// POST /build/trigger and /build/cancel: to start and to end a build.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "server/api/build_feed.hpp"
-#include "server/api/event_stream.hpp"
+#include "server/api/rate_limit.hpp"
 #include "server/api/runner.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
@@ -17,24 +15,18 @@
 
 namespace nixbuild::api {
 
-// Thread-safe, with a history for each thread. Every function throws sqlite::SqliteError and
-// SystemError.
-class BuildRequests {
+// Thread-safe, with a history for each thread. Blocking. Every function throws
+// history::SqliteError, SystemError and RunnerError.
+class Triggers {
  public:
   // All must outlive this object.
-  BuildRequests(const history::StateLayout& layout, Runner& runner, BuildFeed& feed)
+  Triggers(const history::StateLayout& layout, Runner& runner, BuildFeed& feed)
       : layout_(layout), runner_(runner), feed_(feed) {}
 
-  // Queues a build and has it started; throws RunnerError where that cannot be done, and the build
-  // has then failed.
+  // Queues a build and has it started; one that cannot be started has failed. Answers 429 if the
+  // peer asks too often, or too many builds of the repository were started lately.
   http::Response trigger(history::History& history, const history::Trigger& trigger);
-  // Throws RunnerError.
   http::Response cancel(history::History& history, const std::string& repository);
-  // The last lines of the newest build's log.
-  http::Response logs(history::History& history, const std::string& repository, std::size_t lines);
-  // `lines`: begin with the log's last ones.
-  http::Response stream(history::History& history, StreamRequest request,
-                        std::optional<std::int64_t> lines);
 
   // Another number after every trigger and cancel.
   std::uint64_t changes() const noexcept { return changes_; }
@@ -44,6 +36,9 @@ class BuildRequests {
   Runner& runner_;
   BuildFeed& feed_;
   std::atomic<std::uint64_t> changes_{0};
+  // Far more than people do, and too little to fill a history or a disk.
+  RateLimit of_peer_{100, std::chrono::milliseconds(500)};
+  RateLimit of_repository_{50, std::chrono::milliseconds(2000)};
 };
 
 // Who triggers, as a client says it: printable, and not too long.

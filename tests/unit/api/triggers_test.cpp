@@ -1,4 +1,4 @@
-#include "server/api/build_requests.hpp"
+#include "server/api/triggers.hpp"
 
 #include <doctest/doctest.h>
 
@@ -37,13 +37,13 @@ class NotingRunner : public Runner {
 
 struct Fixture : test::State {
   json trigger() {
-    return json::parse(body_text(requests.trigger(history, {"demo", "ann", "100.64.0.2"})));
+    return json::parse(body_text(triggers.trigger(history, {"demo", "ann", "100.64.0.2"})));
   }
-  json cancel() { return json::parse(body_text(requests.cancel(history, "demo"))); }
+  json cancel() { return json::parse(body_text(triggers.cancel(history, "demo"))); }
 
   NotingRunner runner;
   BuildFeed feed{layout};
-  BuildRequests requests{layout, runner, feed};
+  Triggers triggers{layout, runner, feed};
 };
 
 }  // namespace
@@ -97,25 +97,6 @@ TEST_CASE("cancelling") {
   CHECK_FALSE(f.history.get(2)->finish);
 }
 
-TEST_CASE("the last lines of the log") {
-  Fixture f;
-  CHECK(body_text(f.requests.logs(f.history, "demo", 5)) == "{\"logs\":[]}");
-  f.build_to_the_end("one\ntwo\nthree\n");
-  CHECK(body_text(f.requests.logs(f.history, "demo", 2)) == "{\"logs\":[\"two\",\"three\"]}");
-}
-
-TEST_CASE("a stream of a build that is not there") {
-  Fixture f;
-  f.build_to_the_end();
-  StreamRequest request;
-  request.repository = "demo";
-  request.build = 7;
-  CHECK(f.requests.stream(f.history, request, std::nullopt).status == 404);
-  request.repository = "other";
-  request.build = 1;
-  CHECK(f.requests.stream(f.history, request, std::nullopt).status == 404);
-}
-
 TEST_CASE("who triggers is made fit for a table") {
   CHECK(cleaned_user("ann@laptop") == "ann@laptop");
   CHECK(cleaned_user("a\x1b[31mb\tc\n").find_first_of("\x1b\t\n") == std::string::npos);
@@ -129,11 +110,41 @@ TEST_CASE("many at once start one build") {
   for (std::size_t i = 0; i < said.size(); ++i) {
     clients.emplace_back([&f, &said, i] {
       history::History history(f.layout.history());
-      said[i] = body_text(f.requests.trigger(history, {"demo", "", ""}));
+      said[i] = body_text(f.triggers.trigger(history, {"demo", "", ""}));
     });
   }
   for (std::thread& client : clients)
     client.join();
   CHECK(f.runner.started.size() == 1);
   CHECK(f.history.list("demo", 100, std::nullopt).builds.size() == 1);
+}
+
+TEST_CASE("who triggers too often is told when to come back") {
+  Fixture f;
+  int refused = 0;
+  for (int i = 0; i < 200; ++i) {
+    const auto response = f.triggers.trigger(f.history, {"demo", "", "100.64.0.9"});
+    if (response.status != 429) continue;
+    ++refused;
+    CHECK(json::parse(body_text(response))["detail"].get<std::string>().find("too often") !=
+          std::string::npos);
+    REQUIRE(response.headers.size() == 1);
+    CHECK(response.headers[0].first == "Retry-After");
+    CHECK(response.headers[0].second == "1");
+  }
+  CHECK(refused > 90);
+  // Others are not kept out.
+  CHECK(f.triggers.trigger(f.history, {"demo", "", "100.64.0.8"}).status == 200);
+}
+
+TEST_CASE("rounds of triggering and cancelling make few builds") {
+  Fixture f;
+  unsigned last = 200;
+  for (int i = 0; i < 300 && last == 200; ++i) {
+    last = f.triggers.trigger(f.history, {"demo", "", std::to_string(i)}).status;
+    f.triggers.cancel(f.history, "demo");
+  }
+  CHECK(last == 429);
+  CHECK(f.history.newest("demo")->id < 60);
+  CHECK(f.triggers.trigger(f.history, {"other", "", "x"}).status == 200);
 }

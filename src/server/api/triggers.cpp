@@ -1,4 +1,4 @@
-#include "server/api/build_requests.hpp"
+#include "server/api/triggers.hpp"
 
 #include <fmt/format.h>
 
@@ -29,6 +29,13 @@ class ChangeCount {
   std::atomic<std::uint64_t>& changes_;
 };
 
+http::Response too_many(std::chrono::seconds wait, std::string_view what) {
+  http::Response response =
+      error_response(429, fmt::format("{}; try again in {} s", what, wait.count()));
+  response.headers.emplace_back("Retry-After", std::to_string(wait.count()));
+  return response;
+}
+
 }  // namespace
 
 std::string cleaned_user(std::string_view text) {
@@ -37,10 +44,20 @@ std::string cleaned_user(std::string_view text) {
   return out;
 }
 
-http::Response BuildRequests::trigger(history::History& history, const history::Trigger& trigger) {
+http::Response Triggers::trigger(history::History& history, const history::Trigger& trigger) {
   const ChangeCount count(changes_);
+  if (const auto wait = of_peer_.refuse(peer_key(trigger.from))) {
+    return too_many(*wait, "you trigger builds too often");
+  }
   // What is dead must not stand in the way of a new build.
   history::StatusReader(layout_, history, trigger.repository).end_what_is_dead();
+  const auto newest = history.newest(trigger.repository);
+  if (!newest || protocol::has_ended(newest->state)) {
+    if (const auto wait = of_repository_.refuse(trigger.repository)) {
+      return too_many(
+          *wait, fmt::format("too many builds of {} were triggered lately", trigger.repository));
+    }
+  }
   const history::History::Queued queued = history.insert_queued(trigger);
   protocol::TriggerReply reply;
   reply.repository = trigger.repository;
@@ -48,7 +65,7 @@ http::Response BuildRequests::trigger(history::History& history, const history::
   if (!queued.inserted) {
     reply.status = protocol::TriggerResult::already_running;
     reply.message =
-        fmt::format("Build #{} of {} is running already", queued.id, trigger.repository);
+        fmt::format("Build #{} of {} is already running", queued.id, trigger.repository);
     return http::json_response(200, protocol::to_json(reply));
   }
   try {
@@ -65,7 +82,7 @@ http::Response BuildRequests::trigger(history::History& history, const history::
   return http::json_response(200, protocol::to_json(reply));
 }
 
-http::Response BuildRequests::cancel(history::History& history, const std::string& repository) {
+http::Response Triggers::cancel(history::History& history, const std::string& repository) {
   const ChangeCount count(changes_);
   const auto current = history::StatusReader(layout_, history, repository).read();
   protocol::CancelReply reply;
@@ -74,7 +91,7 @@ http::Response BuildRequests::cancel(history::History& history, const std::strin
   reply.status =
       current.is_running ? protocol::CancelResult::cancelled : protocol::CancelResult::not_running;
   reply.message = current.is_running
-                      ? fmt::format("Build #{} of {} is being ended", *current.build_id, repository)
+                      ? fmt::format("Build #{} of {} was cancelled", *current.build_id, repository)
                       : fmt::format("No build of {} is running", repository);
   if (current.is_running) {
     runner_.stop(repository);
@@ -84,36 +101,6 @@ http::Response BuildRequests::cancel(history::History& history, const std::strin
     feed_.poke();
   }
   return http::json_response(200, protocol::to_json(reply));
-}
-
-http::Response BuildRequests::logs(history::History& history, const std::string& repository,
-                                   std::size_t lines) {
-  protocol::LogLines reply;
-  if (const auto newest = history.newest(repository)) {
-    reply.logs = history::read_log_tail(layout_.log(repository, newest->id), lines).lines;
-  }
-  return http::json_response(200, protocol::to_json(reply));
-}
-
-http::Response BuildRequests::stream(history::History& history, StreamRequest request,
-                                     std::optional<std::int64_t> lines) {
-  const auto newest = history.newest(request.repository);
-  if (request.build && (!newest || *request.build != newest->id)) {
-    const auto wanted = history.get(*request.build);
-    if (!wanted || wanted->repository != request.repository) {
-      return error_response(404, fmt::format("no build #{} of {} in the history", *request.build,
-                                             request.repository));
-    }
-  }
-  if (!request.build && newest) request.build = newest->id;
-  if (lines && request.build) {
-    const auto log = layout_.log(request.repository, *request.build);
-    const history::LogTail tail = history::read_log_tail(log, static_cast<std::size_t>(*lines));
-    request.offset = tail.end;
-    for (const std::string& line : tail.lines)
-      request.offset -= line.size() + 1;
-  }
-  return event_stream_response(feed_, std::move(request));
 }
 
 }  // namespace nixbuild::api
