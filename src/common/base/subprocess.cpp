@@ -8,12 +8,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #endif
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 
@@ -28,7 +30,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t line_limit = std::size_t{1} << 20;
 // How often a child is looked after where its end cannot be waited for together with its output.
 constexpr std::chrono::milliseconds poll_interval{20};
 
@@ -67,6 +68,34 @@ Pipe into_file(const std::filesystem::path& file) {
   if (!fd) throw SystemError(errno, fmt::format("making {}", file.string()));
   ::fcntl(fd.get(), F_SETFL, 0);
   return {UniqueFd(), std::move(fd)};
+}
+
+// A file without a name that holds `content`, read from its beginning.
+UniqueFd anonymous_file(std::string_view content) {
+#ifdef __linux__
+  UniqueFd file(::memfd_create("input", MFD_CLOEXEC));
+#else
+  std::FILE* const stream = std::tmpfile();
+  UniqueFd file(stream == nullptr ? -1 : ::fcntl(::fileno(stream), F_DUPFD_CLOEXEC, 0));
+  if (stream != nullptr) std::fclose(stream);
+#endif
+  if (!file) throw SystemError(errno, "creating a temporary file for a program's input");
+  while (!content.empty()) {
+    const ssize_t n = ::write(file.get(), content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw SystemError(errno, "writing a program's input");
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::lseek(file.get(), 0, SEEK_SET) != 0)
+    throw SystemError(errno, "rewinding a program's input");
+  return file;
+}
+
+UniqueFd input_of(const Command& command) {
+  if (command.input) return anonymous_file(*command.input);
+  UniqueFd file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!file) throw SystemError(errno, "opening /dev/null");
+  return file;
 }
 
 std::vector<std::string> changed_environment(const Command& command) {
@@ -137,7 +166,7 @@ class Stream {
   void finish() {
     read_some(17);
     fd_.reset();
-    if (on_line_ && !text_.empty()) on_line_(std::exchange(text_, {}));
+    if (on_line_ && !text_.empty()) end_line();
   }
 
  private:
@@ -151,13 +180,25 @@ class Stream {
       if (text_.empty()) {
         on_line_(bytes.substr(0, end));
       } else {
-        text_ += bytes.substr(0, end);
-        on_line_(std::exchange(text_, {}));
+        add_to_line(bytes.substr(0, end));
+        end_line();
       }
       bytes.remove_prefix(end + 1);
     }
-    text_ += bytes;
-    if (text_.size() >= line_limit) on_line_(std::exchange(text_, {}));
+    add_to_line(bytes);
+  }
+
+  void add_to_line(std::string_view bytes) {
+    const std::size_t room = line_limit - std::min(line_limit, text_.size());
+    text_ += bytes.substr(0, room);
+    if (bytes.size() <= room) return;
+    tail_ += bytes.substr(room);
+    if (tail_.size() > line_tail) tail_.erase(0, tail_.size() - line_tail);
+  }
+
+  void end_line() {
+    text_ += std::exchange(tail_, {});
+    on_line_(std::exchange(text_, {}));
   }
 
   void collect(std::string_view bytes) {
@@ -177,6 +218,7 @@ class Stream {
   bool keeps_end_;
   bool cut_ = false;
   std::string text_;
+  std::string tail_;  // the end of a line that is longer than line_limit
 };
 
 }  // namespace
@@ -250,8 +292,7 @@ Subprocess::Subprocess(Command command) {
   Pipe output = command.discards_output ? discarded() : make_pipe();
   Pipe error = command.error_file.empty() ? make_pipe() : into_file(command.error_file);
   Pipe report = make_pipe();
-  const UniqueFd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!input) throw SystemError(errno, "opening /dev/null");
+  const UniqueFd input = input_of(command);
   const std::vector<char*> arguments = pointers(command.arguments);
   const std::vector<char*> variables = pointers(environment);
   // Joining a mount namespace leads to its root.

@@ -1,7 +1,7 @@
 // Running other programs: from an argument vector, never through a shell.
 //
-// A child gets /dev/null as its input, pipes as output and error (or files), default signal
-// handling, a process group or session of its own, and no descriptor beside these three.
+// A child gets `input` or /dev/null as its input, pipes as output and error (or files), default
+// signal handling, a process group or session of its own, and no descriptor beside these three.
 #pragma once
 
 #include <sys/types.h>
@@ -27,8 +27,12 @@ struct Command {
   // Changes to this process's environment; nothing for a value removes the variable.
   std::vector<std::pair<std::string, std::optional<std::string>>> environment;
 
-  // Called with each line, without its end, as it comes; lines longer than 1 MiB come in pieces.
-  // What has no function is collected in Exit instead.
+  // What it reads from its standard input.
+  std::optional<std::string> input;
+
+  // Called with each line, without its end, as it comes. Of a line longer than 1 MiB, the middle is
+  // left out: the first MiB and the last `line_tail` bytes come as one line. What has no function
+  // is collected in Exit instead.
   std::function<void(std::string_view line)> on_output_line;
   std::function<void(std::string_view line)> on_error_line;
   // What Exit holds at most, in bytes: of the output the beginning, of the error the end.
@@ -45,6 +49,9 @@ struct Command {
   bool ends_with_parent = false;  // it gets SIGTERM when the thread that started it ends
   std::vector<int> namespaces;    // descriptors of namespaces that it joins, in this order
 };
+
+constexpr std::size_t line_limit = std::size_t{1} << 20;
+constexpr std::size_t line_tail = 256;
 
 struct Exit {
   int code = 0;    // 128 + signal where a signal ended it, as shells have it
