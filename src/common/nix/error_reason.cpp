@@ -1,6 +1,7 @@
 #include "common/nix/error_reason.hpp"
 
 #include <cstddef>
+#include <optional>
 
 #include "common/base/terminal.hpp"
 
@@ -15,13 +16,73 @@ std::string_view trimmed(std::string_view text) {
 
 constexpr std::size_t longest_reason = 600;
 
+// Takes what `line` says behind `mark`, if it begins with that.
+std::optional<std::string_view> behind(std::string_view line, std::string_view mark) {
+  if (!line.starts_with(mark)) return std::nullopt;
+  return trimmed(line.substr(mark.size()));
+}
+
+std::string_view without_end(std::string_view text, char end) {
+  if (text.ends_with(end)) text.remove_suffix(1);
+  return text;
+}
+
+// An error of Nix's, which may have several lines: "Cannot build '….drv'." and "Reason: …", with
+// the systems or features that are required and those that there are; a wrong hash, and the right
+// one.
+class Reason {
+ public:
+  bool empty() const { return text_.empty(); }
+
+  void begin(std::string_view first_line) {
+    text_ = first_line;
+    details_.clear();
+  }
+
+  void add(std::string_view line) {
+    if (const auto reason = behind(line, "Reason:")) {
+      if (text_.starts_with("Cannot build ")) {
+        text_ =
+            std::string(without_end(text_, '.')) + ": " + std::string(without_end(*reason, '.'));
+      }
+      return;
+    }
+    struct Detail {
+      std::string_view mark;
+      std::string_view shown;
+    };
+    constexpr Detail details[] = {{"Required system:", "required system: "},
+                                  {"Current system:", "current system: "},
+                                  {"Required features:", "required features: "},
+                                  {"Available features:", "available features: "},
+                                  {"specified:", "specified: "},
+                                  {"got:", "got: "}};
+    for (const Detail& detail : details) {
+      const auto value = behind(line, detail.mark);
+      if (!value) continue;
+      if (!details_.empty()) details_ += ", ";
+      details_ += std::string(detail.shown) + std::string(*value);
+    }
+  }
+
+  std::string text() const {
+    // Nix appends the end of the log: "failed with exit code 1;".
+    if (details_.empty()) return std::string(without_end(text_, ';'));
+    return std::string(without_end(text_, ':')) + " (" + details_ + ")";
+  }
+
+ private:
+  std::string text_;
+  std::string details_;
+};
+
 }  // namespace
 
 std::string reason_in(std::string_view output) {
-  std::string reason;
+  Reason reason;
   std::string last_line;
   std::string of_git;    // nix says only that git failed
-  bool follows = false;  // the reason stands on a line of its own behind "error:"
+  bool follows = false;  // the reason is in a line of its own after "error:"
   while (!output.empty()) {
     const std::size_t end = output.find('\n');
     const std::string cleaned = terminal::printable(output.substr(0, end));
@@ -31,29 +92,32 @@ std::string reason_in(std::string_view output) {
     last_line = line;
     bool is_error = false;
     for (const std::string_view mark : {"error:", "fatal:"}) {
-      if (!line.starts_with(mark)) continue;
-      line = trimmed(line.substr(mark.size()));
+      const auto message = behind(line, mark);
+      if (!message) continue;
+      line = *message;
       if (mark == "fatal:" && of_git.empty()) of_git = line;
       is_error = true;
     }
     if (is_error) {
       follows = line.empty();
-      if (!line.empty()) reason = line;
+      if (!line.empty()) reason.begin(line);
     } else if (follows && !line.starts_with("\xe2\x80\xa6") && !line.starts_with("at ")) {
-      reason = line;
+      reason.begin(line);
       follows = false;
+    } else {
+      reason.add(line);
     }
   }
-  if (reason.empty()) reason = last_line;
-  if (reason.starts_with("program 'git' failed") && !of_git.empty()) reason = of_git;
-  if (reason.size() > longest_reason) {
+  std::string text = reason.empty() ? last_line : reason.text();
+  if (text.starts_with("program 'git' failed") && !of_git.empty()) text = of_git;
+  if (text.size() > longest_reason) {
     std::size_t cut = longest_reason;
-    while (cut > 0 && (static_cast<unsigned char>(reason[cut]) & 0xc0) == 0x80)
+    while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80)
       --cut;
-    reason.resize(cut);
-    reason += "\xe2\x80\xa6";
+    text.resize(cut);
+    text += "\xe2\x80\xa6";
   }
-  return reason;
+  return text;
 }
 
 std::string reason_of(const Exit& exit) {

@@ -1,5 +1,7 @@
 #include "common/nix/log.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -79,6 +81,47 @@ Event result_of(const Json& object) {
   return OtherResult{id, type};
 }
 
+// How much is kept of a log line whose event is too long to be read as a whole.
+constexpr std::size_t kept_of_long_line = 65536;
+
+// The longest prefix of `escaped`, the inside of a JSON string, that is one itself.
+std::string_view whole_characters(std::string_view escaped) {
+  std::size_t end = 0;
+  while (end < escaped.size()) {
+    std::size_t length = 1;
+    const auto byte = static_cast<unsigned char>(escaped[end]);
+    if (byte == '\\') {
+      length = escaped.substr(end + 1).starts_with('u') ? 6 : 2;
+    } else if (byte >= 0xc0) {
+      length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    }
+    if (end + length > escaped.size()) break;
+    end += length;
+  }
+  return escaped.substr(0, end);
+}
+
+// An event of which the middle is missing: of a builder's log line, the beginning is used. Its text
+// comes first, whose quotes are escaped, so nothing in it looks like what follows.
+std::optional<Event> parse_shortened(std::string_view line) {
+  constexpr std::string_view before = R"({"action":"result","fields":[")";
+  constexpr std::string_view after = R"("],"id":)";
+  const std::size_t end = line.rfind(after);
+  if (!line.starts_with(before) || end == std::string_view::npos || end < before.size()) {
+    return std::nullopt;
+  }
+  const Json rest =
+      Json::parse("{" + std::string(line.substr(end + after.find(R"("id")"))), nullptr, false);
+  if (!rest.is_object() ||
+      number(rest, "type") != static_cast<std::uint64_t>(ResultType::build_log_line)) {
+    return std::nullopt;
+  }
+  const std::string_view kept = whole_characters(
+      line.substr(before.size(), std::min(kept_of_long_line, end - before.size())));
+  const Json text = Json::parse(fmt::format("\"{}\"", kept), nullptr, false);
+  return BuildLogLine{number(rest, "id"), text.is_string() ? text.get<std::string>() : ""};
+}
+
 }  // namespace
 
 std::string_view Start::text_field(std::size_t position) const noexcept {
@@ -91,7 +134,7 @@ std::optional<Event> parse_line(std::string_view line) {
   if (!line.starts_with(prefix)) return std::nullopt;
   line.remove_prefix(prefix.size());
   const Json object = Json::parse(line, nullptr, false);
-  if (!object.is_object()) return std::nullopt;
+  if (!object.is_object()) return parse_shortened(line);
   const std::string action = text(object, "action");
   if (action == "start") {
     return Start{number(object, "id"),

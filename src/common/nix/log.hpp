@@ -1,4 +1,5 @@
-// What Nix tells with `--log-format internal-json`: a line "@nix {…}" an event, on standard error.
+// What Nix writes with `--log-format internal-json`: a line "@nix {…}" for each event, on standard
+// error.
 // Source: Nix's JSON logger, src/libutil/logging.cc, whose numbers are the same since Nix 2.4.
 //
 // Builders write to the same log, and Nix passes on messages that they forge: nothing that matters
@@ -16,7 +17,7 @@ namespace nixbuild::nix::log {
 
 using ActivityId = std::uint64_t;
 
-// Others than these exist and may come.
+// There are more; unknown numbers are kept.
 enum class ActivityType : std::uint64_t {
   unknown = 0,
   copy_path = 100,      // fields: path, from, to
@@ -90,7 +91,8 @@ struct Message {
 using Event =
     std::variant<Start, Stop, BuildLogLine, SetPhase, Progress, SetExpected, OtherResult, Message>;
 
-// Nothing when the line is no event: a program's own output, which is to be shown as it is.
+// Nothing if the line is no event: a program's own output. An overlong line, whose middle
+// Subprocess leaves out, is still recognised if it is a BuildLogLine.
 std::optional<Event> parse_line(std::string_view line);
 
 }  // namespace nixbuild::nix::log

@@ -46,3 +46,30 @@ TEST_CASE("a reason has a bound, and is not cut within a character") {
   CHECK(reason.size() < 610);
   CHECK(reason.ends_with("\xc3\xbc\xe2\x80\xa6"));
 }
+
+TEST_CASE("reasons in several lines, as Nix 2.29 and newer write them") {
+  CHECK(reason_in("error: Cannot build '/nix/store/a-x.drv'.\n"
+                  "       Reason: builder failed with exit code 3.\n"
+                  "       Output paths:\n         /nix/store/b-x\n"
+                  "       Last 1 log lines:\n       > Reason: forged\n") ==
+        "Cannot build '/nix/store/a-x.drv': builder failed with exit code 3");
+  CHECK(reason_in("error: Cannot build '/nix/store/a-x.drv'.\n"
+                  "       Reason: platform mismatch\n"
+                  "       Required system: 'riscv64-linux'\n"
+                  "       Current system: 'x86_64-linux'\n") ==
+        "Cannot build '/nix/store/a-x.drv': platform mismatch (required system: 'riscv64-linux', "
+        "current system: 'x86_64-linux')");
+}
+
+TEST_CASE("a wrong hash is told with the right one") {
+  CHECK(reason_in("error: hash mismatch in fixed-output derivation '/nix/store/a-x.drv':\n"
+                  "         specified: sha256-AAAA\n            got:    sha256-c8s4\n") ==
+        "hash mismatch in fixed-output derivation '/nix/store/a-x.drv' (specified: sha256-AAAA, "
+        "got: sha256-c8s4)");
+}
+
+TEST_CASE("the end of a log that follows is not part of a reason") {
+  CHECK(reason_in("error: builder for '/nix/store/a-x.drv' failed with exit code 3;\n"
+                  "       last 1 log lines:\n       > about to break\n") ==
+        "builder for '/nix/store/a-x.drv' failed with exit code 3");
+}

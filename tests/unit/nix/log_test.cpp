@@ -98,3 +98,27 @@ TEST_CASE("fields of the wrong type or missing are taken for empty") {
   REQUIRE(event);
   CHECK(std::get<log::Message>(*event).text.empty());
 }
+
+TEST_CASE("a log line of a builder whose middle is missing") {
+  const std::string text = std::string(2'000'000, 'x');
+  const std::string whole = R"(@nix {"action":"result","fields":["say \"id\":5 \u001bÃ©)" + text +
+                            R"("],"id":123,"type":101})";
+  for (const std::size_t length : {std::size_t{1} << 20, std::size_t{70'000}}) {
+    const auto event = log::parse_line(whole.substr(0, length) + whole.substr(whole.size() - 256));
+    REQUIRE(event);
+    REQUIRE(std::holds_alternative<log::BuildLogLine>(*event));
+    const auto& line = std::get<log::BuildLogLine>(*event);
+    CHECK(line.id == 123);
+    CHECK(line.line.starts_with("say \"id\":5 \x1bÃ©xxx"));
+  }
+  // However it is cut, what comes out is text.
+  const std::string start = R"(@nix {"action":"result","fields":["a\u001b\\\"ðz)";
+  for (std::size_t length = 35; length <= start.size(); ++length) {
+    CAPTURE(length);
+    const auto event = log::parse_line(start.substr(0, length) + "\x01\"],\"id\":7,\"type\":101}");
+    CHECK((!event || std::holds_alternative<log::BuildLogLine>(*event)));
+  }
+  CHECK_FALSE(log::parse_line(R"(@nix {"action":"result","fields":["a)"));
+  CHECK_FALSE(
+      log::parse_line("@nix {\"action\":\"result\",\"fields\":[\"\x01\"],\"id\":7,\"type\":104}"));
+}
