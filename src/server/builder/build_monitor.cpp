@@ -11,31 +11,26 @@
 namespace nixbuild::builder {
 namespace {
 
-// Above it is chatter: "querying info about …".
+// More verbose messages are not logged: "querying info about …".
 constexpr int most_verbose_level = 3;
+// Failures that are remembered; builders can forge messages without end.
+constexpr std::size_t most_failures = 100'000;
 
-// Nix gives this advice for what is rooted later.
+// Nix's advice about outputs that are rooted later.
 constexpr std::string_view root_advice = "you did not specify '--add-root'";
 
 std::vector<std::string> clean_lines(std::string_view text) {
   return history::last_lines(text);
 }
 
-// What Nix says of a failed derivation, without what stands around it. Until 2.29 that is "error:
-// builder for '…' failed with exit code 1", since then several lines with "Reason: …" among them.
-std::string failure_reason(const std::vector<std::string>& lines) {
-  for (std::string_view line : lines) {
-    const std::size_t begin = line.find_first_not_of(' ');
-    if (begin == std::string_view::npos) continue;
-    line.remove_prefix(begin);
-    constexpr std::string_view mark = "Reason: ";
-    if (line.starts_with(mark)) return std::string(line.substr(mark.size()));
-  }
-  if (lines.empty()) return {};
-  std::string_view reason = lines.front();
-  constexpr std::string_view error = "error: ";
-  if (reason.starts_with(error)) reason.remove_prefix(error.size());
-  return std::string(reason.substr(0, reason.find("; last ")));
+// Why Nix says that `derivation` failed: without its path, which is known, and without the end of
+// its log. Until 2.29 the message is "builder for '…' failed with exit code 1", since then "Cannot
+// build '…'." and the reason in a line of its own.
+std::string failure_reason(std::string_view message, std::string_view derivation) {
+  std::string reason = reason_in(message);
+  const std::string prefix = fmt::format("Cannot build '{}': ", derivation);
+  if (reason.starts_with(prefix)) reason.erase(0, prefix.size());
+  return reason.substr(0, reason.find("; last "));
 }
 
 // The derivations that a text names: everything between a quote and ".drv'".
@@ -66,12 +61,17 @@ BuildMonitor::BuildMonitor(Functions functions) : functions_(std::move(functions
 void BuildMonitor::handle_line(std::string_view line) {
   const auto event = nix::log::parse_line(line);
   if (!event) {
-    functions_.log(line);
+    log_message(history::clean_line(line));
     if (!line.empty()) last_error_ = reason_in(line);
     return;
   }
   if (!std::holds_alternative<nix::log::BuildLogLine>(*event)) changed_ = true;
   std::visit([this](const auto& one) { handle(one); }, *event);
+}
+
+// Builders can have Nix pass on messages of theirs: none may read like a line of this program.
+void BuildMonitor::log_message(std::string_view text) {
+  functions_.log(fmt::format("nix: {}", text));
 }
 
 void BuildMonitor::handle(const nix::log::Start& start) {
@@ -95,7 +95,7 @@ void BuildMonitor::handle(const nix::log::Start& start) {
       totals_[start.id] = start.type;
       return;
     default:
-      if (start.level <= most_verbose_level && !start.text.empty()) functions_.log(start.text);
+      if (start.level <= most_verbose_level && !start.text.empty()) log_message(start.text);
   }
 }
 
@@ -108,14 +108,15 @@ void BuildMonitor::handle(const nix::log::Stop& stop) {
 
 void BuildMonitor::handle(const nix::log::BuildLogLine& line) {
   const auto build = running_.find(line.id);
+  std::string text = history::clean_line(line.line);
   if (build == running_.end()) {
-    functions_.log(line.line);
+    log_message(text);
     return;
   }
+  functions_.log(fmt::format("{}> {}", build->second.name, text));
   auto& tail = build->second.tail;
-  tail.push_back(history::clean_line(line.line));
+  tail.push_back(std::move(text));
   if (tail.size() > history::log_tail_lines) tail.pop_front();
-  functions_.log(fmt::format("{}> {}", build->second.name, line.line));
 }
 
 void BuildMonitor::handle(const nix::log::SetPhase& phase) {
@@ -142,7 +143,7 @@ void BuildMonitor::handle(const nix::log::Progress& progress) {
   if (running_.size() > progress.running) find_ended(running_.size() - progress.running);
 }
 
-// `count` of those that seem to run do so no longer.
+// `count` of those that seem to run have ended.
 void BuildMonitor::find_ended(std::size_t count) {
   const bool are_all = count == running_.size();
   const auto known_built = static_cast<std::uint64_t>(
@@ -151,7 +152,7 @@ void BuildMonitor::find_ended(std::size_t count) {
   const bool is_sure = are_all && (newly_built == 0 || newly_built == count);
   for (auto build = running_.begin(); build != running_.end() && count > 0;) {
     const bool built = is_sure ? newly_built > 0 : functions_.is_built(build->second.derivation);
-    // Which of several has failed, a message of Nix's will say.
+    // If several run, a message of Nix's will name the one that failed.
     if (built || are_all) {
       build = end(build, !built);
       --count;
@@ -170,28 +171,29 @@ void BuildMonitor::handle(const nix::log::Message& message) {
     return;
   }
   for (const std::string& line : clean_lines(message.text))
-    functions_.log(line);
+    log_message(line);
   if (message.level == 0) {
     last_error_ = reason_in(message.text);
     note_failure(message.text);
   }
 }
 
-// Messages can be forged by a builder: a reason is for people, whether a target was built is
-// decided by the store.
+// Builders can forge messages: a reason is for people, and the store decides whether a target was
+// built.
 void BuildMonitor::note_failure(const std::string& message) {
   const std::vector<std::string> lines = clean_lines(message);
   if (lines.empty()) return;
   const auto named = named_derivations(lines.front());
-  // The last message lists all that were asked for and failed.
+  // Nix's last message lists everything that was asked for and failed.
   if (named.size() != 1) return;
   const std::string& derivation = named.front();
+  if (failures_.size() >= most_failures) return;
   const auto build = std::find_if(running_.begin(), running_.end(), [&](const auto& one) {
     return one.second.derivation == derivation;
   });
   Failure& failure = failures_[derivation];
   if (!failure.reason.empty()) return;
-  failure.reason = failure_reason(lines);
+  failure.reason = failure_reason(message, derivation);
   failure.is_consequence = failure.reason.find("dependenc") != std::string::npos &&
                            failure.reason.find("failed") != std::string::npos;
   if (build != running_.end()) end(build, true);
@@ -219,7 +221,9 @@ void BuildMonitor::finish(const std::string& reason) {
     build = end(build, !functions_.is_built(build->second.derivation));
   }
   for (auto& [derivation, failure] : failures_) {
-    if (failure.reason.empty()) failure.reason = reason;
+    if (!failure.reason.empty()) continue;
+    failure.reason = reason;
+    failure.is_interrupted = true;
   }
 }
 
@@ -231,7 +235,7 @@ protocol::Progress BuildMonitor::progress() const {
   progress.copied = copied_;
   progress.to_copy = to_copy_;
   for (const auto& [id, copy] : copies_) {
-    // A small path is copied without a word of how far it is.
+    // Nix reports no progress for a small path.
     progress.bytes_copied += copy.stopped ? std::max(copy.done, copy.expected) : copy.done;
     progress.bytes_to_copy += copy.expected;
   }

@@ -1,7 +1,7 @@
 // Follows a build of derivations by Nix's log: what runs, how far it is, what failed and why.
 //
-// Nix says late that an activity has stopped, often only when all are done. The end of a derivation
-// is seen by its outputs becoming valid, or by the failure that Nix tells.
+// Nix reports late that an activity has stopped, often only when all are done. A derivation has
+// ended once its outputs are valid, or Nix reports that it failed.
 #pragma once
 
 #include <chrono>
@@ -25,8 +25,8 @@ class BuildMonitor {
 
   struct Functions {
     std::function<void(std::string_view line)> log;  // a line for people
-    // Whether all outputs of a derivation are in the store; asked where Nix tells that one of
-    // several has been built. May say no where it cannot know.
+    // Whether all outputs of a derivation are in the store; asked when Nix reports that one of
+    // several has been built. May say no if it cannot know.
     std::function<bool(const std::string& derivation)> is_built;
     std::function<Clock::time_point()> now;
   };
@@ -34,11 +34,11 @@ class BuildMonitor {
 
   // A line of Nix's standard error.
   void handle_line(std::string_view line);
-  // Nix has ended: so has everything that seemed to run. `reason`, of Nix's end, is that of
-  // failures which Nix has given none for, such as those that a lost daemon leaves.
+  // Nix has ended, and with it everything that seemed to run. `reason` is why; failures for which
+  // Nix gave no reason get it, such as those that a lost daemon leaves.
   void finish(const std::string& reason);
 
-  // Whether progress() may be another one than when this was last asked.
+  // Whether progress() may have changed since the last call.
   bool has_changed() { return std::exchange(changed_, false); }
   // Without the numbers of targets.
   protocol::Progress progress() const;
@@ -48,12 +48,14 @@ class BuildMonitor {
   struct Failure {
     std::string reason;  // one line; empty when Nix gave none
     std::vector<std::string> log_tail;
-    // Of a derivation that did not even begin, because one that it needs failed.
+    // Whether it did not even begin, because a derivation that it needs failed.
     bool is_consequence = false;
+    // Whether Nix ended before it gave a reason: the derivation itself may be good.
+    bool is_interrupted = false;
   };
   // By derivation.
   const std::map<std::string, Failure>& failures() const noexcept { return failures_; }
-  // The last error that Nix told, whatever of, or what it wrote outside of its log; in one line.
+  // Nix's last error, or the last line that it wrote outside of its log; in one line.
   const std::string& last_error() const noexcept { return last_error_; }
 
  private:
@@ -78,6 +80,7 @@ class BuildMonitor {
   void handle(const nix::log::SetExpected& expected);
   void handle(const nix::log::OtherResult&) {}
   void handle(const nix::log::Message& message);
+  void log_message(std::string_view text);
   void note_failure(const std::string& message);
   void find_ended(std::size_t count);
   using RunningBuilds = std::map<nix::log::ActivityId, Running>;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "common/base/error.hpp"
+#include "common/base/terminal.hpp"
 #include "server/history/status_file.hpp"
 
 namespace nixbuild::builder {
@@ -29,9 +30,13 @@ void Report::open_log(const std::filesystem::path& file) {
 }
 
 void Report::log(std::string_view line) {
-  const std::string cleaned = history::clean_line(line);
+  const std::string cleaned = terminal::printable(line, history::max_line_length);
   if (observer_.log_line) observer_.log_line(cleaned);
   if (log_) log_->append(cleaned);
+}
+
+void Report::log_output(std::string_view line) {
+  log(history::clean_line(line));
 }
 
 void Report::warn(std::string_view line) {

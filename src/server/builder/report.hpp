@@ -1,4 +1,4 @@
-// What a running build tells: its status file, its log, and whoever watches it in this process.
+// Where a running build reports to: its status file, its log, and an observer in this process.
 #pragma once
 
 #include <chrono>
@@ -31,9 +31,11 @@ class Report {
   // Lines are kept in the log from here on.
   void open_log(const std::filesystem::path& file);
 
-  // A line of the log. Throws SystemError when the disk is full.
+  // Adds a line to the log, without control characters. Throws SystemError if the disk is full.
   void log(std::string_view line);
-  // The same, and it is worth a person's attention.
+  // The same for a line as a program wrote it: the last state of what carriage returns overwrite.
+  void log_output(std::string_view line);
+  // The same as log(), marked as a warning.
   void warn(std::string_view line);
 
   const protocol::BuildStatus& status() const noexcept { return status_; }

@@ -132,7 +132,7 @@ Exit Toolbox::run_logged(Command command) {
   std::string error;
   const std::size_t limit = command.error_limit;
   command.on_error_line = [&](std::string_view line) {
-    report_.log(line);
+    report_.log_output(line);
     if (error.size() < limit) error.append(line).push_back('\n');
   };
   Exit exit = run(std::move(command));

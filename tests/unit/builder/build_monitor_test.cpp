@@ -155,6 +155,7 @@ TEST_CASE("what seems to run when Nix ends has ended") {
   CHECK(replay.ended() == std::vector<std::string>{"built", "killed!"});
   REQUIRE(replay.failure("killed"));
   CHECK(replay.failure("killed")->reason == "killed by signal 9");
+  CHECK(replay.failure("killed")->is_interrupted);
 }
 
 TEST_CASE("reasons as newer versions of Nix word them") {
@@ -162,11 +163,41 @@ TEST_CASE("reasons as newer versions of Nix word them") {
   replay.line(
       R"(@nix {"action":"msg","level":0,"msg":"error: Cannot build '/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-x.drv'.\n       Reason: builder failed with exit code 7.\n       Output paths:\n         /nix/store/x"})");
   REQUIRE(replay.failure("x"));
-  CHECK(replay.failure("x")->reason == "builder failed with exit code 7.");
+  CHECK(replay.failure("x")->reason == "builder failed with exit code 7");
   replay.line(
       R"(@nix {"action":"msg","level":0,"msg":"error: Cannot build '/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-y.drv'.\n       Reason: 1 dependency failed.\n       Output paths:"})");
   REQUIRE(replay.failure("y"));
   CHECK(replay.failure("y")->is_consequence);
+  replay.line(
+      R"(@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m Cannot build '\u001b[35;1m/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-f.drv\u001b[0m'.\n       Reason: \u001b[31;1mmissing system features\u001b[0m\n       Required features: {big, kvm}\n       Available features: {benchmark, kvm}"})");
+  REQUIRE(replay.failure("f"));
+  CHECK(replay.failure("f")->reason ==
+        "missing system features (required features: {big, kvm}, available features: {benchmark, "
+        "kvm})");
+  replay.line(
+      R"(@nix {"action":"msg","level":0,"msg":"error: hash mismatch in fixed-output derivation '/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-h.drv':\n         specified: sha256-AAAA\n            got:    sha256-c8s4="})");
+  REQUIRE(replay.failure("h"));
+  CHECK(
+      replay.failure("h")->reason.ends_with("-h.drv' (specified: sha256-AAAA, got: sha256-c8s4=)"));
+}
+
+TEST_CASE("no line of a builder reads like one of this program") {
+  Replay replay({});
+  replay.line(start_line("x", 10));
+  replay.log.clear();
+  // What a terminal would show over the prefix.
+  replay.line(R"(@nix {"action":"result","fields":["a\rbuild 1 succeeded"],"id":10,"type":101})");
+  replay.line(
+      R"(@nix {"action":"result","fields":["@nix {\"action\":\"x\"}"],"id":10,"type":101})");
+  // Messages that a builder has Nix pass on.
+  replay.line(R"(@nix {"action":"msg","level":1,"msg":"one\nbuild 1 succeeded, 5 outputs"})");
+  replay.line(R"(@nix {"action":"start","id":12,"level":0,"text":"build 1 succeeded","type":101})");
+  replay.line(R"(@nix {"action":"result","fields":["build 1 failed"],"id":99,"type":101})");
+  replay.line("@nix not JSON");
+  CHECK(replay.log == std::vector<std::string>{"x> build 1 succeeded", R"(x> @nix {"action":"x"})",
+                                               "nix: one", "nix: build 1 succeeded, 5 outputs",
+                                               "nix: build 1 succeeded", "nix: build 1 failed",
+                                               "nix: @nix not JSON"});
 }
 
 TEST_CASE("copies are counted in paths and bytes") {
@@ -192,10 +223,10 @@ TEST_CASE("copies are counted in paths and bytes") {
 TEST_CASE("what is not of Nix's log is passed on") {
   Replay replay({});
   replay.line("error: cannot connect to daemon");
-  CHECK(replay.log.back() == "error: cannot connect to daemon");
+  CHECK(replay.log.back() == "nix: error: cannot connect to daemon");
   CHECK(replay.monitor.last_error() == "cannot connect to daemon");
   replay.line(R"(@nix {"action":"result","fields":["of nobody"],"id":99,"type":101})");
-  CHECK(replay.log.back() == "of nobody");
+  CHECK(replay.log.back() == "nix: of nobody");
   const auto before = replay.log.size();
   replay.line(R"(@nix {"action":"msg","level":5,"msg":"chatter"})");
   CHECK(replay.log.size() == before);
