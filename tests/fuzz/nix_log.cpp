@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "server/builder/build_monitor.hpp"
 #include "server/builder/derivation_file.hpp"
+#include "server/builder/evaluation_result.hpp"
 #include "server/builder/toolbox.hpp"
 #include "server/history/build_log.hpp"
 
@@ -26,7 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                         },
                         [&asked](const std::string&) { return ++asked % 3 == 0; },
                         [] { return std::chrono::system_clock::time_point(); }});
-  static_cast<void>(derivation_outputs(text));
+  static_cast<void>(parse_derivation(text));
+  static_cast<void>(parse_evaluation_result(text));
   const std::string reason = reason_in(text);
   CHECK(nlohmann::json::accept(nlohmann::json(reason).dump()));
   while (!text.empty()) {

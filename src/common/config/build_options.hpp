@@ -22,7 +22,7 @@ struct Repository {
   std::optional<std::string> branch;  // unset: the remote's HEAD
   Lock lock = Lock::updated;
   bool push_lock = false;
-  int keep = 5;            // builds whose outputs stay rooted
+  int keep = 5;            // successes of each target whose outputs stay rooted
   int keep_history = 200;  // builds
   std::chrono::seconds timeout{7200};
   std::vector<std::string> systems;        // empty: this machine's

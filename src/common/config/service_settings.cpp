@@ -72,7 +72,7 @@ void add_repository_settings(Settings& settings, Repository& repository) {
           {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},
           "Build with updated inputs, with the repository's own flake.lock, or both")
       .add("push_lock", repository.push_lock, "Push an updated flake.lock once it has built")
-      .add("keep", repository.keep, 1, 10'000, "Builds whose outputs stay rooted")
+      .add("keep", repository.keep, 1, 10'000, "Successes of each target whose outputs stay rooted")
       .add("keep_history", repository.keep_history, 1, 1'000'000,
            "Builds that the history keeps; the newest success of each target stays as well")
       .add_duration("timeout", repository.timeout, "A build that takes longer is ended")
@@ -93,7 +93,7 @@ void add_repository_settings(Settings& settings, Repository& repository) {
         }
       })
       .add("accept_flake_config", repository.accept_flake_config,
-           "Follow the nixConfig of the repository's flake");
+           "Follow the nixConfig of the repository's flake, which can run code");
 }
 
 RepositoryList::RepositoryList() = default;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,13 +16,17 @@
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
 #include "common/protocol/names.hpp"
+#include "server/builder/attribute_path.hpp"
 #include "server/builder/disk_space.hpp"
+#include "server/builder/flake_config.hpp"
 #include "server/builder/flake_inputs.hpp"
+#include "server/builder/gc_roots.hpp"
 #include "server/builder/git_checkout.hpp"
 #include "server/builder/interruption.hpp"
 #include "server/builder/isolation.hpp"
 #include "server/builder/leftovers.hpp"
 #include "server/builder/local_store.hpp"
+#include "server/builder/nix_expression.hpp"
 #include "server/builder/realise.hpp"
 #include "server/builder/report.hpp"
 #include "server/builder/targets.hpp"
@@ -113,7 +116,7 @@ class Run {
 
   std::string phase_prefix() const { return report_.status().phase + ": "; }
 
-  // Where a disk is full, which one can be seen.
+  // If a disk is full, tells which one.
   void add_free_space(std::string& error) const {
     const auto ran_out = [](const protocol::Target& target) {
       return target.result != TargetResult::success &&
@@ -135,7 +138,7 @@ class Run {
     report_.update([&](protocol::BuildStatus& status) { status.phase = name; });
   }
 
-  // The build's error, where it has one and got to its end all the same.
+  // Returns the build's error, or nothing if it succeeded.
   std::optional<std::string> build() {
     const auto slot =
         history::wait_for_slot(layout_, history_, id_, options_.build.max_parallel, [this] {
@@ -154,12 +157,13 @@ class Run {
     auto sources = prepare_sources(checkout);
 
     begin_phase("evaluate");
-    for (TargetSource& source : sources)
-      add_targets(source);
+    LocalStore store;
+    fs::create_directories(layout_.gc_roots(repository_.name, id_));
+    for (std::size_t i = 0; i < sources.size(); ++i)
+      add_targets(store, sources[i], fmt::format("{}{}", evaluation_root, i));
     history_.set_targets(id_, targets_);
 
     begin_phase("build");
-    LocalStore store;
     const Realised realised = realise(*tools_, report_, store, targets_,
                                       layout_.gc_roots(repository_.name, id_), nix_options_);
     history_.add_derivations(id_, realised.derivations);
@@ -169,7 +173,7 @@ class Run {
     return conclude();
   }
 
-  // From here on the build runs.
+  // The build has its slot, and runs from here on.
   void start() {
     start_ = now();
     history_.set_running(id_, start_);
@@ -259,7 +263,9 @@ class Run {
       }
       return {source};
     }
-    if (repository_.accept_flake_config) nix_options_ = flake_config();
+    if (repository_.accept_flake_config) {
+      nix_options_ = read_flake_config(*tools_, report_, checkout.commit);
+    }
     source.options = nix_options_;
     const auto reference = [&](const std::string& commit) {
       return git_flake_reference(tools_->clone().string(), commit, checkout.has_submodules);
@@ -299,38 +305,15 @@ class Run {
     return std::move(sources);
   }
 
-  // What the flake's nixConfig says, as options of Nix.
-  Toolbox::Options flake_config() {
-    const std::string file = nix::nix_string((tools_->clone() / "flake.nix").string());
-    const Exit exit =
-        tools_->run(tools_->nix({"nix-instantiate", "--eval", "--strict", "--json", "--expr",
-                                 fmt::format("(import {}).nixConfig or {{ }}", file)}));
-    const auto json = nlohmann::json::parse(exit.output, nullptr, false);
-    if (!exit.ok() || !json.is_object()) {
-      throw Error(fmt::format("reading the flake's nixConfig: {}", reason_of(exit)));
-    }
-    Toolbox::Options options;
-    for (const auto& [name, value] : json.items()) {
-      std::string text;
-      if (value.is_array()) {
-        for (const auto& element : value) {
-          if (!text.empty()) text += ' ';
-          text += element.is_string() ? element.get<std::string>() : element.dump();
-        }
-      } else {
-        text = value.is_string() ? value.get<std::string>() : value.dump();
-      }
-      options.emplace_back(name, text);
-    }
-    return options;
-  }
-
-  void add_targets(const TargetSource& source) {
+  void add_targets(const LocalStore& store, const TargetSource& source,
+                   const std::string& root_name) {
     std::set<std::string> known;
     for (const protocol::Target& target : targets_)
       known.insert(target.derivation);
-    for (protocol::Target& target : evaluate_targets(*tools_, report_, source)) {
-      // The same with either lock.
+    for (protocol::Target& target :
+         evaluate_targets(*tools_, report_, store, source,
+                          layout_.gc_roots(repository_.name, id_) / root_name)) {
+      // Both locks lead to the same derivation.
       if (!target.derivation.empty() && known.contains(target.derivation)) continue;
       targets_.push_back(std::move(target));
     }
@@ -424,9 +407,20 @@ class Run {
     }
   }
 
+  void drop_old_roots() {
+    const fs::path roots = layout_.gc_roots(repository_.name);
+    const auto rooted = rooted_builds(roots);
+    if (rooted.empty()) return;
+    const auto builds = history_.targets_since(repository_.name, rooted.back());
+    std::set<std::int64_t> known;
+    for (const history::BuildTargets& build : builds)
+      known.insert(build.id);
+    remove_old_roots(roots, roots_to_keep(builds, repository_.keep), known, repository_.keep);
+  }
+
   void clean_up() {
     try {
-      remove_old_roots(layout_.gc_roots(repository_.name), repository_.keep);
+      drop_old_roots();
       std::error_code error;
       for (const std::int64_t old : history_.prune(repository_.name, repository_.keep_history)) {
         fs::remove(layout_.log(repository_.name, old), error);

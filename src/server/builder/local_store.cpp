@@ -4,8 +4,8 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "common/base/error.hpp"
 #include "common/base/files.hpp"
-#include "server/builder/derivation_file.hpp"
 
 namespace nixbuild::builder {
 namespace {
@@ -22,6 +22,9 @@ store::StoreLayout layout_by_environment() {
   const std::string log_dir = environment("NIX_LOG_DIR", "/nix/var/log/nix");
   return {nix::StoreDir(store_dir), store_dir, state_dir, log_dir};
 }
+
+// The derivation of all targets of a large repository has some megabytes.
+constexpr std::size_t most_derivation_bytes = std::size_t{64} << 20;
 
 // A size that cannot be found out is left out; a build does not wait for it.
 constexpr std::chrono::milliseconds patience{100};
@@ -46,19 +49,35 @@ std::optional<std::uint64_t> LocalStore::nar_size(const std::string& path) {
   }
 }
 
-bool LocalStore::is_built(const std::string& derivation) {
-  const auto store_path = layout().store_dir.parse(derivation);
-  if (!store_path) return false;
-  std::optional<std::string> text;
+bool LocalStore::is_store_path(std::string_view path) const {
+  return layout().store_dir.parse(path).has_value();
+}
+
+bool LocalStore::is_derivation(std::string_view path) const {
+  const auto store_path = layout().store_dir.parse(path);
+  return store_path && store_path->is_derivation();
+}
+
+std::optional<Derivation> LocalStore::derivation(std::string_view path) const {
+  const auto store_path = layout().store_dir.parse(path);
+  if (!store_path || !store_path->is_derivation()) return std::nullopt;
   try {
-    text = read_file(layout().real_path(*store_path));
+    // Evaluation can put symbolic links and directories of any name into the store.
+    const auto text =
+        read_file_beneath(layout().real_store_dir, store_path->base_name(), most_derivation_bytes);
+    return text ? parse_derivation(*text) : std::nullopt;
   } catch (const Error&) {
-    return false;
+    return std::nullopt;
   }
-  const auto outputs = text ? derivation_outputs(*text) : std::nullopt;
-  return outputs && std::all_of(outputs->begin(), outputs->end(), [this](const std::string& path) {
-           return !path.empty() && nar_size(path).has_value();
-         });
+}
+
+bool LocalStore::is_built(const std::string& path) {
+  const auto built = derivation(path);
+  return built && !built->outputs.empty() &&
+         std::all_of(built->outputs.begin(), built->outputs.end(),
+                     [this](const Derivation::Output& output) {
+                       return nar_size(output.path).has_value();
+                     });
 }
 
 }  // namespace nixbuild::builder

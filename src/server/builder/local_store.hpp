@@ -1,11 +1,16 @@
-// The Nix store that builds go to, as far as it can be asked without starting a program: where
-// NIX_STORE_DIR and NIX_STATE_DIR say it is, else in /nix.
+// The Nix store that builds go to, read without starting a program: the one that NIX_STORE_DIR and
+// NIX_STATE_DIR name, else /nix.
+//
+// Paths come from evaluated repositories: whatever is not a path of this store is treated as
+// absent.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "server/builder/derivation_file.hpp"
 #include "server/store/store_reader.hpp"
 
 namespace nixbuild::builder {
@@ -14,9 +19,14 @@ class LocalStore {
  public:
   LocalStore();
 
-  // Size as a NAR of a valid path; nothing when it is not valid, or cannot be found out now.
+  // Whether `path` has the form of a path of this store, or of a derivation in it.
+  bool is_store_path(std::string_view path) const;
+  bool is_derivation(std::string_view path) const;
+  // The size as a NAR of a valid path; nothing if it is not valid, or the store is unavailable.
   std::optional<std::uint64_t> nar_size(const std::string& path);
-  // Whether all outputs of a derivation are valid; no when it cannot be found out.
+  // Reads a derivation's file; nothing if there is none, or it is malformed.
+  std::optional<Derivation> derivation(std::string_view path) const;
+  // Whether all outputs of a derivation are valid; false if the store is unavailable.
   bool is_built(const std::string& derivation);
 
   const store::StoreLayout& layout() const noexcept { return reader_.layout(); }

@@ -2,25 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cctype>
 
-#include "common/base/error.hpp"
 #include "common/nix/expression.hpp"
 
 namespace nixbuild::builder {
 namespace {
 
 using nix::nix_string;
-
-bool is_identifier(std::string_view text) {
-  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
-  const auto is_inner = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '\'';
-  };
-  return !text.empty() && (is_letter(text.front()) || text.front() == '_') &&
-         std::all_of(text.begin(), text.end(), is_inner);
-}
 
 std::string nix_list(const std::vector<std::string>& texts) {
   std::string list = "[";
@@ -29,89 +18,150 @@ std::string nix_list(const std::vector<std::string>& texts) {
   return list + " ]";
 }
 
-std::string nix_list_of_paths(const std::vector<AttributePath>& paths) {
+std::string_view name_of(Root::Kind kind) {
+  switch (kind) {
+    case Root::Kind::group:
+      return "group";
+    case Root::Kind::wanted:
+      return "wanted";
+    case Root::Kind::listed:
+      return "listed";
+    case Root::Kind::home:
+      return "home";
+  }
+  return "";
+}
+
+std::string nix_list_of_roots(const std::vector<Root>& roots) {
   std::string list = "[";
-  for (const AttributePath& path : paths)
-    list += " " + nix_list(path);
+  std::size_t index = 0;
+  for (const Root& root : roots) {
+    list += fmt::format("\n    {{ index = {}; kind = \"{}\"; path = {}; }}", index++,
+                        name_of(root.kind), nix_list(root.path));
+  }
   return list + " ]";
 }
 
-// What the expressions share. `describe` is forced whole by whoever uses it.
-constexpr std::string_view prelude = R"nix(
-let
-  at = path: set: builtins.foldl' (value: name: value.${name}) set path;
+// How answers are written.
+constexpr std::string_view prelude = R"nix(let
+  netstring = text: "${toString (builtins.stringLength text)}:${text}";
+  record = index: kind: first: second: path: netstring (builtins.concatStringsSep ""
+    (map netstring ([ kind (toString index) first second ] ++ path)));
+  # Refers to the derivations in `records` without building from them.
+  answer = records: derivation {
+    name = "evaluation"; system = "none"; builder = "none";
+    result = builtins.concatStringsSep "" records;
+  };
+  isDerivation = value: builtins.isAttrs value && value.type or "" == "derivation";
+  describe = index: kind: path: value:
+    if !builtins.isString value.drvPath then throw "its drvPath is not a string"
+    else record index kind (builtins.unsafeDiscardOutputDependency value.drvPath)
+      (if builtins.isString (value.system or null) then value.system else "") path;
+)nix";
+
+// `top`, `isFlake`, `systems` and `roots` are bound before it.
+constexpr std::string_view search = R"nix(
+  deepest = 16;
+  systemNames = builtins.listToAttrs (builtins.concatMap
+    (os: map (cpu: { name = "${cpu}-${os}"; value = null; })
+      [ "aarch64" "armv5tel" "armv6l" "armv7l" "i686" "loongarch64" "mips64el" "mipsel" "powerpc64"
+        "powerpc64le" "riscv32" "riscv64" "s390x" "x86_64" ])
+    [ "cygwin" "darwin" "freebsd" "linux" "netbsd" "openbsd" "windows" ]);
+  kindOf = path: if isFlake && path != [ ] then builtins.head path else "";
+  isConfiguration = path: builtins.length path >= 2
+    && builtins.elem (kindOf path) [ "nixosConfigurations" "homeConfigurations" ];
+  # What is built of a configuration lies within it.
+  builtPart = path:
+    if builtins.length path != 2 then path
+    else if kindOf path == "nixosConfigurations"
+    then path ++ [ "config" "system" "build" "toplevel" ]
+    else if kindOf path == "homeConfigurations" then path ++ [ "activationPackage" ]
+    else path;
+
+  # { value; }, or { missing; } or, where something on the way is no set, { at; type; }.
+  walk = done: rest: value:
+    if rest == [ ] then { inherit value; }
+    else if !builtins.isAttrs value then { at = done; type = typeName value; }
+    else if !(value ? ${builtins.head rest}) then { missing = builtins.head rest; }
+    else walk (done ++ [ (builtins.head rest) ]) (builtins.tail rest) value.${builtins.head rest};
   has = path: set:
     path == [ ] || (builtins.isAttrs set && set ? ${builtins.head path}
       && has (builtins.tail path) set.${builtins.head path});
-  isDerivation = value: builtins.isAttrs value && value.type or "" == "derivation";
-  describe = value:
-    if isDerivation value then {
-      drv = value.drvPath;
-      system = value.system or "";
-      outputs = map (name: { inherit name; path = value.${name}.outPath; })
-        (value.outputs or [ "out" ]);
-    } else throw "it is not a derivation";
-  # One that throws counts as one, so that its error is told.
-  mayBeDerivation = value: let result = builtins.tryEval (isDerivation value); in
-    !result.success || result.value;
-  whole = value: builtins.deepSeq value value;
-  attempt = value: let result = builtins.tryEval (whole value); in
-    if result.success then result.value else null;
-)nix";
-
-constexpr std::string_view list_targets = R"nix(
-  # The names in a set that can be listed; null for one that cannot.
-  namesAt = path: let result = builtins.tryEval (
-      if has path flake then whole (builtins.attrNames (at path flake)) else [ ]);
-    in if result.success then result.value else null;
-  under = path: let names = namesAt path; in
-    if names == null then [ path ] else map (name: path ++ [ name ]) names;
-  perSystem = builtins.concatLists (map
-    (kind: builtins.concatLists (map (system: under [ kind system ]) systems))
-    [ "packages" "checks" "devShells" ]);
-  configurations = builtins.concatLists (map under
-    [ [ "nixosConfigurations" ] [ "homeConfigurations" ] ]);
-  kindOf = path: builtins.head path;
-  isHomeModule = path: builtins.elem (kindOf path) [ "homeModules" "homeManagerModules" ];
   # "hello" means what it means to `nix build`.
-  resolve = path:
-    if has path flake then [ path ]
+  resolve = root:
+    if root.kind != "wanted" || has root.path top then root
     else let
-      candidates = builtins.filter (candidate: has candidate flake) (builtins.concatLists (map
-        (system: [ ([ "packages" system ] ++ path) ([ "legacyPackages" system ] ++ path) ])
-        systems));
-    in if candidates == [ ] then [ path ] else [ (builtins.head candidates) ];
-  # A set stands for the derivations in it.
-  expand = path: let
-      result = builtins.tryEval (let value = at path flake; in
-        if has path flake && builtins.isAttrs value && !isDerivation value
-        then map (name: path ++ [ name ]) (builtins.filter
-          (name: mayBeDerivation value.${name}) (builtins.attrNames value))
-        else [ path ]);
-      isConfiguration = builtins.length path == 2
-        && builtins.elem (kindOf path) [ "nixosConfigurations" "homeConfigurations" ];
-    in if isConfiguration then [ path ]
-      else if builtins.length path == 1
-        && builtins.elem (kindOf path) [ "nixosConfigurations" "homeConfigurations" ]
-      then under path
-      else if result.success then result.value else [ path ];
-  chosen = if wanted == [ ] then perSystem ++ configurations
-    else builtins.concatLists (map expand (builtins.filter (path: !isHomeModule path)
-      (builtins.concatLists (map resolve wanted))));
-  # Configurations are large: each is evaluated by a process of its own.
-  isLarge = path: builtins.elem (kindOf path) [ "nixosConfigurations" "homeConfigurations" ];
-  hasModules = kind: let names = namesAt [ kind ]; in names != null && names != [ ];
-in {
-  targets = map (path: {
-    inherit path;
-    found = if evaluate && !isLarge path && has path flake
-      then attempt (let value = at path flake; in if isDerivation value then describe value else throw "")
-      else null;
-  }) chosen;
-  home_modules = (hasModules "homeModules" || hasModules "homeManagerModules")
-    && (wanted == [ ] || builtins.any isHomeModule wanted);
-  home_manager = (flake.inputs or { }) ? home-manager;
-}
+      candidates = builtins.filter (candidate: has candidate top) (builtins.concatMap
+        (system: [ ([ "packages" system ] ++ root.path) ([ "legacyPackages" system ] ++ root.path) ])
+        systems);
+    in if candidates == [ ] then root else root // { path = builtins.head candidates; };
+
+  typeName = value: {
+    bool = "a boolean"; float = "a number"; int = "a number"; lambda = "a function";
+    list = "a list"; null = "null"; path = "a path"; set = "a set"; string = "a string";
+  }.${builtins.typeOf value} or "something else";
+  # Whether the members of a set are looked for derivations.
+  opens = root: path: value:
+    (path == root.path && root.kind != "listed")
+    || value.recurseForDerivations or false == true
+    || kindOf path == "hydraJobs"
+    || (builtins.length path == 2 && builtins.elem (builtins.elemAt path 1) systems
+      && builtins.elem (kindOf path) [ "packages" "checks" "devShells" "legacyPackages" ]);
+  classify = root: path: value:
+    if isDerivation value then "derivation"
+    else if builtins.isAttrs value && opens root path value then "set"
+    else "other";
+  members = value: builtins.filter (name: name != "recurseForDerivations"
+    && (!(systemNames ? ${name}) || builtins.elem name systems)) (builtins.attrNames value);
+  simple = kind: reason: root: path: record root.index kind reason "" path;
+  # Other places hold functions and options, too.
+  noDerivation = root: path: value: simple
+    (if path == root.path || builtins.elem (kindOf path)
+      [ "packages" "checks" "devShells" "nixosConfigurations" "homeConfigurations" ]
+      then "refused" else "ignored")
+    (if builtins.isAttrs value
+      then "it is a set without recurseForDerivations = true, not a derivation"
+      else "it is ${typeName value}, not a derivation")
+    root path;
+  tooDeep = simple "refused" "it is nested too deeply";
+
+  # Everything below a place.
+  evaluate = root: path: value: let
+      alone = [ (simple "alone" "" root path) ];
+      class = builtins.tryEval (classify root path value);
+      described = builtins.tryEval (describe root.index "derivation" path value);
+    in if isConfiguration path || !class.success then alone
+      else if class.value == "derivation"
+      then (if described.success then [ described.value ] else alone)
+      else if class.value == "other" then [ (noDerivation root path value) ]
+      else if builtins.length path >= deepest then [ (tooDeep root path) ]
+      else builtins.concatMap (name: evaluate root (path ++ [ name ]) value.${name})
+        (members value);
+  # What a place is.
+  outline = root: path: value:
+    if isDerivation value then [ (describe root.index "derivation" path value) ]
+    else if classify root path value != "set" then [ (noDerivation root path value) ]
+    else if builtins.length path >= deepest then [ (tooDeep root path) ]
+    else map (name: simple "listed" "" root (path ++ [ name ])) (members value);
+
+  begin = look: given: let
+      root = resolve given;
+      place = walk [ ] (if look.whole then root.path else builtPart root.path) top;
+    in if place ? value then look.at root root.path place.value
+      else if place ? at
+      then [ (simple "refused" "it is ${place.type}, not a set" root place.at) ]
+      else if root.kind == "group" then [ ]
+      else [ (simple "refused" "attribute '${place.missing}' is missing" root root.path) ];
+  hasMembers = name: top ? ${name} && builtins.attrNames top.${name} != [ ];
+  flag = value: if value then "true" else "false";
+  home = root: [ (record root.index "home"
+    (flag (hasMembers "homeModules" || hasMembers "homeManagerModules"))
+    (flag ((top.inputs or { }) ? home-manager)) [ ]) ];
+  start = look: root: if root.kind == "home" then home root else begin look root;
+  evaluateRoot = root: let
+      result = builtins.tryEval (start { at = evaluate; whole = true; } root);
+    in if result.success then result.value else [ (simple "alone" "" root root.path) ];
+  outlineRoot = start { at = outline; whole = false; };
 )nix";
 
 constexpr std::string_view home = R"nix(
@@ -136,57 +186,30 @@ constexpr std::string_view home = R"nix(
     modules = [ base ] ++ modules;
   }).activationPackage;
   tested = configuration (modules ++ (if homeConfig == null then [ ] else [ "${flake}/${homeConfig}" ]));
-in whole (describe tested // { is_empty = tested.drvPath == (configuration [ ]).drvPath; })
+in answer [ (describe 0
+  (if tested.drvPath == (configuration [ ]).drvPath then "empty home" else "derivation") [ ] tested) ]
 )nix";
 
 std::string flake_binding(const std::string& reference) {
   return fmt::format("  flake = builtins.getFlake {};\n", nix_string(reference));
 }
 
-std::string default_nix_binding(std::string_view file) {
-  return fmt::format(
-      "  file = import {};\n  value = if builtins.isFunction file then file {{ }} else file;\n",
-      nix_string(file));
+std::string bindings(const Query& query) {
+  const bool is_flake = !query.reference.empty();
+  std::string text(prelude);
+  if (is_flake) {
+    text += flake_binding(query.reference) + "  top = flake;\n";
+  } else {
+    text += fmt::format(
+        "  file = import {};\n  top = if builtins.isFunction file then file {{ }} else file;\n",
+        nix_string(query.default_nix));
+  }
+  text += fmt::format("  isFlake = {};\n  systems = {};\n  roots = {};\n", is_flake,
+                      nix_list(query.systems), nix_list_of_roots(query.roots));
+  return text;
 }
 
 }  // namespace
-
-std::string attribute_name(const AttributePath& path) {
-  std::string name;
-  for (const std::string& part : path) {
-    if (!name.empty()) name += '.';
-    name += is_identifier(part) ? part : nix_string(part);
-  }
-  return name;
-}
-
-AttributePath parse_attribute_path(std::string_view text) {
-  const auto fail = [&text] {
-    throw UsageError(
-        fmt::format("'{}': an attribute path such as packages.x86_64-linux.hello was "
-                    "expected",
-                    text));
-  };
-  AttributePath path;
-  std::string_view rest = text;
-  while (true) {
-    std::string part;
-    if (rest.starts_with('"')) {
-      const std::size_t end = rest.find('"', 1);
-      if (end == std::string_view::npos) fail();
-      part = rest.substr(1, end - 1);
-      rest.remove_prefix(end + 1);
-    } else {
-      part = rest.substr(0, rest.find('.'));
-      rest.remove_prefix(part.size());
-    }
-    if (part.empty()) fail();
-    path.push_back(std::move(part));
-    if (rest.empty()) return path;
-    if (rest.front() != '.') fail();
-    rest.remove_prefix(1);
-  }
-}
 
 std::string git_flake_reference(std::string_view clone, std::string_view commit, bool submodules) {
   std::string path;
@@ -201,15 +224,18 @@ std::string git_flake_reference(std::string_view clone, std::string_view commit,
   return fmt::format("git+file://{}?rev={}{}", path, commit, submodules ? "&submodules=1" : "");
 }
 
-std::string list_targets_expression(const FlakeQuery& query) {
-  return fmt::format("{}{}  systems = {};\n  wanted = {};\n  evaluate = {};\n{}", prelude,
-                     flake_binding(query.reference), nix_list(query.systems),
-                     nix_list_of_paths(query.targets), query.evaluate, list_targets);
+std::string evaluate_expression(const Query& query) {
+  return fmt::format("{}{}in answer (builtins.concatMap evaluateRoot roots)\n", bindings(query),
+                     search);
 }
 
-std::string target_expression(const std::string& reference, const AttributePath& path) {
-  return fmt::format("{}{}in whole (describe (at {} flake))\n", prelude, flake_binding(reference),
-                     nix_list(path));
+std::string outline_expression(const Query& query) {
+  return fmt::format("{}{}in answer (builtins.concatMap outlineRoot roots)\n", bindings(query),
+                     search);
+}
+
+std::string check_expression(const Query& query) {
+  return fmt::format("{}in builtins.seq top (answer [ ])\n", bindings(query));
 }
 
 std::string home_expression(const HomeQuery& query) {
@@ -217,28 +243,6 @@ std::string home_expression(const HomeQuery& query) {
                      flake_binding(query.reference), nix_string(query.system),
                      query.home_manager.empty() ? "null" : nix_string(query.home_manager),
                      query.home_config ? nix_string(*query.home_config) : "null", home);
-}
-
-std::string default_nix_expression(std::string_view file, bool evaluate) {
-  return fmt::format(R"nix({}{}  evaluate = {};
-  paths = if isDerivation value then [ [ ] ]
-    else map (name: [ name ])
-      (builtins.filter (name: mayBeDerivation value.${{name}}) (builtins.attrNames value));
-in {{
-  targets = map (path: {{
-    inherit path;
-    found = if evaluate then attempt (describe (at path value)) else null;
-  }}) paths;
-  home_modules = false;
-  home_manager = false;
-}}
-)nix",
-                     prelude, default_nix_binding(file), evaluate);
-}
-
-std::string default_nix_target_expression(std::string_view file, const AttributePath& path) {
-  return fmt::format("{}{}in whole (describe (at {} value))\n", prelude, default_nix_binding(file),
-                     nix_list(path));
 }
 
 }  // namespace nixbuild::builder

@@ -1,7 +1,8 @@
 // The Nix expressions by which a repository's targets are found and evaluated.
 //
 // Names that come from the repository or the configuration are data: they are quoted, never part of
-// the program.
+// the program. Each expression is a derivation for `nix-instantiate`, whose variable `result` is
+// the answer (see evaluation_result.hpp).
 #pragma once
 
 #include <optional>
@@ -9,33 +10,41 @@
 #include <string_view>
 #include <vector>
 
+#include "server/builder/attribute_path.hpp"
+
 namespace nixbuild::builder {
-
-using AttributePath = std::vector<std::string>;
-
-// "packages.x86_64-linux.hello"; a part that is no identifier is quoted.
-std::string attribute_name(const AttributePath& path);
-
-// From "a.b", "a.\"x.y\".c". Throws UsageError.
-AttributePath parse_attribute_path(std::string_view text);
 
 // The flake in a git clone at one commit. It is locked, so that it can be evaluated purely.
 std::string git_flake_reference(std::string_view clone, std::string_view commit, bool submodules);
 
-struct FlakeQuery {
-  std::string reference;
-  std::vector<std::string> systems;
-  std::vector<AttributePath> targets;  // empty: all that the flake offers
-  // Whether targets are evaluated too, all in one go; those for which that fails are only named.
-  bool evaluate = true;
+// Where the search for derivations begins.
+struct Root {
+  enum class Kind {
+    group,   // such as packages.x86_64-linux: may be absent
+    wanted,  // named by the configuration: "hello" means what it means to `nix build`
+    listed,  // a member of a set that was found before
+    home,    // no place: asks about the flake's home modules
+  };
+  Kind kind = Kind::group;
+  AttributePath path;
 };
 
-// Evaluates to { targets = [ { path; found = null or EVALUATED; } ]; home_modules; home_manager; }
-// where the last two are booleans: the flake has home modules; has an input home-manager.
-std::string list_targets_expression(const FlakeQuery& query);
+struct Query {
+  std::string reference;  // of the flake, locked; empty: `default_nix` is evaluated
+  std::string
+      default_nix;  // a file: a derivation, or a set or a function without arguments of them
+  std::vector<std::string> systems;
+  std::vector<Root> roots;
+};
 
-// Evaluates to EVALUATED: { drv; system; outputs = [ { name; path; } ]; }
-std::string target_expression(const std::string& reference, const AttributePath& path);
+// Evaluates all derivations below the roots in one go. What throws is "alone"; an error that Nix
+// cannot catch, such as a missing attribute, fails the whole.
+std::string evaluate_expression(const Query& query);
+// Looks at the roots alone, at nothing in them: a derivation is evaluated, of a set, its members
+// are "listed".
+std::string outline_expression(const Query& query);
+// Fails exactly if the flake, or default.nix, fails as a whole.
+std::string check_expression(const Query& query);
 
 struct HomeQuery {
   std::string reference;
@@ -44,13 +53,7 @@ struct HomeQuery {
   std::optional<std::string> home_config;  // a file of the flake
 };
 
-// A home-manager configuration of the flake's home modules. Evaluates to EVALUATED and `is_empty`:
-// whether it is the same as one without them.
+// A home-manager configuration of the flake's home modules: one "derivation" or "empty home".
 std::string home_expression(const HomeQuery& query);
-
-// For a repository without a flake: its default.nix, a derivation or a set of them. Evaluates to
-// what list_targets_expression does.
-std::string default_nix_expression(std::string_view file, bool evaluate);
-std::string default_nix_target_expression(std::string_view file, const AttributePath& path);
 
 }  // namespace nixbuild::builder

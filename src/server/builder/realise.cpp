@@ -3,14 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
-#include <system_error>
 
 #include "common/base/error.hpp"
 #include "server/builder/build_monitor.hpp"
+#include "server/builder/derivation_file.hpp"
+#include "server/builder/gc_roots.hpp"
 
 namespace nixbuild::builder {
 namespace {
@@ -19,8 +20,29 @@ using protocol::TargetResult;
 
 namespace fs = std::filesystem;
 
-// Of one program's arguments; the system's limit for all of them is 2 MiB.
-constexpr std::size_t most_paths_at_once = 4000;
+// The arguments of one program, in bytes. Linux allows a quarter of the stack's limit, 2 MiB as a
+// rule, for these and the environment.
+constexpr std::size_t most_argument_bytes = std::size_t{1} << 20;
+// Into how many a group is split if what made it fail is unknown.
+constexpr std::size_t groups = 4;
+// Derivations that are looked through for what failed below a target.
+constexpr std::size_t most_inputs = 100'000;
+
+// `operands` in parts that each fit into one program's arguments.
+std::vector<std::vector<std::string>> parts_of(const std::vector<std::string>& operands) {
+  std::vector<std::vector<std::string>> parts;
+  std::size_t bytes = most_argument_bytes;
+  for (const std::string& operand : operands) {
+    const std::size_t size = operand.size() + 1 + sizeof(char*);
+    if (bytes + size > most_argument_bytes) {
+      parts.emplace_back();
+      bytes = 0;
+    }
+    parts.back().push_back(operand);
+    bytes += size;
+  }
+  return parts;
+}
 
 std::vector<std::string> pending_derivations(const std::vector<protocol::Target>& targets) {
   std::set<std::string> derivations;
@@ -30,23 +52,21 @@ std::vector<std::string> pending_derivations(const std::vector<protocol::Target>
   return {derivations.begin(), derivations.end()};
 }
 
-Command realise_command(const Toolbox& tools, const std::vector<std::string>& derivations,
-                        const fs::path& roots, const Toolbox::Options& options) {
-  std::vector<std::string> arguments = {
-      "nix-store",  "--realise",    "--keep-going", "--add-root", (roots / "root").string(),
-      "--indirect", "--log-format", "internal-json"};
-  arguments.insert(arguments.end(), derivations.begin(), derivations.end());
+Command realise_command(const Toolbox& tools, const std::vector<std::string>& operands,
+                        const fs::path& root, const Toolbox::Options& options) {
+  std::vector<std::string> arguments = {"nix-store",    "--realise",     "--keep-going",
+                                        "--add-root",   root.string(),   "--indirect",
+                                        "--log-format", "internal-json", "--"};
+  arguments.insert(arguments.end(), operands.begin(), operands.end());
   return tools.nix(std::move(arguments), options);
 }
 
 // Those of `paths` that are not in the store.
 std::set<std::string> invalid_paths(Toolbox& tools, const std::vector<std::string>& paths) {
   std::set<std::string> invalid;
-  for (std::size_t begin = 0; begin < paths.size(); begin += most_paths_at_once) {
-    std::vector<std::string> arguments = {"nix-store", "--check-validity", "--print-invalid"};
-    const std::size_t end = std::min(paths.size(), begin + most_paths_at_once);
-    arguments.insert(arguments.end(), paths.begin() + static_cast<std::ptrdiff_t>(begin),
-                     paths.begin() + static_cast<std::ptrdiff_t>(end));
+  for (const auto& part : parts_of(paths)) {
+    std::vector<std::string> arguments = {"nix-store", "--check-validity", "--print-invalid", "--"};
+    arguments.insert(arguments.end(), part.begin(), part.end());
     const Exit exit = tools.run(tools.nix(std::move(arguments)));
     if (!exit.ok()) throw Error(fmt::format("asking what is in the store: {}", reason_of(exit)));
     for (std::string& path : history::last_lines(exit.output)) {
@@ -56,9 +76,13 @@ std::set<std::string> invalid_paths(Toolbox& tools, const std::vector<std::strin
   return invalid;
 }
 
+bool is_dev_shell(const protocol::Target& target) {
+  return target.name.starts_with("devShells.");
+}
+
 std::string reason_for(const std::string& derivation, const BuildMonitor::Failure& failure) {
   std::string reason = failure.reason.empty() ? "it failed" : failure.reason;
-  // Nix names the derivation by its path; the name is enough behind the target's.
+  // Nix names the derivation by its path; after the target's name, its name is enough.
   const std::string quoted = "'" + derivation + "'";
   for (std::size_t at = reason.find(quoted); at != std::string::npos; at = reason.find(quoted)) {
     reason.replace(at, quoted.size(), derivation_name(derivation));
@@ -82,40 +106,47 @@ class Realisation {
     const auto derivations = pending_derivations(targets_);
     if (derivations.empty()) return {};
     fs::create_directories(roots_);
-    // Where all are good, this has rooted them in the same breath.
-    const bool is_rooted = build(derivations);
-    if (!is_rooted) {
-      settle();
-      build_again(pending_derivations(targets_));
+    bool all_good = true;
+    for (const auto& part : parts_of(derivations)) {
+      if (!build(part)) all_good = false;
     }
-    std::set<std::string> good;
+    if (!all_good) {
+      settle();
+      const auto left = pending_derivations(targets_);
+      if (!left.empty())
+        report_.log(fmt::format("nix-store gave up: {}; trying again", last_error_));
+      for (const auto& part : parts_of(left))
+        build_again(part);
+    }
+    std::vector<std::string> unrooted;
     for (protocol::Target& target : targets_) {
-      if (target.result == TargetResult::pending) target.result = TargetResult::success;
       if (target.result != TargetResult::success) {
         if (!has_known_outputs(target)) target.outputs.clear();
         continue;
       }
-      good.insert(target.derivation);
+      if (rooted_.insert(target.derivation).second) unrooted.push_back(target.derivation);
       if (!has_known_outputs(target)) find_outputs(target);
       for (protocol::Output& output : target.outputs) {
         output.nar_size = store_.nar_size(output.path).value_or(0);
       }
     }
-    // Nix roots nothing when anything fails. Should one of them have been collected meanwhile, it
-    // is built again.
-    if (!is_rooted && !good.empty() && !build({good.begin(), good.end()})) {
-      throw Error(fmt::format("rooting what was built: {}", last_error_));
+    // Should one have been garbage-collected meanwhile, it is built again.
+    for (const auto& part : parts_of(unrooted)) {
+      if (!build(part)) throw Error(fmt::format("rooting what was built: {}", last_error_));
     }
+    keep_inputs_of_dev_shells();
     return std::move(result_);
   }
 
  private:
-  // False where Nix says that anything failed.
-  bool build(const std::vector<std::string>& derivations) {
+  // Builds derivations, or outputs of them (DERIVATION!OUTPUT). If all of them are good, Nix roots
+  // them and this returns true; else it roots none.
+  bool build(const std::vector<std::string>& operands) {
     BuildMonitor monitor({[&](std::string_view line) { report_.log(line); },
                           [&](const std::string& drv) { return store_.is_built(drv); },
                           [] { return std::chrono::system_clock::now(); }});
-    Command command = realise_command(tools_, derivations, roots_, options_);
+    Command command = realise_command(tools_, operands,
+                                      roots_ / fmt::format("{}{}", root_name_, ++calls_), options_);
     command.on_error_line = [&](std::string_view line) {
       monitor.handle_line(line);
       if (monitor.has_changed()) show(monitor);
@@ -129,11 +160,46 @@ class Realisation {
     done_before_ = report_.status().progress;
     auto& times = result_.derivations;
     times.insert(times.end(), monitor.ended().begin(), monitor.ended().end());
-    failures_.insert(monitor.failures().begin(), monitor.failures().end());
-    return exit.ok();
+    interrupted_.clear();
+    for (const auto& [derivation, failure] : monitor.failures())
+      (failure.is_interrupted ? interrupted_ : failures_).emplace(derivation, failure);
+    if (!exit.ok()) return false;
+    rooted_.insert(operands.begin(), operands.end());
+    for (protocol::Target& target : targets_) {
+      if (target.result == TargetResult::pending && rooted_.contains(target.derivation)) {
+        target.result = TargetResult::success;
+      }
+    }
+    return true;
   }
 
-  // What was done by earlier programs counts too.
+  // `nix develop` needs what a shell is built from, which its output may not refer to.
+  void keep_inputs_of_dev_shells() {
+    root_name_ = input_root;
+    std::set<std::string> inputs;
+    for (const protocol::Target& target : targets_) {
+      if (target.result != TargetResult::success || !is_dev_shell(target)) continue;
+      const auto shell = store_.derivation(target.derivation);
+      if (!shell) continue;
+      for (const auto& [derivation, outputs] : shell->inputs) {
+        if (store_.is_derivation(derivation) && !outputs.empty() &&
+            std::all_of(outputs.begin(), outputs.end(), is_output_name)) {
+          inputs.insert(fmt::format("{}!{}", derivation, fmt::join(outputs, ",")));
+        }
+      }
+      for (const std::string& source : shell->sources) {
+        if (store_.is_store_path(source)) inputs.insert(source);
+      }
+    }
+    for (const auto& part : parts_of({inputs.begin(), inputs.end()})) {
+      if (build(part)) continue;
+      report_.warn(fmt::format(
+          "not everything that the dev shells are built from is kept from garbage collection: {}",
+          last_error_));
+    }
+  }
+
+  // Adds what earlier programs have done.
   void show(const BuildMonitor& monitor) {
     report_.update([&](protocol::BuildStatus& status) {
       auto progress = monitor.progress();
@@ -150,8 +216,8 @@ class Realisation {
     });
   }
 
-  // After a failure: pending targets that are in the store become "success", those whose failure
-  // is known "failed".
+  // After a failure: pending targets that are in the store become "success", and those whose
+  // failure is known "failed".
   void settle() {
     std::vector<std::string> paths;
     for (const protocol::Target& target : targets_) {
@@ -175,21 +241,21 @@ class Realisation {
     }
   }
 
-  // The paths of a derivation that is addressed by its content are not known before it is built;
-  // until then it has placeholders for them, which lie in no store.
+  // The output paths of a content-addressed derivation are not known before it is built.
   bool has_known_outputs(const protocol::Target& target) const {
-    const auto& store_dir = store_.layout().store_dir;
     return std::all_of(
         target.outputs.begin(), target.outputs.end(),
-        [&](const protocol::Output& output) { return store_dir.parse(output.path).has_value(); });
+        [&](const protocol::Output& output) { return store_.is_store_path(output.path); });
   }
 
-  // Of a derivation that is built: nix-store prints its outputs in the order of their names.
+  // Asks for the outputs of a derivation that is built: nix-store prints them sorted by name.
   void find_outputs(protocol::Target& target) {
     const Exit exit =
-        tools_.run(tools_.nix({"nix-store", "--realise", target.derivation}, options_));
+        tools_.run(tools_.nix({"nix-store", "--realise", "--", target.derivation}, options_));
     const auto paths = history::last_lines(exit.output);
-    if (!exit.ok() || paths.size() != target.outputs.size()) {
+    if (!exit.ok() || paths.size() != target.outputs.size() ||
+        !std::all_of(paths.begin(), paths.end(),
+                     [&](const std::string& path) { return store_.is_store_path(path); })) {
       throw Error(fmt::format("asking for the outputs of {}: {}", target.name, reason_of(exit)));
     }
     std::sort(target.outputs.begin(), target.outputs.end(),
@@ -198,34 +264,46 @@ class Realisation {
       target.outputs[i].path = paths[i];
   }
 
-  // Some failures end Nix as a whole in spite of --keep-going, such as a derivation for a system
-  // that nobody here builds for. What it did not get to is tried again without the culprit, and
-  // where there is no telling who that is, one by one.
-  void build_again(std::vector<std::string> waiting) {
-    while (!waiting.empty()) {
-      report_.log(
-          fmt::format("nix-store gave up: {}; going on without what caused it", last_error_));
-      if (build(waiting)) return;
-      settle();
-      const auto left = pending_derivations(targets_);
-      if (left.size() == waiting.size()) break;
-      waiting = left;
+  // Some failures end Nix as a whole in spite of --keep-going, such as that of a derivation for a
+  // system that nobody here builds for. What it did not get to is tried again without the culprit,
+  // and as long as that is unknown, in smaller groups.
+  void build_again(const std::vector<std::string>& group) {
+    if (build(group)) return;
+    settle();
+    std::set<std::string> pending;
+    for (const std::string& derivation : pending_derivations(targets_))
+      pending.insert(derivation);
+    std::vector<std::string> left;
+    std::copy_if(group.begin(), group.end(), std::back_inserter(left),
+                 [&](const std::string& derivation) { return pending.contains(derivation); });
+    if (left.empty()) return;
+    if (left.size() < group.size()) {
+      build_again(left);
+      return;
     }
-    for (const std::string& derivation : waiting) {
-      if (build({derivation})) continue;
-      settle();
+    if (left.size() == 1) {
       for (protocol::Target& target : targets_) {
-        if (target.result != TargetResult::pending || target.derivation != derivation) continue;
+        if (target.result != TargetResult::pending || target.derivation != left.front()) continue;
         target.result = TargetResult::failed;
         target.error = last_error_;
+        const auto interrupted = interrupted_.find(target.derivation);
+        if (interrupted != interrupted_.end()) target.log_tail = interrupted->second.log_tail;
       }
+      return;
+    }
+    const std::size_t size = (left.size() + groups - 1) / groups;
+    for (std::size_t begin = 0; begin < left.size(); begin += size) {
+      const auto first = left.begin() + static_cast<std::ptrdiff_t>(begin);
+      const auto last =
+          left.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, left.size()));
+      build_again({first, last});
     }
   }
 
   using Failures = std::map<std::string, BuildMonitor::Failure>;
 
-  // Where what a derivation needs is addressed by its content, Nix builds another derivation of the
-  // same name in its place, which has the paths in it.
+  // If a derivation needs content-addressed ones, Nix builds another derivation of the same name in
+  // its place, with their paths filled in.
   Failures::const_iterator failure_of_resolved(const protocol::Target& target) const {
     if (has_known_outputs(target)) return failures_.end();
     return std::find_if(failures_.begin(), failures_.end(), [&](const auto& failure) {
@@ -234,7 +312,7 @@ class Realisation {
     });
   }
 
-  // Finds the failure that lies behind a target's: its own, or that of a derivation that it needs.
+  // Finds the cause of a target's failure: its own, or that of a derivation that it needs.
   bool explain(protocol::Target& target) {
     const auto own = failures_.find(target.derivation);
     const auto cause =
@@ -244,19 +322,44 @@ class Realisation {
       target.log_tail = cause->second.log_tail;
       return true;
     }
-    const Exit exit =
-        tools_.run(tools_.nix({"nix-store", "--query", "--requisites", target.derivation}));
-    for (const std::string& needed : history::last_lines(exit.output)) {
-      const auto failure = failures_.find(needed);
-      if (failure == failures_.end() || failure->second.is_consequence) continue;
-      target.error = fmt::format("{}, which it needs: {}", derivation_name(needed),
-                                 reason_for(needed, failure->second));
-      target.log_tail = failure->second.log_tail;
+    const auto below = failure_below(target.derivation);
+    if (below != failures_.end()) {
+      target.error = fmt::format("{}, which it needs: {}", derivation_name(below->first),
+                                 reason_for(below->first, below->second));
+      target.log_tail = below->second.log_tail;
       return true;
     }
     if (own == failures_.end()) return false;
     target.error = reason_for(own->first, own->second);
     return true;
+  }
+
+  // The first failure of its own among the derivations that `derivation` builds from.
+  Failures::const_iterator failure_below(const std::string& derivation) {
+    std::set<std::string> seen = {derivation};
+    std::vector<std::string> waiting = {derivation};
+    while (!waiting.empty() && seen.size() < most_inputs) {
+      const std::string next = std::move(waiting.back());
+      waiting.pop_back();
+      for (const std::string& input : inputs_of(next)) {
+        if (!seen.insert(input).second) continue;
+        const auto failure = failures_.find(input);
+        if (failure != failures_.end() && !failure->second.is_consequence) return failure;
+        waiting.push_back(input);
+      }
+    }
+    return failures_.end();
+  }
+
+  const std::vector<std::string>& inputs_of(const std::string& path) {
+    const auto [known, is_new] = inputs_.try_emplace(path);
+    if (is_new) {
+      if (const auto derivation = store_.derivation(path)) {
+        for (const auto& [input, outputs] : derivation->inputs)
+          known->second.push_back(input);
+      }
+    }
+    return known->second;
   }
 
   Toolbox& tools_;
@@ -267,8 +370,13 @@ class Realisation {
   const Toolbox::Options& options_;
   Realised result_;
   Failures failures_;
+  Failures interrupted_;  // by the end of the last nix-store: these are tried again
+  std::set<std::string> rooted_;
+  std::map<std::string, std::vector<std::string>> inputs_;  // of derivations, as far as asked for
   std::string last_error_;
   protocol::Progress done_before_;
+  const char* root_name_ = output_root;
+  int calls_ = 0;
 };
 
 }  // namespace
@@ -277,26 +385,6 @@ Realised realise(Toolbox& tools, Report& report, LocalStore& store,
                  std::vector<protocol::Target>& targets, const fs::path& roots,
                  const Toolbox::Options& options) {
   return Realisation(tools, report, store, targets, roots, options).run();
-}
-
-void remove_old_roots(const fs::path& roots, int keep) {
-  std::vector<std::pair<std::int64_t, fs::path>> builds;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(roots, error)) {
-    const std::string name = entry.path().filename().string();
-    std::int64_t number = 0;
-    const auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (bad != std::errc() || end != name.data() + name.size()) continue;
-    if (fs::is_empty(entry.path(), error)) {
-      fs::remove(entry.path(), error);
-    } else {
-      builds.emplace_back(number, entry.path());
-    }
-  }
-  std::sort(builds.begin(), builds.end(), std::greater<>());
-  for (std::size_t i = static_cast<std::size_t>(keep); i < builds.size(); ++i) {
-    fs::remove_all(builds[i].second, error);
-  }
 }
 
 }  // namespace nixbuild::builder

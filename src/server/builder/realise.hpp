@@ -16,14 +16,10 @@ struct Realised {
 };
 
 // Every "pending" target becomes "success", its outputs in the store and rooted below `roots`, or
-// "failed" with the reason and the last lines of its log. One target's failure stops no other.
-// Throws Error where Nix does not answer at all.
+// "failed" with the reason and the last lines of its log. One target's failure stops no other. What
+// a dev shell is built from is rooted, too. Throws Error if Nix does not answer at all.
 Realised realise(Toolbox& tools, Report& report, LocalStore& store,
                  std::vector<protocol::Target>& targets, const std::filesystem::path& roots,
                  const Toolbox::Options& options);
-
-// Removes the roots of all but the newest `keep` builds that have some. `roots` is the directory in
-// which each build has one named by its number.
-void remove_old_roots(const std::filesystem::path& roots, int keep);
 
 }  // namespace nixbuild::builder

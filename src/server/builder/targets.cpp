@@ -4,165 +4,258 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <set>
+#include <string_view>
 #include <thread>
+#include <tuple>
+#include <utility>
 
 #include "common/base/error.hpp"
+#include "common/base/terminal.hpp"
+#include "server/builder/derivation_file.hpp"
+#include "server/builder/evaluation_result.hpp"
 #include "server/builder/interruption.hpp"
+#include "server/builder/nix_expression.hpp"
 
 namespace nixbuild::builder {
 namespace {
 
-using Json = nlohmann::json;
+namespace fs = std::filesystem;
 
 // A large configuration takes some gigabytes to evaluate; this many at once, then.
 constexpr std::size_t most_at_once = 4;
+// Into how many parts a group is split that does not evaluate as a whole.
+constexpr std::size_t parts = 4;
+constexpr std::size_t longest_claim = 200;  // bytes of what a repository says, in a message
+constexpr std::size_t longest_reason = 600;
+constexpr std::size_t most_logged_lines = 1000;
 
-struct Evaluated {
-  std::string derivation;
-  std::string system;
-  std::vector<protocol::Output> outputs;
-  bool is_empty_home = false;
+// What one process evaluates.
+struct Job {
+  enum class Kind { evaluate, outline, home };
+  Kind kind = Kind::evaluate;
+  std::vector<Root> roots;
+  // For each of `roots`, the beginning of the search that led to it.
+  std::vector<std::size_t> beginnings;
+  std::string home;  // Kind::home: the expression
 };
 
-struct Listed {
+// A target, and where the search for it began.
+struct Item {
+  std::size_t beginning = 0;
   AttributePath path;
-  std::optional<Evaluated> found;
+  protocol::Target target;
 };
-
-struct Listing {
-  std::vector<Listed> targets;
-  bool home_modules = false;
-  bool home_manager = false;
-};
-
-// Throws Json's exceptions: what our own expressions evaluate to is of this form.
-Evaluated evaluated_of(const Json& json) {
-  Evaluated result;
-  json.at("drv").get_to(result.derivation);
-  json.at("system").get_to(result.system);
-  for (const Json& output : json.at("outputs")) {
-    result.outputs.push_back({output.at("name"), output.at("path"), 0});
-  }
-  result.is_empty_home = json.value("is_empty", false);
-  return result;
-}
-
-Listing listing_of(const Json& json) {
-  Listing listing;
-  for (const Json& target : json.at("targets")) {
-    Listed listed;
-    target.at("path").get_to(listed.path);
-    if (!target.at("found").is_null()) listed.found = evaluated_of(target.at("found"));
-    listing.targets.push_back(std::move(listed));
-  }
-  json.at("home_modules").get_to(listing.home_modules);
-  json.at("home_manager").get_to(listing.home_manager);
-  return listing;
-}
 
 class Evaluation {
  public:
-  Evaluation(Toolbox& tools, Report& report, const TargetSource& source)
+  Evaluation(Toolbox& tools, Report& report, const LocalStore& store, const TargetSource& source,
+             const fs::path& root)
       : tools_(tools),
         report_(report),
+        store_(store),
         source_(source),
+        root_(root),
         targets_before_(report.status().progress.targets) {}
 
   std::vector<protocol::Target> run() {
-    const Listing listing = list();
-    add_listed(listing);
-    if (listing.home_modules) add_home(listing.home_manager);
-    evaluate_alone();
-    std::vector<protocol::Target> targets;
-    for (Item& item : items_) {
-      if (!item.skipped) targets.push_back(std::move(item.target));
+    begin();
+    while (!waiting_.empty()) {
+      run_waiting();
+      if (std::exchange(needs_check_, false)) check();
+      Job listed = std::exchange(listed_, {});
+      split(listed, has_failed_ ? parts : 1);
     }
-    return targets;
+    refuse_empty_beginnings();
+    show(0);
+    return sorted_targets();
   }
 
  private:
-  struct Item {
-    protocol::Target target;
-    std::string expression;  // that evaluates it alone
-    bool skipped = false;
-    bool is_configuration = false;
-  };
-
   bool is_flake() const { return !source_.reference.empty(); }
-  std::string default_nix() const { return (tools_.clone() / "default.nix").string(); }
 
-  Command instantiate(const std::string& expression) const {
+  void begin() {
+    if (!source_.wanted.empty()) {
+      for (const AttributePath& path : source_.wanted)
+        beginnings_.push_back({Root::Kind::wanted, path});
+    } else if (!is_flake()) {
+      beginnings_.push_back({Root::Kind::wanted, {}});
+    } else {
+      for (const char* kind : {"packages", "checks", "devShells"}) {
+        for (const std::string& system : source_.systems)
+          beginnings_.push_back({Root::Kind::group, {kind, system}});
+      }
+      beginnings_.push_back({Root::Kind::group, {"nixosConfigurations"}});
+      beginnings_.push_back({Root::Kind::group, {"homeConfigurations"}});
+    }
+    if (is_flake()) begin_with_home_modules();
+    Job job;
+    job.roots = beginnings_;
+    for (std::size_t i = 0; i < beginnings_.size(); ++i)
+      job.beginnings.push_back(i);
+    waiting_.push_back(std::move(job));
+  }
+
+  // Home modules are no derivations: a configuration with them is built.
+  void begin_with_home_modules() {
+    const auto are_home_modules = [](const Root& root) {
+      return root.path.front() == "homeModules" || root.path.front() == "homeManagerModules";
+    };
+    const std::size_t erased = std::erase_if(beginnings_, are_home_modules);
+    if (source_.wanted.empty() || erased > 0) {
+      beginnings_.push_back({Root::Kind::home, {"homeModules"}});
+    }
+  }
+
+  Query query_of(const std::vector<Root>& roots) const {
+    return {source_.reference, (tools_.clone() / "default.nix").string(), source_.systems, roots};
+  }
+
+  std::string expression_of(const Job& job) const {
+    switch (job.kind) {
+      case Job::Kind::evaluate:
+        return evaluate_expression(query_of(job.roots));
+      case Job::Kind::outline:
+        return outline_expression(query_of(job.roots));
+      case Job::Kind::home:
+        return job.home;
+    }
+    return {};
+  }
+
+  // The GC root that a process's answer gets.
+  fs::path new_result() { return fmt::format("{}-{}", root_.string(), ++results_); }
+
+  Command command_of(const std::string& expression, const fs::path& result) const {
     Toolbox::Options options = source_.options;
     if (is_flake()) options.emplace_back("pure-eval", "true");
-    return tools_.nix({"nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode",
-                       "--expr", expression},
-                      options);
+    Command command =
+        tools_.nix({"nix-instantiate", "--add-root", result.string(), "--indirect", "-"}, options);
+    // There are attribute names longer than an argument may be.
+    command.input = expression;
+    return command;
   }
 
-  std::string list_expression(bool evaluate) const {
-    if (!is_flake()) return default_nix_expression(default_nix(), evaluate);
-    return list_targets_expression({source_.reference, source_.systems, source_.wanted, evaluate});
-  }
-
-  Listing list() {
-    Exit exit = tools_.run(instantiate(list_expression(true)));
-    if (!exit.ok()) {
-      // One target that is wrong in a way that cannot be caught, such as a missing attribute, ends
-      // the whole evaluation. Their names alone do not depend on it.
-      if (exit.signal != 0) {
-        report_.warn(
-            fmt::format("evaluating all targets at once: {}; trying each alone", reason_of(exit)));
-      }
-      exit = tools_.run_logged(instantiate(list_expression(false)));
-      if (!exit.ok()) throw Error(reason_of(exit));
-    } else {
-      for (const std::string& line : history::last_lines(exit.error, 1000))
-        report_.log(line);
+  void run_waiting() {
+    const std::vector<Job> jobs = std::exchange(waiting_, {});
+    std::vector<Command> commands;
+    std::vector<fs::path> results;
+    std::size_t left = 0;
+    for (const Job& job : jobs) {
+      results.push_back(new_result());
+      commands.push_back(command_of(expression_of(job), results.back()));
+      left += job.roots.size();
     }
-    try {
-      return listing_of(Json::parse(exit.output));
-    } catch (const Json::exception& error) {
-      throw Error(fmt::format("what Nix evaluates to cannot be read: {}", error.what()));
-    }
-  }
-
-  std::string name_of(const AttributePath& path) const {
-    AttributePath shown = path;
-    if (!is_flake()) shown.insert(shown.begin(), "default");
-    std::string name = attribute_name(shown);
-    if (!source_.label.empty()) name += fmt::format(" ({})", source_.label);
-    return name;
-  }
-
-  // What is built of a configuration lies within it.
-  static AttributePath built_part(AttributePath path) {
-    if (path.size() == 2 && path[0] == "nixosConfigurations") {
-      path.insert(path.end(), {"config", "system", "build", "toplevel"});
-    } else if (path.size() == 2 && path[0] == "homeConfigurations") {
-      path.emplace_back("activationPackage");
-    }
-    return path;
-  }
-
-  void add_listed(const Listing& listing) {
-    for (const Listed& listed : listing.targets) {
-      Item item;
-      item.target.name = name_of(listed.path);
-      item.target.result = protocol::TargetResult::pending;
-      const AttributePath path = built_part(listed.path);
-      item.is_configuration = path.size() != listed.path.size();
-      if (listed.found) {
-        accept(item, *listed.found);
+    // How many targets there are is not known before the first process has ended.
+    if (!items_.empty()) show(left);
+    const std::size_t at_once =
+        std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_at_once);
+    tools_.run_all(std::move(commands), at_once, [&](std::size_t index, const Exit& exit) {
+      const Job& job = jobs[index];
+      const auto found = exit.ok() ? read_result(results[index]) : std::nullopt;
+      if (found) {
+        for (const std::string& line : history::last_lines(exit.error, most_logged_lines))
+          report_.log(fmt::format("nix: {}", line));
+        for (const Found& one : *found)
+          take(job, one);
       } else {
-        item.expression = is_flake() ? target_expression(source_.reference, path)
-                                     : default_nix_target_expression(default_nix(), path);
+        give_up(job, exit);
       }
-      items_.push_back(std::move(item));
+      left -= job.roots.size();
+      show(left + waiting_.size() + listed_.roots.size());
+    });
+  }
+
+  // What Nix has written into the derivation that `link` leads to.
+  std::optional<std::vector<Found>> read_result(const fs::path& link) const {
+    std::error_code error;
+    const auto derivation = store_.derivation(fs::read_symlink(link, error).string());
+    if (!derivation) return std::nullopt;
+    const auto result = derivation->environment.find("result");
+    if (result == derivation->environment.end()) return std::nullopt;
+    return parse_evaluation_result(result->second);
+  }
+
+  // A process has failed: its roots are evaluated in smaller groups, or the one is to blame.
+  void give_up(const Job& job, const Exit& exit) {
+    has_failed_ = true;
+    if (exit.signal != 0 && job.roots.size() > 1) {
+      report_.warn(fmt::format("evaluating {} targets at once: {}; trying fewer at a time",
+                               job.roots.size(), reason_of(exit)));
+    }
+    const bool is_beginning = job.roots.front().kind != Root::Kind::listed;
+    if (job.kind == Job::Kind::evaluate && (is_beginning || job.roots.size() == 1)) {
+      Job outline = job;
+      outline.kind = Job::Kind::outline;
+      waiting_.push_back(std::move(outline));
+    } else if (job.kind == Job::Kind::evaluate) {
+      split(job, parts);
+    } else {
+      if (is_beginning && job.kind == Job::Kind::outline) needs_check_ = true;
+      if (job.roots.size() == 1) {
+        fail(job.beginnings.front(), job.roots.front().path, exit);
+      } else {
+        split(job, job.roots.size());
+      }
     }
   }
 
-  void add_home(bool has_home_manager) {
+  // Throws if the repository does not evaluate at all.
+  void check() {
+    if (std::exchange(is_checked_, true)) return;
+    const Exit exit = tools_.run_logged(command_of(check_expression(query_of({})), new_result()));
+    if (!exit.ok()) throw Error(reason_of(exit));
+  }
+
+  void split(const Job& job, std::size_t count) {
+    const std::size_t size = (job.roots.size() + count - 1) / count;
+    for (std::size_t begin = 0; begin < job.roots.size(); begin += size) {
+      const std::size_t end = std::min(begin + size, job.roots.size());
+      Job part;
+      part.kind = job.kind;
+      for (std::size_t i = begin; i < end; ++i) {
+        part.roots.push_back(job.roots[i]);
+        part.beginnings.push_back(job.beginnings[i]);
+      }
+      waiting_.push_back(std::move(part));
+    }
+  }
+
+  void take(const Job& job, const Found& found) {
+    if (found.root >= job.roots.size()) return;
+    const std::size_t beginning = job.beginnings[found.root];
+    const Root& root = job.roots[found.root];
+    switch (found.kind) {
+      case Found::Kind::derivation:
+      case Found::Kind::empty_home:
+        accept(beginning, job.kind == Job::Kind::home ? root.path : found.path, found);
+        return;
+      case Found::Kind::alone: {
+        Job alone;
+        alone.kind = Job::Kind::outline;
+        const bool is_root = found.path == root.path;
+        alone.roots = {{is_root ? root.kind : Root::Kind::listed, found.path}};
+        alone.beginnings = {beginning};
+        waiting_.push_back(std::move(alone));
+        return;
+      }
+      case Found::Kind::listed:
+        listed_.roots.push_back({Root::Kind::listed, found.path});
+        listed_.beginnings.push_back(beginning);
+        return;
+      case Found::Kind::refused:
+        refuse(beginning, found.path, found.reason);
+        return;
+      case Found::Kind::ignored:
+        report_.log(fmt::format("{}: ignored: {}", name_of(found.path), found.reason));
+        return;
+      case Found::Kind::home:
+        if (found.has_home_modules) add_home(beginning, found.has_home_manager);
+        return;
+    }
+  }
+
+  void add_home(std::size_t beginning, bool has_home_manager) {
     std::string home_manager;
     std::string problem;
     if (!has_home_manager) {
@@ -181,110 +274,186 @@ class Evaluation {
       }
     }
     for (const std::string& system : source_.systems) {
-      Item item;
-      item.target.name =
-          name_of(source_.systems.size() == 1 ? AttributePath{"homeModules"}
-                                              : AttributePath{"homeModules", system});
-      if (problem.empty()) {
-        item.target.result = protocol::TargetResult::pending;
-        item.expression =
-            home_expression({source_.reference, system, home_manager, source_.home_config});
-      } else {
-        item.target.result = protocol::TargetResult::evaluation_failed;
-        item.target.error = problem;
-        report_.log(fmt::format("{}: {}", item.target.name, problem));
+      const AttributePath path = source_.systems.size() == 1 ? AttributePath{"homeModules"}
+                                                             : AttributePath{"homeModules", system};
+      if (!problem.empty()) {
+        refuse(beginning, path, problem);
+        continue;
       }
-      items_.push_back(std::move(item));
+      Job job;
+      job.kind = Job::Kind::home;
+      job.roots = {{Root::Kind::home, path}};
+      job.beginnings = {beginning};
+      job.home = home_expression({source_.reference, system, home_manager, source_.home_config});
+      waiting_.push_back(std::move(job));
     }
   }
 
-  // Pure evaluation takes nothing that may change.
+  // Pure evaluation accepts only locked references.
   std::string locked_home_manager() {
     const Exit exit = tools_.run(tools_.nix(
         {"nix", "flake", "metadata", "--json", "--", source_.home_manager}, source_.options));
-    const Json json = Json::parse(exit.output, nullptr, false);
-    if (!exit.ok() || !json.is_object() || !json.contains("url")) {
+    const auto json = nlohmann::json::parse(exit.output, nullptr, false);
+    if (!exit.ok() || !json.is_object() || !json.contains("url") || !json.at("url").is_string()) {
       throw Error(fmt::format("home_manager = \"{}\": {}", source_.home_manager, reason_of(exit)));
     }
     return json.at("url").get<std::string>();
   }
 
-  void accept(Item& item, const Evaluated& evaluated) {
-    const auto& systems = source_.systems;
-    if (item.is_configuration &&
-        std::find(systems.begin(), systems.end(), evaluated.system) == systems.end()) {
-      report_.log(fmt::format("{} is for {}: left out", item.target.name, evaluated.system));
-      item.skipped = true;
+  std::string name_of(const AttributePath& path) const {
+    AttributePath shown = path;
+    if (!is_flake()) shown.insert(shown.begin(), "default");
+    std::string name = attribute_name(shown);
+    if (!source_.label.empty()) name += fmt::format(" ({})", source_.label);
+    return name;
+  }
+
+  // Nothing if there is a target of this name already.
+  protocol::Target* add(std::size_t beginning, const AttributePath& path) {
+    std::string name = name_of(path);
+    if (!names_.insert(name).second) return nullptr;
+    Item& item = items_.emplace_back();
+    item.beginning = beginning;
+    item.path = path;
+    item.target.name = std::move(name);
+    return &item.target;
+  }
+
+  // What the repository says of a derivation is not trusted: its outputs are those that its file in
+  // the store names.
+  void accept(std::size_t beginning, const AttributePath& path, const Found& found) {
+    if (is_for_another_system(path, found.system)) {
+      if (beginnings_[beginning].path == path) {
+        refuse(beginning, path,
+               fmt::format("it is for {}, which is none of the repository's systems",
+                           claimed(found.system)));
+      } else {
+        report_.log(fmt::format("{} is for {}: left out", name_of(path), claimed(found.system)));
+      }
       return;
     }
-    if (evaluated.is_empty_home) {
+    if (!store_.is_derivation(found.derivation)) {
+      refuse(beginning, path,
+             fmt::format("its drvPath is no derivation of this store: '{}'",
+                         claimed(found.derivation)));
+      return;
+    }
+    const auto derivation = store_.derivation(found.derivation);
+    if (!derivation || !has_valid_outputs(*derivation)) {
+      refuse(beginning, path,
+             fmt::format("{} is {}", found.derivation,
+                         derivation ? "malformed" : "not in the store, or malformed"));
+      return;
+    }
+    protocol::Target* const target = add(beginning, path);
+    if (target == nullptr) return;
+    target->result = protocol::TargetResult::pending;
+    target->derivation = found.derivation;
+    for (const Derivation::Output& output : derivation->outputs)
+      target->outputs.push_back({output.name, output.path, 0});
+    if (found.kind == Found::Kind::empty_home) {
       report_.warn(fmt::format(
           "{} is the same as an empty home: set home_config to a file of the repository that turns "
           "its options on",
-          item.target.name));
+          target->name));
     }
-    item.target.derivation = evaluated.derivation;
-    item.target.outputs = evaluated.outputs;
   }
 
-  void fail(Item& item, const Exit& exit) {
-    item.target.result = protocol::TargetResult::evaluation_failed;
-    item.target.error = reason_of(exit);
-    item.target.log_tail = history::last_lines(exit.error, history::log_tail_lines);
-    report_.log(fmt::format("{}: evaluation failed", item.target.name));
-    for (const std::string& line : item.target.log_tail)
+  bool is_for_another_system(const AttributePath& path, const std::string& system) const {
+    const bool is_configuration =
+        is_flake() && path.size() == 2 &&
+        (path[0] == "nixosConfigurations" || path[0] == "homeConfigurations");
+    const auto& systems = source_.systems;
+    return is_configuration && std::find(systems.begin(), systems.end(), system) == systems.end();
+  }
+
+  bool has_valid_outputs(const Derivation& derivation) const {
+    return !derivation.outputs.empty() &&
+           std::all_of(derivation.outputs.begin(), derivation.outputs.end(),
+                       [this](const Derivation::Output& output) {
+                         return is_output_name(output.name) &&
+                                (output.path.empty() || store_.is_store_path(output.path));
+                       });
+  }
+
+  static std::string claimed(const std::string& text) {
+    return terminal::printable(text, longest_claim);
+  }
+
+  void fail(std::size_t beginning, const AttributePath& path, const Exit& exit) {
+    protocol::Target* const target = add(beginning, path);
+    if (target == nullptr) return;
+    target->result = protocol::TargetResult::evaluation_failed;
+    target->error = exit.ok() ? "Nix's answer cannot be read" : reason_of(exit);
+    target->log_tail = history::last_lines(exit.error, history::log_tail_lines);
+    report_.log(fmt::format("{}: evaluation failed", target->name));
+    for (const std::string& line : target->log_tail)
       report_.log("  " + line);
   }
 
-  void evaluate_alone() {
-    std::vector<std::size_t> waiting;
-    std::vector<Command> commands;
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      if (items_[i].expression.empty()) continue;
-      waiting.push_back(i);
-      commands.push_back(instantiate(items_[i].expression));
+  void refuse(std::size_t beginning, const AttributePath& path, std::string_view reason) {
+    protocol::Target* const target = add(beginning, path);
+    if (target == nullptr) return;
+    target->result = protocol::TargetResult::evaluation_failed;
+    target->error = terminal::printable(reason, longest_reason);
+    report_.log(fmt::format("{}: evaluation failed: {}", target->name, target->error));
+  }
+
+  // What was asked for by name must not end as a success without outputs.
+  void refuse_empty_beginnings() {
+    std::vector<bool> has_targets(beginnings_.size());
+    for (const Item& item : items_)
+      has_targets[item.beginning] = true;
+    for (std::size_t i = 0; i < beginnings_.size(); ++i) {
+      if (beginnings_[i].kind != Root::Kind::wanted || has_targets[i]) continue;
+      refuse(
+          i, beginnings_[i].path,
+          fmt::format("there is nothing in it to build for {}", fmt::join(source_.systems, ", ")));
     }
-    show(waiting.size());
-    const std::size_t at_once =
-        std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_at_once);
-    std::size_t left = waiting.size();
-    tools_.run_all(std::move(commands), at_once, [&](std::size_t index, const Exit& exit) {
-      Item& item = items_[waiting[index]];
-      const Json json = Json::parse(exit.output, nullptr, false);
-      try {
-        if (exit.ok()) {
-          accept(item, evaluated_of(json));
-        } else {
-          fail(item, exit);
-        }
-      } catch (const Json::exception&) {
-        fail(item, exit);
-      }
-      show(--left);
+  }
+
+  // In the order in which they are searched for, members of a set by name.
+  std::vector<protocol::Target> sorted_targets() {
+    std::stable_sort(items_.begin(), items_.end(), [](const Item& left, const Item& right) {
+      return std::tie(left.beginning, left.path) < std::tie(right.beginning, right.path);
     });
+    std::vector<protocol::Target> targets;
+    for (Item& item : items_)
+      targets.push_back(std::move(item.target));
+    return targets;
   }
 
   void show(std::size_t left) {
-    const auto targets = static_cast<std::size_t>(std::count_if(
-        items_.begin(), items_.end(), [](const Item& item) { return !item.skipped; }));
     report_.update([&](protocol::BuildStatus& status) {
-      status.progress.targets = targets_before_ + targets;
-      status.progress.evaluated = targets_before_ + targets - left;
+      status.progress.targets = targets_before_ + items_.size() + left;
+      status.progress.evaluated = targets_before_ + items_.size();
     });
   }
 
   Toolbox& tools_;
   Report& report_;
+  const LocalStore& store_;
   const TargetSource& source_;
+  const fs::path& root_;
   const std::uint64_t targets_before_;  // of another lock
+
+  std::vector<Root> beginnings_;
+  std::vector<Job> waiting_;
+  Job listed_;  // the members of sets that the last processes found
   std::vector<Item> items_;
+  std::set<std::string> names_;
+  int results_ = 0;
+  bool has_failed_ = false;  // some process, so that groups are made smaller
+  bool needs_check_ = false;
+  bool is_checked_ = false;
 };
 
 }  // namespace
 
 std::vector<protocol::Target> evaluate_targets(Toolbox& tools, Report& report,
-                                               const TargetSource& source) {
-  return Evaluation(tools, report, source).run();
+                                               const LocalStore& store, const TargetSource& source,
+                                               const fs::path& root) {
+  return Evaluation(tools, report, store, source, root).run();
 }
 
 }  // namespace nixbuild::builder

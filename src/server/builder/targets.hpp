@@ -1,15 +1,17 @@
 // What a repository offers to build, each target evaluated to its derivation.
 //
-// A target that cannot be evaluated keeps no other from being built: most are evaluated together,
-// by one process, and those for which that fails alone, several at a time.
+// A target that does not evaluate stops no other. All are evaluated by one process first; if that
+// fails, smaller and smaller parts are, down to single targets, several processes at a time.
 #pragma once
 
-#include <cstddef>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/protocol/types.hpp"
-#include "server/builder/nix_expression.hpp"
+#include "server/builder/attribute_path.hpp"
+#include "server/builder/local_store.hpp"
 #include "server/builder/report.hpp"
 #include "server/builder/toolbox.hpp"
 
@@ -17,7 +19,7 @@ namespace nixbuild::builder {
 
 struct TargetSource {
   std::string reference;  // of the flake, locked; empty: the clone's default.nix
-  std::string label;      // put behind the names, to tell two locks apart
+  std::string label;      // appended to the names, to tell two locks apart
   std::vector<std::string> systems;
   std::vector<AttributePath> wanted;  // empty: all
   std::optional<std::string> home_config;
@@ -25,9 +27,11 @@ struct TargetSource {
   Toolbox::Options options;  // of Nix
 };
 
-// All targets: "pending" with derivation and outputs, or "evaluation failed" with the reason.
-// Throws Error when not even their names can be found out.
+// All targets: "pending" with derivation and outputs, or "evaluation failed" with the reason. Their
+// derivations are rooted from the moment they are evaluated, by links ROOT-1, ROOT-2, ….
+// Throws Error if the repository does not evaluate at all.
 std::vector<protocol::Target> evaluate_targets(Toolbox& tools, Report& report,
-                                               const TargetSource& source);
+                                               const LocalStore& store, const TargetSource& source,
+                                               const std::filesystem::path& root);
 
 }  // namespace nixbuild::builder

@@ -422,6 +422,39 @@ protocol::BuildList History::list(const std::string& repository, int limit,
   return list;
 }
 
+std::vector<BuildTargets> History::targets_since(const std::string& repository,
+                                                 std::int64_t first) {
+  Statement statement = impl_->database.prepare(
+      "SELECT builds.id, targets.position, targets.name, result, path, branch FROM builds "
+      "LEFT JOIN targets ON targets.build = builds.id "
+      "LEFT JOIN outputs ON outputs.build = builds.id AND outputs.target = targets.position "
+      "WHERE repository = ?1 AND builds.id >= ?2 "
+      "ORDER BY builds.id DESC, targets.position, outputs.position");
+  statement.bind(std::string_view(repository)).bind(first);
+  std::vector<BuildTargets> builds;
+  std::optional<std::int64_t> position;
+  while (statement.step()) {
+    const std::int64_t id = statement.integer(0);
+    if (builds.empty() || builds.back().id != id) {
+      builds.push_back({id, statement.text(5), {}});
+      position.reset();
+    }
+    const auto name = statement.optional_text(2);
+    if (!name) continue;
+    auto& targets = builds.back().targets;
+    if (position != statement.integer(1)) {
+      position = statement.integer(1);
+      protocol::Target& target = targets.emplace_back();
+      target.name = *name;
+      target.result = protocol::value_of<TargetResult>(statement.view(3));
+    }
+    if (auto path = statement.optional_text(4)) {
+      targets.back().outputs.push_back({"", std::move(*path), 0});
+    }
+  }
+  return builds;
+}
+
 std::optional<std::string> History::lock_text(std::int64_t id) {
   Statement statement = impl_->database.prepare("SELECT flake_lock FROM builds WHERE id = ?1");
   statement.bind(id);

@@ -49,6 +49,13 @@ struct Trigger {
   std::optional<std::string> branch = std::nullopt;  // as configured
 };
 
+// What a build made of each target; without reasons, logs and sizes.
+struct BuildTargets {
+  std::int64_t id = 0;
+  std::string branch;  // empty: unknown, or the remote's default
+  std::vector<protocol::Target> targets;
+};
+
 // Not thread-safe; open one for each thread.
 class History {
  public:
@@ -111,6 +118,8 @@ class History {
   // An empty `repository` means all.
   protocol::BuildList list(const std::string& repository, int limit,
                            std::optional<std::int64_t> before);
+  // A repository's builds from number `first` on, newest first, with their targets.
+  std::vector<BuildTargets> targets_since(const std::string& repository, std::int64_t first);
   std::optional<std::string> lock_text(std::int64_t id);
   // Store paths of the good targets' outputs, sorted, each once.
   std::vector<std::string> output_paths(std::int64_t id);

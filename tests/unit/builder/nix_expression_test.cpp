@@ -2,27 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "common/base/error.hpp"
-
-using namespace nixbuild;
 using namespace nixbuild::builder;
-
-TEST_CASE("attribute paths as they are shown") {
-  CHECK(attribute_name({"packages", "x86_64-linux", "hello"}) == "packages.x86_64-linux.hello");
-  CHECK(attribute_name({"a.b", "", "1x", "x'"}) == R"("a.b"."".)"
-                                                   R"("1x".x')");
-  CHECK(attribute_name({}).empty());
-}
-
-TEST_CASE("attribute paths as they are configured") {
-  CHECK(parse_attribute_path("a") == AttributePath{"a"});
-  CHECK(parse_attribute_path("a.b-c.d") == AttributePath{"a", "b-c", "d"});
-  CHECK(parse_attribute_path("a.\"b.c\".d") == AttributePath{"a", "b.c", "d"});
-  for (const char* bad : {"", ".", "a.", ".a", "a..b", "\"a", "a.\"\"", "\"a\"b"}) {
-    CAPTURE(bad);
-    CHECK_THROWS_AS(parse_attribute_path(bad), UsageError);
-  }
-}
 
 TEST_CASE("the reference of a clone") {
   const std::string commit(40, 'a');
@@ -33,6 +13,9 @@ TEST_CASE("the reference of a clone") {
 
 TEST_CASE("names are quoted in expressions") {
   const std::string evil = "\"; builtins.abort ${x}";
-  CHECK(target_expression("git+file:///x", {evil}).find(R"("\"; builtins.abort \${x}")") !=
-        std::string::npos);
+  const Query query{"git+file:///x", "", {evil}, {{Root::Kind::listed, {evil}}}};
+  for (const std::string& text : {evaluate_expression(query), outline_expression(query)}) {
+    CHECK(text.find(R"("\"; builtins.abort \${x}")") != std::string::npos);
+    CHECK(text.find(evil) == std::string::npos);
+  }
 }
