@@ -14,6 +14,7 @@ SECRET = "test-1:a-very-secret-signing-key"
 
 def place_keys(builder):
     """A key where serve-cache makes it, and one that is configured."""
+    builder.local_inputs = []
     builder.state.mkdir(exist_ok=True)
     elsewhere = builder.root / "keys/cache-key"
     elsewhere.parent.mkdir()

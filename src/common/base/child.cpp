@@ -5,7 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <linux/capability.h>
+#include <linux/nsfs.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
@@ -67,12 +70,27 @@ void close_everything() {
     ::close(fd);
 }
 
+// Privileges inside of a user namespace with which a program could change what it sees of the
+// system, or take over the namespace's first process, which keeps them. Root would get them again
+// by execve(2).
+bool give_up_privileges() {
+  for (const int capability :
+       {CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_SYS_TIME,
+        CAP_MKNOD, CAP_NET_ADMIN, CAP_MAC_ADMIN, CAP_MAC_OVERRIDE, CAP_SYSLOG, CAP_SETPCAP}) {
+    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return false;
+  }
+  return true;
+}
+
 // A process cannot move into another pid namespace, only its children can: the one that joins stays
 // outside, waits, and ends as its child does.
 [[noreturn]] void execute_in_namespaces(const Launch& launch) {
   for (std::size_t i = 0; i < launch.namespace_count; ++i) {
-    if (::setns(launch.namespaces[i], 0) != 0) fail_child(launch);
+    // Filters of system calls, such as systemd's, demand that the type is named.
+    const int type = ::ioctl(launch.namespaces[i], NS_GET_NSTYPE);
+    if (type < 0 || ::setns(launch.namespaces[i], type) != 0) fail_child(launch);
   }
+  if (!give_up_privileges()) fail_child(launch);
   const pid_t child = ::fork();
   if (child < 0) fail_child(launch);
   if (child == 0) {

@@ -24,7 +24,8 @@ struct Command {
   std::vector<std::string> arguments;  // the first is a path, or a name looked up in PATH
   std::string program;                 // empty: that of the first argument
   std::filesystem::path directory;     // empty: that of this process
-  // Changes to this process's environment; nothing for a value removes the variable.
+  // Changes to this process's environment; nothing for a value removes the variable. Of two changes
+  // to one variable the first counts.
   std::vector<std::pair<std::string, std::optional<std::string>>> environment;
 
   // What it reads from its standard input.
@@ -47,7 +48,9 @@ struct Command {
 
   // Linux only.
   bool ends_with_parent = false;  // it gets SIGTERM when the thread that started it ends
-  std::vector<int> namespaces;    // descriptors of namespaces that it joins, in this order
+  // Descriptors of namespaces that it joins, in this order, a user namespace first. In there it has
+  // no privilege to mount, trace, or administer.
+  std::vector<int> namespaces;
 };
 
 constexpr std::size_t line_limit = std::size_t{1} << 20;

@@ -29,7 +29,12 @@ struct Repository {
   std::vector<std::string> targets;        // attribute paths; empty: all that the flake offers
   std::optional<std::string> home_config;  // a file of the repository, for its home modules
   bool accept_flake_config = false;
+  // Directories of this machine that its inputs may come from, and that its builds may read.
+  std::vector<std::filesystem::path> local_inputs;
 };
+
+// Whether the programs of a build see only what is theirs: always, or as everything else does.
+enum class Isolation : std::uint8_t { required, none };
 
 struct ApiOptions {
   std::vector<std::string> listen = {"127.0.0.1:8000", "[::1]:8000", "tailscale:8000"};
@@ -42,7 +47,8 @@ struct ApiOptions {
 };
 
 struct BuildOptions {
-  int max_parallel = 1;      // builds at once, over all repositories
+  int max_parallel = 1;  // builds at once, over all repositories
+  Isolation isolation = Isolation::required;
   std::string home_manager;  // a flake reference, for home modules of flakes without that input
 };
 

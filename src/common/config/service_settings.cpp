@@ -57,6 +57,11 @@ void add_build_settings(Settings& settings, BuildOptions& options) {
   settings.table("build")
       .add("max_parallel", options.max_parallel, 1, 64,
            "Builds at once, over all repositories; the rest wait in order")
+      .add_choice(
+          "isolation", options.isolation,
+          {{"required", Isolation::required}, {"none", Isolation::none}},
+          "Show git and Nix nothing but the repository's own files and refuse to build where "
+          "the system does not allow that, or run them without isolation")
       .add("home_manager", options.home_manager, "FLAKE",
            "home-manager for the home modules of flakes that have no input of that name");
 }
@@ -93,7 +98,14 @@ void add_repository_settings(Settings& settings, Repository& repository) {
         }
       })
       .add("accept_flake_config", repository.accept_flake_config,
-           "Follow the nixConfig of the repository's flake, which can run code");
+           "Follow the nixConfig of the repository's flake, which can run code")
+      .add("local_inputs", repository.local_inputs, "DIR",
+           "Directories of this machine that inputs may come from; builds can read them")
+      .checked([](const std::string& text) {
+        if (!std::filesystem::path(text).is_absolute()) {
+          throw UsageError(fmt::format("'{}': an absolute path was expected", text));
+        }
+      });
 }
 
 RepositoryList::RepositoryList() = default;

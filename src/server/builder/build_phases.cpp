@@ -17,6 +17,7 @@
 #include "common/nix/flake_lock.hpp"
 #include "common/protocol/names.hpp"
 #include "server/builder/attribute_path.hpp"
+#include "server/builder/build_view.hpp"
 #include "server/builder/disk_space.hpp"
 #include "server/builder/flake_config.hpp"
 #include "server/builder/flake_inputs.hpp"
@@ -44,20 +45,6 @@ using protocol::TargetResult;
 namespace fs = std::filesystem;
 
 constexpr std::size_t most_targets_in_error = 5;
-
-bool is_local(const std::string& url) {
-  return url.starts_with('/') || url.starts_with("file:");
-}
-
-fs::path local_path(const std::string& url) {
-  constexpr std::string_view scheme = "file://";
-  return url.starts_with(scheme) ? url.substr(scheme.size()) : url;
-}
-
-bool is_at_or_below(const fs::path& path, const fs::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
-         directory.end();
-}
 
 std::string summary_of_failures(const std::vector<protocol::Target>& targets) {
   std::string text;
@@ -183,64 +170,47 @@ class Run {
     report_.open_log(layout_.log(repository_.name, id_));
     fs::create_directories(layout_.repository(repository_.name));
     fs::create_directories(layout_.gc_roots(repository_.name));
-    const fs::path home = home_of_programs();
-    isolate(home);
-    tools_.emplace(layout_,
-                   Toolbox::Settings{repository_.name, layout_.repository(repository_.name), home,
-                                     is_local(repository_.url)},
-                   isolation_, interruption_, report_);
+    fs::create_directories(layout_.home(repository_.name));
+    isolate();
+    tools_.emplace(
+        layout_,
+        Toolbox::Settings{repository_.name, layout_.repository(repository_.name),
+                          layout_.home(repository_.name), !local_path(repository_.url).empty()},
+        isolation_, interruption_, report_);
   }
 
-  // Nix keeps what it has fetched in the home directory; a service's user may have none.
-  fs::path home_of_programs() const {
-    const char* home = std::getenv("HOME");
-    std::error_code error;
-    if (home != nullptr && fs::path(home).is_absolute() && fs::is_directory(home, error) &&
-        ::access(home, W_OK) == 0 && !fs::equivalent(home, layout_.root(), error)) {
-      return home;
+  void isolate() {
+    if (options_.build.isolation == config::Isolation::none) {
+      become_subreaper();
+      warn_of_readable_secrets();
+      return;
     }
-    fs::create_directories(layout_.home());
-    return layout_.home();
-  }
-
-  void isolate(const fs::path& home) {
-    Visibility visibility;
-    visibility.secrets = options_.secrets;
-    visibility.state_dir = layout_.root();
-    visibility.kept = {layout_.repository(repository_.name), layout_.gc_roots(repository_.name)};
-    const store::StoreLayout store = LocalStore().layout();
-    visibility.needed = {home, store.real_store_dir, store.nix_state_dir, store.nix_log_dir};
-    for (const char* name : {"NIX_CONF_DIR", "NIX_USER_CONF_FILES", "XDG_CACHE_HOME",
-                             "XDG_CONFIG_HOME", "TMPDIR", "NIX_SSL_CERT_FILE"}) {
-      if (const char* value = std::getenv(name); value != nullptr && *value == '/') {
-        visibility.needed.emplace_back(value);
-      }
-    }
-    if (is_local(repository_.url)) visibility.needed.push_back(local_path(repository_.url));
-    std::error_code error;
-    for (const fs::path& path : visibility.needed) {
-      if (is_at_or_below(path, layout_.root()) && fs::is_directory(path, error)) {
-        visibility.kept.push_back(path);
-      }
+    temporary_ = TemporaryDirectory(repository_.name);
+    View view = build_view(options_, layout_, temporary_.path());
+    if (const fs::path source = local_path(repository_.url); !source.empty()) {
+      view.readable.push_back(source);
     }
     try {
-      isolation_ = Isolation(visibility);
+      isolation_ = Isolation(view);
     } catch (const SystemError& failure) {
-      become_subreaper();
-      warn_of_readable_secrets(failure.what());
+      throw Error(fmt::format(
+          "builds cannot be isolated on this system: {}. Allow unprivileged user namespaces, or "
+          "set "
+          "isolation = \"none\" in [build] if you trust every repository and all of its inputs",
+          failure.what()));
     }
   }
 
-  void warn_of_readable_secrets(std::string_view reason) {
+  void warn_of_readable_secrets() {
     auto secrets = options_.secrets;
     secrets.push_back(layout_.root() / "cache-key");
     for (const fs::path& secret : secrets) {
       if (::access(secret.c_str(), R_OK) != 0) continue;
       const std::string text = fmt::format(
-          "THIS BUILD CAN READ {}: the system allows it no mount namespace ({}). Whoever can push "
-          "to the repository can have the key. Run builds as another user than serve-cache, as "
-          "the systemd units do",
-          secret.string(), reason);
+          "THIS BUILD CAN READ {}, because isolation is \"none\": whoever can push to the "
+          "repository can have it. Run builds as another user than serve-cache, as the systemd "
+          "units do",
+          secret.string());
       log::warn("{}", text);
       report_.warn(text);
     }
@@ -439,6 +409,7 @@ class Run {
   const std::int64_t id_;
   const protocol::Time queued_at_;
   Report report_;
+  TemporaryDirectory temporary_;
   Isolation isolation_;
   std::optional<Toolbox> tools_;
   Toolbox::Options nix_options_;

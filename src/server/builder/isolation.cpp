@@ -14,39 +14,109 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <optional>
-#include <set>
+#include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "common/base/error.hpp"
+#include "common/base/files.hpp"
 
 namespace nixbuild::builder {
 namespace {
 
 namespace fs = std::filesystem;
 
+// While the view is put together, the system's root is at /old and the view at /new.
+constexpr const char* workplace = "/tmp";
+
+// Directories with programs, libraries and data that everybody may read.
+constexpr std::array<std::string_view, 13> system_directories = {
+    "/bin",     "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+    "/usr",     "/nix",  "/gnu", "/opt",   "/sys",   "/run/systemd/resolve",
+    "/run/nscd"};
+// The parts of /etc and /run that programs need: users, names, certificates, Nix's, git's and
+// ssh's settings. What else is there is the server's own affair.
+constexpr std::array<std::string_view, 41> system_files = {"/etc/alternatives",
+                                                           "/etc/ca-certificates",
+                                                           "/etc/ca-certificates.conf",
+                                                           "/etc/default/locale",
+                                                           "/etc/gai.conf",
+                                                           "/etc/gitattributes",
+                                                           "/etc/gitconfig",
+                                                           "/etc/group",
+                                                           "/etc/host.conf",
+                                                           "/etc/hostname",
+                                                           "/etc/hosts",
+                                                           "/etc/ld.so.cache",
+                                                           "/etc/ld.so.conf",
+                                                           "/etc/ld.so.conf.d",
+                                                           "/etc/locale.conf",
+                                                           "/etc/localtime",
+                                                           "/etc/lsb-release",
+                                                           "/etc/machine-id",
+                                                           "/etc/mercurial",
+                                                           "/etc/mime.types",
+                                                           "/etc/netconfig",
+                                                           "/etc/nix/machines",
+                                                           "/etc/nix/nix.conf",
+                                                           "/etc/nix/nix.custom.conf",
+                                                           "/etc/nix/registry.json",
+                                                           "/etc/nsswitch.conf",
+                                                           "/etc/os-release",
+                                                           "/etc/passwd",
+                                                           "/etc/pki",
+                                                           "/etc/protocols",
+                                                           "/etc/resolv.conf",
+                                                           "/etc/services",
+                                                           "/etc/ssh/ssh_config",
+                                                           "/etc/ssh/ssh_config.d",
+                                                           "/etc/ssh/ssh_known_hosts",
+                                                           "/etc/ssl/certs",
+                                                           "/etc/ssl/openssl.cnf",
+                                                           "/etc/static",
+                                                           "/etc/zoneinfo",
+                                                           "/run/current-system",
+                                                           "/run/systemd/nss"};
+constexpr std::array<std::string_view, 7> device_names = {"null",    "zero", "full", "random",
+                                                          "urandom", "tty",  "kvm"};
+// What the kernel lets the user root write to, whatever its privileges.
+constexpr std::array<std::string_view, 5> kernel_settings = {"sys", "sysrq-trigger", "irq", "bus",
+                                                             "fs"};
+
+// mount_setattr(2), which older C libraries do not have.
+struct MountAttributes {
+  std::uint64_t set;
+  std::uint64_t clear;
+  std::uint64_t propagation;
+  std::uint64_t user_namespace;
+};
+constexpr std::uint64_t read_only = 1;
+constexpr std::uint64_t no_set_uid = 2;
+constexpr std::uint64_t no_devices = 4;
+constexpr unsigned recursive = 0x8000;  // AT_RECURSIVE
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+
 // What the first process is to do, made before it starts: behind clone(2) only system calls are
 // made.
 struct Plan {
-  struct Cover {
-    std::string path;
-    bool is_directory;
+  struct Entry {
+    enum class Kind { directory, file, link, empty } kind;
+    std::string target;  // below /new
+    std::string source;  // below /old; of a link: what it says
+    std::uint64_t attributes = 0;
+    std::vector<std::string> parents;  // to be made, outermost first
   };
-  struct Keep {
-    std::string path;
-    std::vector<std::string> parents;  // to be made again below the cover, outermost first
-  };
-  bool user_namespace = false;
-  std::string uid_map;
-  std::string gid_map;
-  std::vector<Cover> covers;
-  std::vector<Keep> kept;
-  std::vector<int> kept_fds;  // room for one each
+  std::vector<Entry> entries;
+  bool is_root = false;
 };
 
-// How far the first process has come, for the message when it fails.
-enum class Step : int { ready, map_users, own_mounts, cover, keep, proc };
+// How far the first process has come, for the message if it fails.
+enum class Step : int { ready, wait, own_mounts, make_root, bind, devices, proc, enter };
 
 struct Report {
   Step step;
@@ -57,16 +127,20 @@ std::string_view description(Step step) {
   switch (step) {
     case Step::ready:
       break;
-    case Step::map_users:
-      return "mapping the user into a user namespace";
+    case Step::wait:
+      return "mapping users into a user namespace";
     case Step::own_mounts:
       return "leaving the system's mounts";
-    case Step::cover:
-      return "covering what programs must not see";
-    case Step::keep:
-      return "showing the clone again";
+    case Step::make_root:
+      return "mounting an empty root directory";
+    case Step::bind:
+      return "binding directories into the view of the build";
+    case Step::devices:
+      return "making /dev";
     case Step::proc:
       return "mounting /proc";
+    case Step::enter:
+      return "entering the view of the build";
   }
   return "making namespaces";
 }
@@ -82,130 +156,260 @@ fs::path resolved(const fs::path& path) {
   return error ? path.lexically_normal() : result;
 }
 
-// A directory with one of these in it cannot be taken away from a program.
-bool is_needed(const fs::path& directory, const Visibility& visibility) {
-  static const std::vector<fs::path> usual = {
-      "/bin/sh",   "/dev/null", "/etc/passwd", "/etc/ssl",     "/etc/nix",
-      "/lib",      "/nix",      "/proc/self",  "/run/systemd", "/run/current-system",
-      "/sys/fs",   "/tmp/x",    "/usr/bin",    "/usr/lib",     "/usr/local/bin",
-      "/var/tmp/x"};
-  const auto lies_within = [&](const fs::path& path) {
-    return is_at_or_below(path, directory) || is_at_or_below(resolved(path), directory);
-  };
-  return std::any_of(usual.begin(), usual.end(), lies_within) ||
-         std::any_of(visibility.needed.begin(), visibility.needed.end(), lies_within);
+std::vector<std::string> parents_of(const std::string& target) {
+  std::vector<std::string> parents;
+  for (std::size_t at = target.find('/', 1); at != std::string::npos;
+       at = target.find('/', at + 1)) {
+    parents.push_back(target.substr(0, at));
+  }
+  return parents;
 }
 
-Plan plan_for(const Visibility& visibility) {
-  Plan plan;
-  plan.user_namespace = ::geteuid() != 0;
-  plan.uid_map = fmt::format("{0} {0} 1\n", ::geteuid());
-  plan.gid_map = fmt::format("{0} {0} 1\n", ::getegid());
+class Planner {
+ public:
+  Plan plan_for(const View& view) {
+    plan_.is_root = ::geteuid() == 0;
+    for (const std::string_view path : system_directories)
+      add_system(fs::path(path));
+    for (const std::string_view path : system_files)
+      add_system(fs::path(path));
+    if (!view.temporary.empty()) {
+      for (const char* name : {"/tmp", "/var/tmp"})
+        bind(resolved(view.temporary), name, no_set_uid | no_devices);
+    }
+    for (const fs::path& path : view.readable)
+      add(path, read_only | no_set_uid | no_devices);
+    for (const fs::path& path : view.writable)
+      add(path, no_set_uid | no_devices);
+    for (const fs::path& path : view.hidden)
+      hide(path);
+    // Parents before what lies in them; of two with the same place, the later one counts.
+    std::stable_sort(
+        plan_.entries.begin(), plan_.entries.end(),
+        [](const auto& left, const auto& right) { return left.target < right.target; });
+    return std::move(plan_);
+  }
 
-  const fs::path state = resolved(visibility.state_dir);
-  std::set<fs::path> covered;
-  std::error_code error;
-  if (fs::is_directory(state, error)) {
-    covered.insert(state);
-    plan.covers.push_back({state.string(), true});
-  }
-  for (const fs::path& secret : visibility.secrets) {
-    // Under the name that is configured, and where it really lies.
-    for (const fs::path& file : {fs::absolute(secret).lexically_normal(), resolved(secret)}) {
-      const fs::path directory = resolved(file.parent_path());
-      if (is_at_or_below(directory, state) || !fs::is_directory(directory, error)) continue;
-      const bool whole = !is_needed(directory, visibility);
-      const fs::path target = whole ? directory : directory / file.filename();
-      if (!whole && !fs::exists(target, error)) continue;
-      if (covered.insert(target).second) plan.covers.push_back({target.string(), whole});
+ private:
+  void add_system(const fs::path& path) {
+    std::error_code error;
+    if (fs::is_symlink(path, error)) {
+      const std::string target = "/new" + path.string();
+      plan_.entries.push_back({Plan::Entry::Kind::link, target,
+                               fs::read_symlink(path, error).string(), 0, parents_of(target)});
+      // Such as /etc/resolv.conf, which leads to wherever its maker keeps it.
+      const fs::path real = resolved(path);
+      if (!is_part_of_system(real) && fs::is_regular_file(real, error)) {
+        bind(real, real, read_only | no_set_uid);
+      }
+      return;
     }
+    bind(path, path, read_only | no_set_uid);
   }
-  for (const fs::path& kept : visibility.kept) {
-    const fs::path path = resolved(kept);
-    if (!covered.contains(state) || !is_at_or_below(path, state)) continue;
-    Plan::Keep keep{path.string(), {}};
-    fs::path parent = state;
-    for (const fs::path& part : path.lexically_relative(state)) {
-      parent /= part;
-      keep.parents.push_back(parent.string());
+
+  void add(const fs::path& path, std::uint64_t attributes) {
+    const fs::path plain = fs::absolute(path).lexically_normal();
+    const fs::path real = resolved(path);
+    bind(real, real, attributes);
+    if (plain != real) bind(real, plain, attributes);
+  }
+
+  void bind(const fs::path& source, const fs::path& target, std::uint64_t attributes) {
+    std::error_code error;
+    if (source == "/" || !fs::exists(source, error)) return;
+    const std::string below = "/new" + target.string();
+    plan_.entries.push_back(
+        {fs::is_directory(source, error) ? Plan::Entry::Kind::directory : Plan::Entry::Kind::file,
+         below, "/old" + source.string(), attributes, parents_of(below)});
+  }
+
+  // Wherever it shows up.
+  void hide(const fs::path& path) {
+    std::error_code error;
+    const fs::path real = resolved(path);
+    if (!fs::exists(real, error)) return;
+    const bool is_directory = fs::is_directory(real, error);
+    std::vector<Plan::Entry> hidden;
+    for (const Plan::Entry& entry : plan_.entries) {
+      if (entry.kind != Plan::Entry::Kind::directory && entry.kind != Plan::Entry::Kind::file) {
+        continue;
+      }
+      const fs::path source = entry.source.substr(std::string_view("/old").size());
+      if (!is_at_or_below(real, source)) continue;
+      const fs::path inside = real.lexically_relative(source);
+      const std::string target =
+          inside == "." ? entry.target : (fs::path(entry.target) / inside).string();
+      hidden.push_back({is_directory ? Plan::Entry::Kind::empty : Plan::Entry::Kind::file, target,
+                        is_directory ? "" : "/old/dev/null", is_directory ? 0 : read_only,
+                        parents_of(target)});
     }
-    plan.kept.push_back(std::move(keep));
-    plan.kept_fds.push_back(-1);
+    plan_.entries.insert(plan_.entries.end(), hidden.begin(), hidden.end());
   }
-  return plan;
+
+  Plan plan_;
+};
+
+bool restrict_mount(const char* target, std::uint64_t attributes) {
+  MountAttributes change{attributes, 0, 0, 0};
+  return ::syscall(SYS_mount_setattr, AT_FDCWD, target, recursive, &change, sizeof change) == 0;
 }
 
-bool write_to(const char* path, std::string_view text) {
-  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool done = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+bool bind_mount(const char* source, const char* target, std::uint64_t attributes) {
+  return ::mount(source, target, nullptr, MS_BIND | MS_REC, nullptr) == 0 &&
+         restrict_mount(target, attributes);
+}
+
+bool make_directory(const char* path) {
+  return ::mkdir(path, 0755) == 0 || errno == EEXIST || errno == EROFS;
+}
+
+bool make_file(const char* path) {
+  const int fd = ::open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (fd < 0) {
+    struct stat status {};
+    return ::lstat(path, &status) == 0;
+  }
   ::close(fd);
-  return done;
+  return true;
 }
 
-bool cover(const Plan::Cover& cover) {
-  if (cover.is_directory) {
-    return ::mount("tmpfs", cover.path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV,
-                   "size=256k,mode=0700") == 0;
+bool place(const Plan::Entry& entry) {
+  for (const std::string& parent : entry.parents) {
+    if (!make_directory(parent.c_str())) return false;
   }
-  return ::mount("/dev/null", cover.path.c_str(), nullptr, MS_BIND, nullptr) == 0;
+  switch (entry.kind) {
+    case Plan::Entry::Kind::link:
+      return ::symlink(entry.source.c_str(), entry.target.c_str()) == 0 || errno == EEXIST ||
+             errno == EROFS;
+    case Plan::Entry::Kind::empty:
+      return make_directory(entry.target.c_str()) &&
+             ::mount("tmpfs", entry.target.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") ==
+                 0;
+    case Plan::Entry::Kind::directory:
+      if (!make_directory(entry.target.c_str())) return false;
+      break;
+    case Plan::Entry::Kind::file:
+      if (!make_file(entry.target.c_str())) return false;
+      break;
+  }
+  return bind_mount(entry.source.c_str(), entry.target.c_str(), entry.attributes);
 }
 
-// "/proc/self/fd/N", without allocating.
-void name_of_descriptor(int fd, std::array<char, 32>& name) {
-  constexpr std::string_view prefix = "/proc/self/fd/";
-  std::memcpy(name.data(), prefix.data(), prefix.size());
-  std::array<char, 12> digits{};
-  std::size_t count = 0;
+// PREFIX/NAME in a buffer: allocating is not allowed here.
+template <std::size_t size>
+const char* joined(std::array<char, size>& buffer, const char* prefix, std::string_view name) {
+  std::size_t length = std::strlen(prefix);
+  std::memcpy(buffer.data(), prefix, length);
+  std::memcpy(buffer.data() + length, name.data(), name.size());
+  buffer[length + name.size()] = '\0';
+  return buffer.data();
+}
+
+bool make_devices() {
+  constexpr unsigned long flags = MS_NOSUID | MS_NOEXEC;
+  if (!make_directory("/new/dev") ||
+      ::mount("tmpfs", "/new/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755") != 0) {
+    return false;
+  }
+  std::array<char, 64> source{};
+  std::array<char, 64> target{};
+  for (const std::string_view name : device_names) {
+    joined(source, "/old/dev/", name);
+    struct stat status {};
+    if (::stat(source.data(), &status) != 0) continue;
+    joined(target, "/new/dev/", name);
+    if (!make_file(target.data()) ||
+        ::mount(source.data(), target.data(), nullptr, MS_BIND, nullptr) != 0) {
+      return false;
+    }
+  }
+  constexpr std::array<std::pair<const char*, const char*>, 5> links = {{
+      {"/proc/self/fd", "/new/dev/fd"},
+      {"/proc/self/fd/0", "/new/dev/stdin"},
+      {"/proc/self/fd/1", "/new/dev/stdout"},
+      {"/proc/self/fd/2", "/new/dev/stderr"},
+      {"pts/ptmx", "/new/dev/ptmx"},
+  }};
+  for (const auto& [text, name] : links) {
+    if (::symlink(text, name) != 0) return false;
+  }
+  if (!make_directory("/new/dev/pts") || !make_directory("/new/dev/shm")) return false;
+  if (::mount("devpts", "/new/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620") !=
+          0 &&
+      ::mount("/old/dev/pts", "/new/dev/pts", nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+    return false;
+  }
+  return ::mount("tmpfs", "/new/dev/shm", "tmpfs", flags | MS_NODEV, "mode=1777,size=64m") == 0;
+}
+
+// The kernel grants a new /proc only where nothing covers parts of the old one, as it does under
+// systemd's ProtectKernelTunables=. The old one shows the processes of others, but nothing inside
+// of them: they belong to another user namespace.
+bool make_proc(bool is_root) {
+  if (!make_directory("/new/proc")) return false;
+  if (::mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0 &&
+      ::mount("/old/proc", "/new/proc", nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+    return false;
+  }
+  if (!is_root) return true;
+  std::array<char, 64> path{};
+  for (const std::string_view name : kernel_settings) {
+    joined(path, "/new/proc/", name);
+    struct stat status {};
+    if (::stat(path.data(), &status) != 0) continue;
+    if (!bind_mount(path.data(), path.data(), read_only)) return false;
+  }
+  return true;
+}
+
+// An empty root directory at /, with the system's root at /old and a mount point at /new.
+bool make_root() {
+  std::array<char, 32> path{};
+  if (::mount("tmpfs", workplace, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0) return false;
+  for (const std::string_view name : {"/new", "/old"}) {
+    if (::mkdir(joined(path, workplace, name), 0755) != 0) return false;
+  }
+  joined(path, workplace, "/old");
+  if (::syscall(SYS_pivot_root, workplace, path.data()) != 0 || ::chdir("/") != 0) return false;
+  return ::mount("tmpfs", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") == 0;
+}
+
+bool enter() {
+  if (::umount2("/old", MNT_DETACH) != 0 || ::chdir("/new") != 0) return false;
+  // pivot_root(2), "pivot_root(".", ".")": the old root is left mounted on the new one, and goes.
+  if (::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0) return false;
+  return ::chdir("/") == 0 &&
+         ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
+                 nullptr) == 0;
+}
+
+std::optional<Step> prepare(const Plan& plan, int mapped_fd) {
+  char mapped = 0;
+  ssize_t n = 0;
   do {
-    digits[count++] = static_cast<char>('0' + fd % 10);
-    fd /= 10;
-  } while (fd > 0);
-  std::size_t position = prefix.size();
-  while (count > 0)
-    name[position++] = digits[--count];
-  name[position] = '\0';
-}
-
-bool keep(const Plan::Keep& keep, int fd) {
-  for (const std::string& parent : keep.parents) {
-    if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) return false;
+    n = ::read(mapped_fd, &mapped, 1);
+  } while (n < 0 && errno == EINTR);
+  if (n != 1) {
+    errno = EPERM;
+    return Step::wait;
   }
-  std::array<char, 32> source{};
-  name_of_descriptor(fd, source);
-  return ::mount(source.data(), keep.path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0;
-}
-
-std::optional<Step> prepare(Plan& plan) {
-  if (plan.user_namespace &&
-      !(write_to("/proc/self/setgroups", "deny") && write_to("/proc/self/uid_map", plan.uid_map) &&
-        write_to("/proc/self/gid_map", plan.gid_map))) {
-    return Step::map_users;
-  }
+  ::umask(022);
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return Step::own_mounts;
-  // Once covered they are found no more by their paths. Descriptors from outside of this mount
-  // namespace would not do.
-  for (std::size_t i = 0; i < plan.kept.size(); ++i) {
-    plan.kept_fds[i] = ::open(plan.kept[i].path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (plan.kept_fds[i] < 0) return Step::keep;
+  if (!make_root()) return Step::make_root;
+  for (const Plan::Entry& entry : plan.entries) {
+    if (!place(entry)) return Step::bind;
   }
-  for (const auto& one : plan.covers) {
-    if (!cover(one)) return Step::cover;
-  }
-  for (std::size_t i = 0; i < plan.kept.size(); ++i) {
-    if (!keep(plan.kept[i], plan.kept_fds[i])) return Step::keep;
-  }
-  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
-    return Step::proc;
-  }
+  if (!make_devices()) return Step::devices;
+  if (!make_proc(plan.is_root)) return Step::proc;
+  if (!enter()) return Step::enter;
   return std::nullopt;
 }
 
-[[noreturn]] void be_first_process(Plan& plan, int report_fd) {
+[[noreturn]] void be_first_process(const Plan& plan, int mapped_fd, int report_fd) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::setpgid(0, 0);
   Report report{Step::ready, 0};
-  if (const auto failed = prepare(plan)) report = {*failed, errno};
+  if (const auto failed = prepare(plan, mapped_fd)) report = {*failed, errno};
   // It must hold nothing open, the build's lock above all.
   const int kept = 3;
   if (report_fd != kept) ::dup2(report_fd, kept);
@@ -226,6 +430,39 @@ std::optional<Step> prepare(Plan& plan) {
     ::pause();
 }
 
+void write_to(const std::string& path, std::string_view text) {
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    throw SystemError(errno, fmt::format("writing {}", path));
+  }
+}
+
+// Every id that there is here as itself. Source: user_namespaces(7).
+std::string whole_map(const char* file) {
+  std::istringstream lines(read_file(file).value_or(""));
+  std::string map;
+  std::uint64_t inside = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t count = 0;
+  while (lines >> inside >> outside >> count)
+    map += fmt::format("{0} {0} {1}\n", inside, count);
+  return map;
+}
+
+// Root keeps all users, since Nix gives files and processes to its builders. Others have none but
+// themselves to map.
+void map_users(pid_t process) {
+  const std::string directory = fmt::format("/proc/{}/", process);
+  if (::geteuid() == 0) {
+    write_to(directory + "uid_map", whole_map("/proc/self/uid_map"));
+    write_to(directory + "gid_map", whole_map("/proc/self/gid_map"));
+    return;
+  }
+  write_to(directory + "setgroups", "deny");
+  write_to(directory + "uid_map", fmt::format("{0} {0} 1\n", ::geteuid()));
+  write_to(directory + "gid_map", fmt::format("{0} {0} 1\n", ::getegid()));
+}
+
 UniqueFd open_namespace(pid_t process, std::string_view name) {
   const std::string path = fmt::format("/proc/{}/ns/{}", process, name);
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -233,38 +470,46 @@ UniqueFd open_namespace(pid_t process, std::string_view name) {
   return fd;
 }
 
+std::pair<UniqueFd, UniqueFd> make_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw SystemError(errno, "making a pipe");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
 }  // namespace
 
-Isolation::Isolation(const Visibility& visibility) {
-  Plan plan = plan_for(visibility);
-  std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw SystemError(errno, "making a pipe");
-  const UniqueFd read_end(pipe[0]);
-  UniqueFd write_end(pipe[1]);
+Isolation::Isolation(const View& view) {
+  const Plan plan = Planner().plan_for(view);
+  auto [report_read, report_write] = make_pipe();
+  auto [mapped_read, mapped_write] = make_pipe();
 
-  unsigned long flags = CLONE_NEWNS | CLONE_NEWPID | SIGCHLD;
-  if (plan.user_namespace) flags |= CLONE_NEWUSER;
+  constexpr unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | SIGCHLD;
   // Without a stack of its own the child goes on with a copy of this one, as with fork(2).
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, flags, 0, 0, 0, 0));
-  if (child == 0) be_first_process(plan, write_end.get());
+  if (child == 0) {
+    ::close(mapped_write.get());
+    be_first_process(plan, mapped_read.get(), report_write.get());
+  }
   if (child < 0) throw SystemError(errno, "making namespaces");
   first_process_ = child;
-  write_end.reset();
+  report_write.reset();
+  mapped_read.reset();
 
-  Report report{};
-  ssize_t told = 0;
-  do {
-    told = ::read(read_end.get(), &report, sizeof report);
-  } while (told < 0 && errno == EINTR);
   try {
+    map_users(child);
+    static_cast<void>(::write(mapped_write.get(), "m", 1));
+    Report report{};
+    ssize_t told = 0;
+    do {
+      told = ::read(report_read.get(), &report, sizeof report);
+    } while (told < 0 && errno == EINTR);
     if (told != static_cast<ssize_t>(sizeof report)) {
       throw SystemError(ECHILD, "making namespaces");
     }
     if (report.step != Step::ready) throw SystemError(report.error, description(report.step));
     // The user namespace comes first: it gives the right to join the others.
-    if (plan.user_namespace) descriptors_.push_back(open_namespace(child, "user"));
-    descriptors_.push_back(open_namespace(child, "mnt"));
-    descriptors_.push_back(open_namespace(child, "pid"));
+    for (const char* name : {"user", "mnt", "pid"})
+      descriptors_.push_back(open_namespace(child, name));
   } catch (const SystemError&) {
     end();
     throw;
@@ -301,6 +546,13 @@ void Isolation::end() {
   first_process_ = -1;
   joined_.clear();
   descriptors_.clear();
+}
+
+bool is_part_of_system(const fs::path& path) {
+  const fs::path real = resolved(path);
+  return std::any_of(
+      system_directories.begin(), system_directories.end(),
+      [&](std::string_view directory) { return is_at_or_below(real, fs::path(directory)); });
 }
 
 }  // namespace nixbuild::builder

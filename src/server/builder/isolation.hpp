@@ -1,15 +1,13 @@
-// The surroundings of the programs that a build starts: they do not see the server's keys, and none
-// of them outlives the build.
+// What the programs of a build can see: a view of the file system that holds what is named here and
+// nothing else, and no process but their own.
 //
-// git, nix and what they start run in namespaces of their own where the system lets them: a mount
-// namespace without the directories that hold secrets, and a pid namespace, which the kernel
-// empties when its first process ends. That process waits for nothing but the end of run-build, so
-// even after `kill -9` nothing of the build lives on, builders with sessions of their own among
-// them. The pid namespace has a /proc of its own too: through that of the system, a program could
-// look into the mount namespaces of the same user's other processes.
-//
-// Where there are no such namespaces (a container, a hardened unit), the build runs without; its
-// processes are then found as descendants of this one, see leftovers.hpp.
+// git, nix and what they start run in namespaces of their own. The root of their mount namespace is
+// an empty file system into which the system's directories are bound, read-only, and the paths of
+// `View`. Nothing of the real root stays mounted, so there is nothing to uncover. A user namespace
+// comes with it, for root as well: outside of it the programs have no privilege, and inside of it
+// they lose those that could change the view (see Command::namespaces). The kernel empties the pid
+// namespace when its first process ends. That process waits for nothing but the end of run-build,
+// so nothing of a build outlives run-build, even after `kill -9`.
 #pragma once
 
 #include <sys/types.h>
@@ -22,23 +20,24 @@
 
 namespace nixbuild::builder {
 
-struct Visibility {
-  // Files that must not be seen. The directory around one is hidden whole unless something that
-  // programs need lies in it; then only the file is, as it is now.
-  std::vector<std::filesystem::path> secrets;
-  // This directory is hidden but for `kept`, paths below it.
-  std::filesystem::path state_dir;
-  std::vector<std::filesystem::path> kept;
-  // What programs need beside the system's usual directories: HOME, the Nix store, …
-  std::vector<std::filesystem::path> needed;
+// Paths that do not exist are skipped. Each appears under its own name and, if that leads through
+// symbolic links, under its real one.
+struct View {
+  std::vector<std::filesystem::path> writable;
+  std::vector<std::filesystem::path> readable;
+  // Appears as /tmp and /var/tmp.
+  std::filesystem::path temporary;
+  // Files, and directories but for what is named above, that stay out of sight even if they lie
+  // within one of the others.
+  std::vector<std::filesystem::path> hidden;
 };
 
 class Isolation {
  public:
   // Without namespaces: programs run as everything else does.
   Isolation() = default;
-  // Throws SystemError where the system does not allow it.
-  explicit Isolation(const Visibility& visibility);
+  // Throws SystemError if the system does not allow it; the message names the step that failed.
+  explicit Isolation(const View& view);
   ~Isolation();
   Isolation(Isolation&& other) noexcept;
   Isolation& operator=(Isolation&& other) noexcept;
@@ -56,5 +55,8 @@ class Isolation {
   std::vector<UniqueFd> descriptors_;
   std::vector<int> joined_;
 };
+
+// Whether the view has `path` without being told: it lies in one of the system's directories.
+bool is_part_of_system(const std::filesystem::path& path);
 
 }  // namespace nixbuild::builder

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 
+#include "server/builder/build_view.hpp"
 #include "server/builder/leftovers.hpp"
 
 namespace nixbuild::builder {
@@ -77,20 +78,14 @@ void Toolbox::prepare(Command& command) const {
   command.ends_with_parent = true;
   command.namespaces = isolation_.namespaces();
   auto& environment = command.environment;
-  const auto [mark_name, mark] = environment_mark(layout_, settings_.repository);
-  environment.emplace_back(mark_name, mark);
-  if (!settings_.home.empty()) environment.emplace_back("HOME", settings_.home.string());
-  // What systemd gives is for this process alone.
-  for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS",
-                           "LISTEN_PID", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY"}) {
-    environment.emplace_back(name, std::nullopt);
-  }
-  // Another repository's must not be taken for the one in the current directory.
-  for (const char* name : {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"}) {
-    environment.emplace_back(name, std::nullopt);
-  }
+  environment.push_back(environment_mark(layout_, settings_.repository));
+  environment.emplace_back("HOME", settings_.home.string());
+  if (isolation_) environment.emplace_back("TMPDIR", "/tmp");
   environment.emplace_back("GIT_TERMINAL_PROMPT", "0");
   environment.emplace_back("GIT_ASKPASS", "true");
+  // What an earlier build may have left in the home directory.
+  environment.emplace_back("GIT_CONFIG_GLOBAL", "/dev/null");
+  environment.emplace_back("NIX_USER_CONF_FILES", "/dev/null");
   environment.emplace_back("SSH_ASKPASS_REQUIRE", "never");
   // Messages are looked at, so they have to be in one language.
   environment.emplace_back("LC_ALL", "C.UTF-8");
@@ -104,6 +99,9 @@ void Toolbox::prepare(Command& command) const {
     environment.emplace_back(fmt::format("GIT_CONFIG_KEY_{}", i), settings[i].first);
     environment.emplace_back(fmt::format("GIT_CONFIG_VALUE_{}", i), settings[i].second);
   }
+  // Of two changes to a variable the first counts.
+  for (auto& change : scrubbed_environment())
+    environment.push_back(std::move(change));
 }
 
 void Toolbox::wait(std::span<Subprocess* const> children) {

@@ -22,7 +22,7 @@ class Toolbox {
   struct Settings {
     std::string repository;
     std::filesystem::path clone;   // where programs run
-    std::filesystem::path home;    // HOME of programs; empty: as it is
+    std::filesystem::path home;    // HOME of programs
     bool allow_local_git = false;  // submodules may come from this machine's files
   };
   Toolbox(const history::StateLayout& layout, Settings settings, Isolation& isolation,

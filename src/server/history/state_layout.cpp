@@ -50,6 +50,10 @@ std::filesystem::path StateLayout::repository(std::string_view repository) const
   return root_ / "repos" / repository;
 }
 
+std::filesystem::path StateLayout::home(std::string_view repository) const {
+  return root_ / "home" / repository;
+}
+
 std::filesystem::path StateLayout::gc_roots(std::string_view repository) const {
   return root_ / "gcroots" / repository;
 }

@@ -30,7 +30,7 @@ class StateLayout {
   std::filesystem::path processes(std::string_view repository) const;      // locks/REPO.processes
   std::filesystem::path reserve(std::string_view repository) const;        // locks/REPO.reserve
   std::filesystem::path runner_output(std::string_view repository) const;  // locks/REPO.output
-  std::filesystem::path home() const { return root_ / "home"; }  // of programs without one
+  std::filesystem::path home(std::string_view repository) const;  // home/REPO/, of its programs
 
   // Makes the directories that are missing. Throws SystemError.
   void create() const;

@@ -1,6 +1,7 @@
 """A build server without its API: git repositories with flakes, a Nix store of its own, and run-build."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -90,6 +91,8 @@ class Builder:
         self.path = None
         self.remote = None
         self.binary = str(BINARY)
+        # Tests' flakes take inputs from here, and a newer Nix lies there. The state stays out of sight.
+        self.local_inputs = [self.root, SOURCE, "/var/cache/nixbuild"]
         for directory in ("home", "etc", "tmp"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
         if nix == "newer":
@@ -127,6 +130,7 @@ class Builder:
             "NIX_LOG_DIR": str(self.store / "var/log/nix"),
             "NIX_CONF_DIR": str(self.root / "etc"),
             **({"NIX_REMOTE": self.remote} if self.remote else {}),
+            **({} if isolation_is_possible() else {"NIXBUILD_BUILD_ISOLATION": "none"}),
             "NIX_CONFIG": "build-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\n",
         }
 
@@ -137,6 +141,7 @@ class Builder:
         lines = [self.settings]
         for name, settings in self.repositories.items():
             lines.append(f'[[repository]]\nname = "{name}"')
+            settings = {"local_inputs": [str(path) for path in self.local_inputs], **settings}
             lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         self.config.write_text("\n".join(lines) + "\n")
         return [*self.prefix, self.binary, *map(str, arguments)]
@@ -308,13 +313,19 @@ def hang_at(builder, phase):
     return source, extra
 
 
+@functools.cache
+def isolation_is_possible():
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
 def without_pid_namespaces():
-    """A prefix for commands: namespaces as a hardened or old system has them, none to be made."""
+    """A prefix for commands: a system without namespaces, and the setting that builds need there."""
     script = 'echo 0 > /proc/sys/user/max_pid_namespaces && exec "$@"'
     prefix = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
     if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
         pytest.skip("no user namespaces here")
-    return prefix
+    return [*prefix, "env", "NIXBUILD_BUILD_ISOLATION=none"]
 
 
 def make_builder(**options):
