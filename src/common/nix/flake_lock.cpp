@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -147,16 +148,26 @@ FlakeLock FlakeLock::parse(std::string_view text) {
   return FlakeLock(std::move(json));
 }
 
+FlakeLock::FlakeLock(Json json) : json_(std::make_unique<Json>(std::move(json))) {}
+FlakeLock::FlakeLock(const FlakeLock& other) : FlakeLock(*other.json_) {}
+FlakeLock::FlakeLock(FlakeLock&& other) noexcept = default;
+FlakeLock& FlakeLock::operator=(const FlakeLock& other) {
+  json_ = std::make_unique<Json>(*other.json_);
+  return *this;
+}
+FlakeLock& FlakeLock::operator=(FlakeLock&& other) noexcept = default;
+FlakeLock::~FlakeLock() = default;
+
 std::string FlakeLock::text() const {
-  return json_.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_->dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
 const std::string& FlakeLock::root_key() const {
-  return json_.at("root").get_ref<const std::string&>();
+  return json_->at("root").get_ref<const std::string&>();
 }
 
 const Json* FlakeLock::find(const std::string& key) const {
-  const Json& nodes = json_.at("nodes");
+  const Json& nodes = json_->at("nodes");
   const auto found = nodes.find(key);
   return found == nodes.end() ? nullptr : &*found;
 }
@@ -261,12 +272,12 @@ Json FlakeLock::graft_inputs(Graft& graft, const std::string& other_key, const J
         former_node = graft.former.at(stands->get<std::string>());
       }
       const std::string mine = new_key(graft, name);
-      json_["nodes"][mine] = copy;  // takes the key
+      (*json_)["nodes"][mine] = copy;  // takes the key
       Path deeper = path;
       deeper.push_back(name);
       Json inputs =
           graft_inputs(graft, key, former_node ? &*former_node : nullptr, std::move(deeper));
-      if (!inputs.empty()) json_["nodes"][mine]["inputs"] = std::move(inputs);
+      if (!inputs.empty()) (*json_)["nodes"][mine]["inputs"] = std::move(inputs);
       result[name] = mine;
     }
   }
@@ -274,25 +285,25 @@ Json FlakeLock::graft_inputs(Graft& graft, const std::string& other_key, const J
 }
 
 void FlakeLock::take(const std::string& name, Json locked, const FlakeLock& other, Below below) {
-  Graft graft{other, {name}, {}, json_["nodes"], 0, {}};
+  Graft graft{other, {name}, {}, (*json_)["nodes"], 0, {}};
   std::string other_key = other.root_key();
   if (below == Below::same_input) {
     other_key = other.find(other_key)->at("inputs").at(name).get<std::string>();
     graft.there = {name};
   }
   pin(name, std::move(locked));
-  const std::string key = json_["nodes"][root_key()]["inputs"][name].get<std::string>();
+  const std::string key = (*json_)["nodes"][root_key()]["inputs"][name].get<std::string>();
   // What goes leaves its keys to what comes: the same tree has the same keys.
-  json_["nodes"][key].erase("inputs");
+  (*json_)["nodes"][key].erase("inputs");
   drop_unreachable();
   const Json former = graft.former.at(key);
   Json inputs = graft_inputs(graft, other_key, &former, {name});
-  if (!inputs.empty()) json_["nodes"][key]["inputs"] = std::move(inputs);
+  if (!inputs.empty()) (*json_)["nodes"][key]["inputs"] = std::move(inputs);
 }
 
 void FlakeLock::pin(const std::string& name, Json locked) {
-  const std::string key = json_["nodes"][root_key()]["inputs"][name].get<std::string>();
-  json_["nodes"][key]["locked"] = std::move(locked);
+  const std::string key = (*json_)["nodes"][root_key()]["inputs"][name].get<std::string>();
+  (*json_)["nodes"][key]["locked"] = std::move(locked);
 }
 
 void FlakeLock::drop_unreachable() {
@@ -310,8 +321,8 @@ void FlakeLock::drop_unreachable() {
   }
   Json nodes = Json::object();
   for (const std::string& key : reached)
-    nodes[key] = std::move(json_["nodes"][key]);
-  json_["nodes"] = std::move(nodes);
+    nodes[key] = std::move((*json_)["nodes"][key]);
+  (*json_)["nodes"] = std::move(nodes);
 }
 
 bool updates_by_name(std::string_view nix_version) {

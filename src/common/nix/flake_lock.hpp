@@ -5,7 +5,8 @@
 // is a node's key, or a path of input names from the root that it follows.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,12 @@ class FlakeLock {
  public:
   // Throws FormatError.
   static FlakeLock parse(std::string_view text);
+  FlakeLock(const FlakeLock& other);
+  FlakeLock(FlakeLock&& other) noexcept;
+  FlakeLock& operator=(const FlakeLock& other);
+  FlakeLock& operator=(FlakeLock&& other) noexcept;
+  ~FlakeLock();
+
   // As Nix writes it.
   std::string text() const;
 
@@ -53,7 +60,7 @@ class FlakeLock {
   void pin(const std::string& name, nlohmann::json locked);
 
  private:
-  explicit FlakeLock(nlohmann::json json) : json_(std::move(json)) {}
+  explicit FlakeLock(nlohmann::json json);
 
   const nlohmann::json* find(const std::string& key) const;
   const std::string& root_key() const;
@@ -63,7 +70,8 @@ class FlakeLock {
   std::string new_key(Graft& graft, const std::string& wanted) const;
   void drop_unreachable();
 
-  nlohmann::json json_;
+  // Behind a pointer, so that the type is complete only where JSON is read.
+  std::unique_ptr<nlohmann::json> json_;
 };
 
 // Whether this version of Nix ("nix (Nix) 2.26.3") takes `nix flake update INPUT`; before 2.19 it
