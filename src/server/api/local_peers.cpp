@@ -206,14 +206,14 @@ bool LocalPeers::ask(int socket) {
   const Address peer = socket_address(::getpeername, socket);
   if (peer.family == AF_UNSPEC) return true;  // the connection was reset
   if (!is_own(peer)) return false;
-  const Answer answer = look_up(peer, socket_address(::getsockname, socket));
-  switch (answer.kind) {
-    case Answer::Kind::found:
-      return !answer.is_open || contains(answer.uid);
-    case Answer::Kind::absent:
-      return true;
-    case Answer::Kind::unavailable:
-      break;
+  const Address own = socket_address(::getsockname, socket);
+  const Answer answer = look_up(peer, own);
+  if (answer.kind == Answer::Kind::found) return !answer.is_open || contains(answer.uid);
+  if (answer.kind == Answer::Kind::absent) {
+    // A kernel without sock_diag says the same of every socket, also of this end. This end is gone,
+    // too, if the connection was reset meanwhile.
+    if (look_up(own, peer).kind == Answer::Kind::found) return true;
+    if (socket_address(::getpeername, socket).family == AF_UNSPEC) return true;
   }
   static std::atomic<bool> logged{false};
   if (!logged.exchange(true)) {
