@@ -285,7 +285,8 @@ def test_home_manager_that_cannot_be_had_holds_nothing_else_back(builder):
 
 def test_flake_config_is_followed_where_it_is_accepted(builder):
     text = flake('packages.x86_64-linux.x = mk "x" "echo $NIX_BUILD_CORES > $out";')
-    text = text.replace("{\n", "{\n  nixConfig = { cores = 7; extra-substituters = [ ]; plugin-files = "/nowhere.so"; extra-trusted-public-keys = "x:y"; };\n", 1)
+    config = 'cores = 7; extra-substituters = [ ]; plugin-files = "/nowhere.so"; extra-trusted-public-keys = "x:y";'
+    text = text.replace("{\n", f"{{\n  nixConfig = {{ {config} }};\n", 1)
     source = repository(builder, {"flake.nix": text})
     builder.run()
     assert builder.content("packages.x86_64-linux.x") != "7\n"
