@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <deque>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -18,7 +20,8 @@ std::optional<std::string> detail_of(const net::HttpResponse& response) {
   try {
     std::string detail = protocol::from_json<protocol::ErrorReply>(response.body).detail;
     if (response.status == 401) {
-      detail += "; its token goes into a file that --token-file or 'token_file' of [client] names";
+      detail +=
+          "; write its token to a file and name that with --token-file, or token_file in [client]";
     }
     return detail;
   } catch (const FormatError&) {
@@ -55,6 +58,23 @@ void ApiClient::print(const std::string& path) {
   expect_success("GET", path, response);
 }
 
+std::vector<std::string> ApiClient::last_lines(const std::string& path, std::size_t most) {
+  std::deque<std::string> lines;
+  bool is_open = false;  // the last line has no end yet
+  const auto response = http_.download(path, [&](std::string_view piece) {
+    while (!piece.empty()) {
+      const std::size_t end = piece.find('\n');
+      if (!is_open) lines.emplace_back();
+      lines.back() += piece.substr(0, end);
+      is_open = end == std::string_view::npos;
+      piece.remove_prefix(is_open ? piece.size() : end + 1);
+      if (lines.size() > most) lines.pop_front();
+    }
+  });
+  expect_success("GET", path, response);
+  return {std::make_move_iterator(lines.begin()), std::make_move_iterator(lines.end())};
+}
+
 net::EventStream ApiClient::stream(const std::string& path) const {
   return net::EventStream(http_.options(), path);
 }
@@ -72,9 +92,8 @@ void ApiClient::refuse_format(std::string_view method, const std::string& path,
     net::throw_refused(http_.options(), fmt::format("{} {}", method, path), response);
   }
   throw net::RefusedError(
-      fmt::format("{}: the answer to {} {} is not the API's: {}; check that port {} is "
-                  "serve-api's, and of this "
-                  "version",
+      fmt::format("{}: unexpected answer to {} {}: {}; check that port {} is serve-api's, and that "
+                  "its version matches",
                   server().host_port(), method, path, error.what(), server().port));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ class ApiClient {
   std::string text(const std::string& path);
   // Writes the answer to standard output as it comes.
   void print(const std::string& path);
+
+  // The last lines of the answer.
+  std::vector<std::string> last_lines(const std::string& path, std::size_t most);
 
   net::EventStream stream(const std::string& path) const;
 

@@ -10,7 +10,6 @@
 #include "cli/progress_view.hpp"
 #include "cli/table.hpp"
 #include "common/base/terminal.hpp"
-#include "common/base/time.hpp"
 #include "common/protocol/names.hpp"
 
 namespace nixbuild::cli {
@@ -57,7 +56,15 @@ std::string_view mark_of(TargetResult result) {
   }
 }
 
-void add_head(std::string& out, const Build& build) {
+// Why it failed, in a line. "1 of 2 targets failed: …" goes on with what the targets themselves say
+// further down.
+std::string summary_of(const Build& build) {
+  std::string error = build.error.value_or("");
+  error.resize(std::min(error.find('\n'), error.size()));
+  return build.targets.empty() ? error : std::string(error_summary(error));
+}
+
+void add_head(std::string& out, const Build& build, const TimeStyle& style) {
   const auto add = [&out](std::string_view name, std::string_view value) {
     if (!value.empty()) out += fmt::format("  {:<9} {}\n", name, value);
   };
@@ -66,13 +73,13 @@ void add_head(std::string& out, const Build& build) {
   add("commit", printable(build.commit.value_or("")));
   add("subject", printable(build.commit_subject));
   add("author", printable(build.commit_author));
-  add("asked", fmt::format("{} {}", format_time(build.queued_at), asked_by(build)));
-  if (build.start) add("started", format_time(*build.start));
+  add("asked", fmt::format("{} {}", show_time(build.queued_at, style), asked_by(build)));
+  if (build.start) add("started", show_time(*build.start, style));
   if (build.finish) {
-    add("finished",
-        fmt::format("{}, {} later", format_time(*build.finish), took(build.start, build.finish)));
+    add("finished", fmt::format("{}, {} later", show_time(*build.finish, style),
+                                took(build.start, build.finish)));
   }
-  add("error", first_line(build.error.value_or("")));
+  add("error", printable(summary_of(build)));
   add("lock", build.has_lock ? fmt::format("nixbuild builds {} --lock", build.id) : "");
 }
 
@@ -126,23 +133,25 @@ void add_derivations(std::string& out, const Build& build) {
 
 }  // namespace
 
-std::string builds_table(const protocol::BuildList& list, std::size_t most_columns) {
+std::string builds_table(const protocol::BuildList& list, const TimeStyle& style,
+                         std::size_t most_columns) {
   Table table({"ID", "REPOSITORY", "RESULT", "STARTED", "TOOK", "COMMIT", "BY", "WHAT"});
   for (const Build& build : list.builds) {
     const std::string commit = printable(build.commit.value_or("")).substr(0, short_commit);
     table.add(
         {std::to_string(build.id), printable(build.repository),
-         std::string(protocol::name_of(build.state)), build.start ? format_time(*build.start) : "-",
-         took(build.start, build.finish), or_dash(commit),
+         std::string(protocol::name_of(build.state)),
+         build.start ? show_age(*build.start, style) : "-", took(build.start, build.finish),
+         or_dash(commit),
          or_dash(printable(build.triggered_by.empty() ? build.triggered_from : build.triggered_by)),
          or_dash(first_line(build.error.value_or(build.commit_subject)))});
   }
   return table.render(most_columns);
 }
 
-std::string build_report(const Build& build) {
+std::string build_report(const Build& build, const TimeStyle& style) {
   std::string out;
-  add_head(out, build);
+  add_head(out, build, style);
   add_phases(out, build);
   add_targets(out, build);
   add_derivations(out, build);

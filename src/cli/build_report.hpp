@@ -4,15 +4,16 @@
 #include <cstddef>
 #include <string>
 
+#include "cli/times.hpp"
 #include "common/protocol/types.hpp"
 
 namespace nixbuild::cli {
 
 // One line a build, newest first. `most_columns` as Table::render has it.
-std::string builds_table(const protocol::BuildList& list,
-                         std::size_t most_columns = static_cast<std::size_t>(-1));
+std::string builds_table(const protocol::BuildList& list, const TimeStyle& style,
+                         std::size_t most_columns);
 
 // All that is known of one build: phases, targets with what failed and why, what took longest.
-std::string build_report(const protocol::Build& build);
+std::string build_report(const protocol::Build& build, const TimeStyle& style);
 
 }  // namespace nixbuild::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -22,12 +23,21 @@ class ClientCommand {
   // The positional argument REPO, which is refused before a server is asked if no repository can
   // have that name.
   void add_repository(CommandSpec& command);
+  // The positional argument REPO|ID, and --repository for a repository that is named by digits.
+  void add_repository_or_build(CommandSpec& command, const std::string& help);
 
   // Reads the settings; no connection is made yet. `patience` bounds how long a request may take,
   // by default longer than a server needs. Throws UsageError.
   ApiClient connect(std::optional<std::chrono::milliseconds> patience = std::nullopt);
 
+  // The newest build of the repository, or the build that REPO|ID names.
+  protocol::BuildStatus status(ApiClient& api) const;
+  // The build that REPO|ID names.
+  protocol::Build named_build(ApiClient& api) const;
+
   std::string repository;  // empty: the server's first
+  // The build that REPO|ID names, once the command line has been read.
+  std::optional<std::int64_t> build;
 
  private:
   config::Configuration configuration_;

@@ -6,14 +6,15 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/build_report.hpp"
 #include "cli/client_command.hpp"
 #include "cli/command.hpp"
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
+#include "common/base/nearest.hpp"
 #include "common/base/terminal.hpp"
-#include "common/config/service_settings.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -24,7 +25,6 @@ using protocol::path_of;
 
 struct Builds : ClientCommand {
   using ClientCommand::ClientCommand;
-  std::string what;  // a repository or a build's number
   std::int64_t limit = protocol::default_builds;
   std::int64_t before = 0;
   bool json = false;
@@ -33,32 +33,40 @@ struct Builds : ClientCommand {
   const OptionSpec* limit_option = nullptr;
 };
 
-bool is_number(const std::string& text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
 ExitCode run_one(const Builds& command, ApiClient& api) {
   if (command.lock) {
-    api.print(path_of(Operation::build_lock, command.what));
+    api.print(path_of(Operation::build_lock, std::to_string(*command.build)));
   } else if (command.log) {
-    api.print(path_of(Operation::build_log, command.what));
+    api.print(path_of(Operation::build_log, std::to_string(*command.build)));
   } else {
-    const auto build = api.get<protocol::Build>(path_of(Operation::build, command.what));
+    const auto build = command.named_build(api);
     if (command.json) {
       print_line(protocol::to_json(build, 2));
     } else {
-      print(build_report(build));
+      print_text(build_report(build, time_style(STDOUT_FILENO)));
     }
   }
   return ExitCode::done;
 }
 
+// A repository that the server has no builds of may be mistyped. Throws RefusedError.
+void expect_known(const std::string& repository, ApiClient& api) {
+  if (repository.empty()) return;
+  std::vector<std::string> names;
+  for (const auto& one :
+       api.get<protocol::RepositoryList>(path_of(Operation::repositories)).repositories) {
+    names.push_back(terminal::printable(one.name));
+  }
+  if (std::find(names.begin(), names.end(), repository) != names.end()) return;
+  throw net::RefusedError(
+      fmt::format("{}: {}", api.server().host_port(),
+                  unknown_name({"repository", "repositories"}, repository, names)));
+}
+
 ExitCode run_list(const Builds& command, ApiClient& api) {
-  const std::string& repository = command.repository.empty() ? command.what : command.repository;
   const auto list = api.get<protocol::BuildList>(protocol::with_query(
       path_of(Operation::builds),
-      {{"repository", repository},
+      {{"repository", command.repository},
        {"limit", std::to_string(command.limit)},
        {"before", command.before != 0 ? std::to_string(command.before) : ""}}));
   if (command.json) {
@@ -66,58 +74,49 @@ ExitCode run_list(const Builds& command, ApiClient& api) {
     return ExitCode::done;
   }
   if (list.builds.empty()) {
+    expect_known(command.repository, api);
     say("! No builds");
     return ExitCode::done;
   }
-  if (terminal::is_terminal(STDOUT_FILENO)) {
-    print(builds_table(list, terminal::size(STDOUT_FILENO).columns));
-  } else {
-    print(builds_table(list));
-  }
+  print_text(builds_table(list, time_style(STDOUT_FILENO), terminal::width(STDOUT_FILENO)));
   // Only where the bound was not asked for: else it is what was wanted.
   if (list.next_before && !command.limit_option->is_given()) {
-    say(fmt::format("! Older ones: --before {}", *list.next_before));
+    say(fmt::format("! Older builds: --before {}", *list.next_before));
   }
   return ExitCode::done;
 }
 
 ExitCode run(Builds& command) {
-  const bool is_one = is_number(command.what) && command.repository.empty();
-  if ((command.lock || command.log) && !is_one) {
+  if ((command.lock || command.log) && !command.build) {
     throw UsageError(
-        "--lock and --log are of one build: name it by its number, as in `nixbuild builds 12 "
-        "--lock`");
+        "--lock and --log need the number of a build, as in `nixbuild builds 12 --lock`");
   }
   ApiClient api = command.connect();
-  return is_one ? run_one(command, api) : run_list(command, api);
+  return command.build ? run_one(command, api) : run_list(command, api);
 }
 
 }  // namespace
 
 void add_builds_command(CommandSpec& program) {
-  CommandSpec& command =
-      program.add_command("builds", "Show the history of builds, or one of them");
+  CommandSpec& command = program.add_command("builds", "Show the history of builds, or one build");
   command.footer(
-      R"(With a number, that build: its phases, targets, what failed and why, what took longest.
+      R"(With a number, shows that build: its phases, its targets, why it failed, and what took longest.
 
 Examples:
   nixbuild builds
   nixbuild builds nix-terminal --limit 5 --json
   nixbuild builds 12
   nixbuild builds 12 --lock > flake.lock
-      the inputs that were built with: with the same ones, everything comes from the cache)");
+      the inputs of that build: a flake with this lock finds everything in the cache)");
   auto state = std::make_shared<Builds>(command);
-  command.argument("REPO|ID", state->what, "A repository, or the number of a build (default: all)")
-      .checked(config::check_repository_name);
-  command.option("--repository REPO", state->repository, "A repository, also one named by digits")
-      .checked(config::check_repository_name);
+  state->add_repository_or_build(command, "A repository, or the number of a build (default: all)");
   state->limit_option = &command.option("--limit N", state->limit, {1, protocol::most_builds},
-                                        "How many, up to 1000 (default: 20)");
+                                        "Number of builds, up to 1000 (default: 20)");
   command.option("--before ID", state->before, {1, std::numeric_limits<std::int64_t>::max()},
                  "Only builds with a lower number");
   OptionSpec& json = command.flag("--json", state->json, "Print JSON");
   OptionSpec& lock = command.flag("--lock", state->lock, "Print the flake.lock of the build");
-  OptionSpec& log = command.flag("--log", state->log, "Print the whole log of the build");
+  OptionSpec& log = command.flag("--log", state->log, "Print the complete log of the build");
   lock.excludes(log).excludes(json);
   log.excludes(json);
   command.action([state] { return run(*state); });

@@ -15,13 +15,35 @@ struct Cancel : ClientCommand {
   bool json = false;
 };
 
+// The API cancels the build of a repository: of a build that is named by its number, it is to be
+// that one.
+protocol::CancelReply cancel(const Cancel& command, ApiClient& api) {
+  std::string repository = command.repository;
+  if (command.build) {
+    const protocol::BuildStatus status = command.status(api);
+    const auto current = api.get<protocol::BuildStatus>(
+        protocol::path_of(protocol::Operation::status, status.repository));
+    if (!current.is_running || current.build_id != command.build) {
+      protocol::CancelReply reply;
+      reply.status = protocol::CancelResult::not_running;
+      reply.message = fmt::format("Build #{} is not running", *command.build);
+      reply.repository = status.repository;
+      reply.build_id = command.build;
+      return reply;
+    }
+    repository = status.repository;
+  }
+  return api.post<protocol::CancelReply>(
+      protocol::path_of(protocol::Operation::cancel, repository));
+}
+
 ExitCode run(Cancel& command) {
   ApiClient api = command.connect();
-  const auto reply = api.post<protocol::CancelReply>(
-      protocol::path_of(protocol::Operation::cancel, command.repository));
+  const protocol::CancelReply reply = cancel(command, api);
   if (command.json) print_line(protocol::to_json(reply, 2));
   if (reply.status == protocol::CancelResult::not_running) {
-    say("! No build is running");
+    say(command.build ? fmt::format("! Build #{} is not running", *command.build)
+                      : "! No build is running");
   } else if (reply.build_id) {
     say(fmt::format("✓ Build #{} cancelled", *reply.build_id));
   } else {
@@ -33,12 +55,17 @@ ExitCode run(Cancel& command) {
 }  // namespace
 
 void add_cancel_command(CommandSpec& program) {
-  CommandSpec& command = program.add_command("cancel", "Stop the running or queued build");
+  CommandSpec& command = program.add_command("cancel", "Cancel the running or queued build");
   command.footer(
-      R"(The build and all its processes are ended; it is then failed, with the reason 'cancelled'. The exit
-code is 0 also where nothing was running.)");
+      R"(Stops all processes of the build, which then has the state 'cancelled'. If no build is running, the
+exit code is 0 as well.
+
+Examples:
+  nixbuild cancel nix-terminal
+  nixbuild cancel 12)");
   auto state = std::make_shared<Cancel>(command);
-  state->add_repository(command);
+  state->add_repository_or_build(
+      command, "A repository (default: the server's first), or the number of a build");
   command.flag("--json", state->json, "Print the answer as JSON");
   command.action([state] { return run(*state); });
 }

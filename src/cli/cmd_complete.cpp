@@ -85,7 +85,11 @@ std::string words_for(Complete& complete, const OptionSpec& option) {
   if (!is_repository && !is_build) return out;
   ApiClient api = complete.connect(timeout);
   if (is_repository) out += repositories(api);
-  if (is_build) out += builds(api);
+  try {
+    if (is_build) out += builds(api);
+  } catch (const net::RefusedError&) {
+    // The repositories are worth something without them.
+  }
   return out;
 }
 

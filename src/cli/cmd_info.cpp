@@ -80,14 +80,14 @@ void add(CommandSpec& program, const char* name, const char* description, const 
 }  // namespace
 
 void add_info_command(CommandSpec& program) {
-  add(program, "info", "Show what a client needs to know about the build server",
-      R"(The last lines are what a machine's nix.conf needs for substituting from the server's cache.)",
+  add(program, "info", "Show the build server's addresses, keys and repositories",
+      R"(The last lines are for the nix.conf of machines that substitute from the server's cache.)",
       run_info);
 }
 
 void add_health_command(CommandSpec& program) {
-  add(program, "health", "Ask whether the build server and its cache work",
-      R"(Exit code 1: the server answers, but something is wrong.)", run_health);
+  add(program, "health", "Check whether the build server and its cache work",
+      R"(The exit code is 1 if the server answers but something is wrong.)", run_health);
 }
 
 }  // namespace nixbuild::cli

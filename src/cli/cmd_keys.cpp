@@ -21,9 +21,9 @@ class KeysCommand {
  public:
   explicit KeysCommand(CommandSpec& command) : flags_(command, configuration_, {"state_dir"}) {
     command.option("--file FILE", file_,
-                   "The key's file (default: what the configuration signs with, else "
-                   "/etc/nixbuild/cache-key where a server is installed, else cache-key in the "
-                   "state directory)");
+                   "File of the secret key (default: secret_key_file of the configuration, else "
+                   "/etc/nixbuild/cache-key if a server is installed, else cache-key in the state "
+                   "directory)");
   }
 
   // The key that was named, else those that serve-cache is configured to sign with, else the one
@@ -56,11 +56,12 @@ ExitCode generate(KeysCommand& command) {
   if (const auto directory = file.parent_path(); !directory.empty()) {
     std::error_code error;
     std::filesystem::create_directories(directory, error);
-    if (error) throw SystemError(error.value(), fmt::format("making {}", directory.string()));
+    if (error)
+      throw SystemError(error.value(), fmt::format("cannot create {}", directory.string()));
   }
   const nix::SecretKey key =
       keys::generate_key_file(file, command.name.empty() ? keys::default_key_name() : command.name);
-  say(fmt::format("✓ Secret key in {}, public half in {}", file.string(),
+  say(fmt::format("✓ Secret key in {}, public key in {}", file.string(),
                   keys::public_key_file(file).string()));
   print_line(key.public_key().to_string());
   return ExitCode::done;
@@ -78,26 +79,26 @@ ExitCode show(KeysCommand& command) {
 }  // namespace
 
 void add_keys_command(CommandSpec& program) {
-  CommandSpec& command = program.add_command("keys", "Make or show the cache's signing key");
+  CommandSpec& command = program.add_command("keys", "Create or show the cache's signing key");
   command.footer("`nixbuild keys COMMAND --help` explains a command.");
 
-  CommandSpec& generating = command.add_command("generate", "Make a key and print its public half");
+  CommandSpec& generating =
+      command.add_command("generate", "Create a key and print its public key");
   generating.footer(
-      R"(The secret key is written with mode 0600, in Nix's format; its public half stands beside it in
-FILE.pub and goes into the clients' trusted-public-keys. A key that is there is never overwritten.
+      R"(Writes the secret key in Nix's format with mode 0600, and the public key, which clients add to their
+trusted-public-keys, to FILE.pub. An existing key is never overwritten.
 
 Examples:
   nixbuild keys generate
   nixbuild keys generate --name cache.example.org-1 --file /etc/nixbuild/cache-key)");
   auto to_generate = std::make_shared<KeysCommand>(generating);
-  generating.option("--name NAME", to_generate->name,
-                    "What the key is called (default: HOSTNAME-1)");
+  generating.option("--name NAME", to_generate->name, "Name of the key (default: HOSTNAME-1)");
   generating.action([to_generate] { return generate(*to_generate); });
 
-  CommandSpec& showing = command.add_command("show", "Print the public half of each key");
+  CommandSpec& showing = command.add_command("show", "Print the public keys");
   showing.footer(
-      R"(One key a line, as the clients' trusted-public-keys takes them; on standard error its fingerprint.
-A user who may not read the key itself is shown what stands in FILE.pub.)");
+      R"(Prints one key per line, as in the clients' trusted-public-keys, and its fingerprint on standard
+error. If you may not read the secret key, the public key is read from FILE.pub.)");
   auto to_show = std::make_shared<KeysCommand>(showing);
   showing.action([to_show] { return show(*to_show); });
 }

@@ -1,4 +1,6 @@
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cli/client_command.hpp"
 #include "cli/command.hpp"
@@ -17,8 +19,7 @@ struct Logs : ClientCommand {
 };
 
 ExitCode run_follow(Logs& command, ApiClient& api) {
-  const auto status = api.get<protocol::BuildStatus>(
-      protocol::path_of(protocol::Operation::status, command.repository));
+  const protocol::BuildStatus status = command.status(api);
   ProgressView view(ProgressView::LogLines::shown);
   FollowRequest request;
   request.repository = status.repository;
@@ -26,18 +27,28 @@ ExitCode run_follow(Logs& command, ApiClient& api) {
   request.with_log = true;
   request.lines = command.lines;
   const protocol::BuildStatus last = follow(api, request, view);
-  if (last.build_id) say(result_line(last));
+  if (last.build_id) view.say_result(last);
   return ExitCode::done;
+}
+
+std::vector<std::string> last_lines(const Logs& command, ApiClient& api) {
+  if (command.build) {
+    return api.last_lines(
+        protocol::path_of(protocol::Operation::build_log, std::to_string(*command.build)),
+        static_cast<std::size_t>(command.lines));
+  }
+  return api
+      .get<protocol::LogLines>(
+          protocol::with_query(protocol::path_of(protocol::Operation::logs, command.repository),
+                               {{"lines", std::to_string(command.lines)}}))
+      .logs;
 }
 
 ExitCode run(Logs& command) {
   ApiClient api = command.connect();
   if (command.follow) return run_follow(command, api);
-  const auto reply = api.get<protocol::LogLines>(
-      protocol::with_query(protocol::path_of(protocol::Operation::logs, command.repository),
-                           {{"lines", std::to_string(command.lines)}}));
   std::string text;
-  for (const std::string& line : reply.logs)
+  for (const std::string& line : last_lines(command, api))
     text += line + '\n';
   print(text);
   return ExitCode::done;
@@ -46,24 +57,26 @@ ExitCode run(Logs& command) {
 }  // namespace
 
 void add_logs_command(CommandSpec& program) {
-  CommandSpec& command = program.add_command("logs", "Show the log of the newest build");
+  CommandSpec& command =
+      program.add_command("logs", "Show the log of the newest build, or of any build");
   command.footer(
-      R"(--follow goes with a running build until its end, also over a lost connection; without one it prints
-the lines and ends. Ctrl-C ends the following, not the build. The exit code is 0 for a failed build
-too. `nixbuild builds ID --log` prints the whole log of any build.
+      R"(--follow prints the log of a running build until it ends, and reconnects if the connection is lost.
+Ctrl-C stops following, not the build. The exit code is 0 for the log of a failed build, too.
+`nixbuild builds ID --log` prints the complete log of a build.
 
 Also called build-logs and bl.
 
 Examples:
   nixbuild logs -n 20
   nixbuild logs -f nix-terminal
-  nixbuild logs -n 10000 | grep warning)");
+  nixbuild logs 12 -n 10000 | grep warning)");
   auto state = std::make_shared<Logs>(command);
-  state->add_repository(command);
+  state->add_repository_or_build(
+      command, "A repository (default: the server's first), or the number of a build");
   command.option("-n,--lines N", state->lines,
                  {protocol::least_log_lines, protocol::most_log_lines},
-                 "How many lines, up to 10000, from the log's end (default: 100)");
-  command.flag("-f,--follow", state->follow, "Print what comes, until the build's end");
+                 "Number of lines from the end of the log, up to 10000 (default: 100)");
+  command.flag("-f,--follow", state->follow, "Print new lines until the build ends");
   command.action([state] { return run(*state); });
 }
 

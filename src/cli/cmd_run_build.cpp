@@ -1,13 +1,14 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cli/command.hpp"
 #include "cli/progress_view.hpp"
 #include "cli/setting_flags.hpp"
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/nearest.hpp"
 #include "common/config/configuration.hpp"
 #include "common/config/service_settings.hpp"
 #include "common/config/state_dir.hpp"
@@ -31,10 +32,10 @@ config::Repository find_repository(const config::Configuration& configuration,
   const auto found = std::find_if(all.begin(), all.end(),
                                   [&](const auto& repository) { return repository.name == name; });
   if (found != all.end()) return *found;
-  std::string names;
+  std::vector<std::string> names;
   for (const auto& repository : all)
-    names += (names.empty() ? "" : ", ") + repository.name;
-  throw UsageError(fmt::format("no repository '{}' is configured; there is {}", name, names));
+    names.push_back(repository.name);
+  throw UsageError(unknown_name({"repository", "repositories"}, name, names));
 }
 
 builder::RunOptions options_of(RunBuild& command) {
@@ -67,7 +68,7 @@ ExitCode run(RunBuild& command) {
   observer.tick = [&] { view.refresh(); };
   const ExitCode code = builder::run_build(options, observer);
   view.close();
-  if (code != ExitCode::lock_held) view.say(result_line(last));
+  if (code != ExitCode::lock_held) view.say_result(last);
   return code;
 }
 
@@ -75,20 +76,20 @@ ExitCode run(RunBuild& command) {
 
 void add_run_build_command(CommandSpec& program) {
   CommandSpec& command =
-      program.add_command("run-build", "Build a repository here and now, without the API");
+      program.add_command("run-build", "Build a repository on this machine, without the API");
   command.footer(
-      R"(Fetches the repository, updates the inputs of its flake, evaluates and builds all that it offers,
-and roots the outputs. What it is told to do stands in [[repository]] of the configuration file. The
-build is part of the history like any other: `nixbuild status`, `logs` and `builds` show it.
+      R"(Fetches the repository, updates the inputs of its flake, evaluates and builds everything that it
+offers, and keeps the outputs from garbage collection. [[repository]] of the configuration file says
+what to build. The build is part of the history: `nixbuild status`, `logs` and `builds` show it.
 
-Exit codes: 0 all targets are built, 1 the build failed, 75 the repository is being built already.
-Ctrl-C cancels the build and ends every process of it.
+Exit codes: 0 all targets were built, 1 the build failed, 75 the repository is already being built.
+Ctrl-C cancels the build and stops all its processes.
 
 Examples:
   nixbuild run-build nix-terminal
   nixbuild run-build demo --repository demo=/home/ann/demo --state-dir /tmp/state)");
   auto state = std::make_shared<RunBuild>(command);
-  command.argument("REPO", state->name, "Its name (default: the first that is configured)")
+  command.argument("REPO", state->name, "Name of a configured repository (default: the first)")
       .checked(config::check_repository_name);
   state->flags.add_repository_flag(command);
   command.action([state] { return run(*state); });

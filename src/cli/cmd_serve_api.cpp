@@ -26,6 +26,7 @@ api::ServeOptions options_of(const ServeApi& command) {
   options.tailscale_interface = configuration.tailscale_interface;
   options.api = configuration.api;
   options.repositories = configuration.repositories.repositories();
+  options.max_parallel = configuration.build.max_parallel;
   options.run_arguments = {"--state-dir", options.state_dir.string()};
   if (const auto file = command.flags.config_file()) {
     options.run_arguments.insert(options.run_arguments.end(), {"--config", file->string()});
@@ -42,13 +43,13 @@ void add_serve_api_command(CommandSpec& program) {
   CommandSpec& command =
       program.add_command("serve-api", "Serve the build API: trigger, status, logs, history");
   command.footer(
-      R"(Builds what [[repository]] of the configuration file names, when a client asks for it
+      R"(Builds the repositories in [[repository]] of the configuration file when a client asks for it
 (`nixbuild trigger`, or `curl -X POST http://SERVER:8000/build/trigger`). Under systemd each build
-is a unit nixbuild-build@REPOSITORY.service; elsewhere it is a child process, which ends with this
-server. All routes: http://SERVER:8000/openapi.json
+is a unit, nixbuild-build@REPOSITORY.service; otherwise it is a child process, which ends with this
+server. http://SERVER:8000/openapi.json describes all routes.
 
-Signals: TERM ends builds that are child processes, finishes what is in flight and ends; HUP reads
-repositories and token again.
+Signals: TERM stops builds that are child processes, finishes open requests and exits; HUP reloads
+repositories and token.
 
 Examples:
   nixbuild serve-api

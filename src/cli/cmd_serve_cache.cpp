@@ -32,17 +32,17 @@ void add_serve_cache_command(CommandSpec& program) {
   CommandSpec& command =
       program.add_command("serve-cache", "Serve this machine's Nix store as a signed binary cache");
   command.footer(
-      R"(What a client needs is shown at http://SERVER:5000/ : the substituter line and the
-public key. Flags are also keys of the table [cache] in the configuration file (underscores
-for dashes) and variables NIXBUILD_CACHE_...; flags win, then variables. state_dir and
-tailscale_interface stand above every table, as in NIXBUILD_STATE_DIR.
+      R"(http://SERVER:5000/ shows what a client needs: the substituter line and the public key. Every option
+is also a key of [cache] in the configuration file, with underscores for dashes, and a variable
+NIXBUILD_CACHE_...; options override variables, which override the file. state_dir and
+tailscale_interface are above every table, and NIXBUILD_STATE_DIR and NIXBUILD_TAILSCALE_INTERFACE.
 
-Signals: TERM finishes what is in flight and ends; HUP reads the keys again, and of the
-configuration which keys there are, skip_signed_by and priority.
+Signals: TERM finishes open requests and exits; HUP reloads the keys, and secret_key_file,
+skip_signed_by and priority of the configuration.
 
 Examples:
   nixbuild serve-cache
-      on loopback and Tailscale, port 5000, with a key made at the first start
+      on loopback and Tailscale, port 5000, with a key that the first start creates
   nixbuild serve-cache --listen 127.0.0.1:8080 --secret-key-file /etc/nix/cache-key
   nixbuild serve-cache --real-store-dir /guest/nix/store --nix-state-dir /guest/nix/var/nix
       a store below another root)");

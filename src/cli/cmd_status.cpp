@@ -8,6 +8,7 @@
 #include "cli/follow.hpp"
 #include "cli/output.hpp"
 #include "cli/progress_view.hpp"
+#include "cli/times.hpp"
 #include "common/base/terminal.hpp"
 #include "common/protocol/routes.hpp"
 
@@ -15,6 +16,8 @@ namespace nixbuild::cli {
 namespace {
 
 using protocol::BuildStatus;
+using protocol::Operation;
+using protocol::path_of;
 
 struct Status : ClientCommand {
   using ClientCommand::ClientCommand;
@@ -27,21 +30,55 @@ std::string json_of(const Status& command, const BuildStatus& status, int indent
 }
 
 std::string words_for(const BuildStatus& status) {
+  const std::string name = build_name(status);
   if (status.is_running) {
-    return status.phase == "queued" ? "⏳ Build in progress... (queued)"
-                                    : "⏳ Build in progress...";
+    return fmt::format("⏳ Build in progress... ({}{})", name,
+                       status.phase == "queued" ? ", queued" : "");
   }
-  if (status.last_status == protocol::BuildResult::success) return "✓ Last build succeeded";
+  if (status.last_status == protocol::BuildResult::success) {
+    return fmt::format("✓ Last build succeeded ({})", name);
+  }
   if (status.last_status) {
-    return fmt::format("✗ Last build failed: {}",
-                       terminal::printable(status.error.value_or("no reason is known")));
+    return fmt::format("✗ Last build failed: {} ({})",
+                       terminal::printable(status.error.value_or("unknown reason")), name);
   }
-  return "! Never built yet (`nixbuild trigger` starts a build)";
+  return fmt::format("! Never built yet ({0}); `nixbuild trigger {0}` starts a build", name);
 }
 
-void show(const Status& command, const BuildStatus& status) {
+// A repository of several, in a line.
+std::string line_for(const BuildStatus& status) {
+  const TimeStyle style = time_style(STDERR_FILENO);
+  const std::string name = build_name(status);
+  if (status.is_running) {
+    return fmt::format("  ⏳ {}: {}", name, status.phase == "queued" ? "queued" : "in progress");
+  }
+  if (!status.last_status) return fmt::format("  ! {}: never built", name);
+  const std::string age =
+      status.last_finish ? ' ' + show_age(*status.last_finish, style) : std::string();
+  if (status.last_status == protocol::BuildResult::success) {
+    return fmt::format("  ✓ {}: succeeded{}", name, age);
+  }
+  if (is_cancelled(status)) return fmt::format("  ✗ {}: cancelled{}", name, age);
+  return fmt::format("  ✗ {}: failed{}: {}", name, age,
+                     terminal::printable(status.error.value_or("unknown reason")));
+}
+
+// Every repository of a server that has several: the first one's success may hide the failure of
+// another. What was asked for has been said already, so that a refusal is of no interest.
+void say_all(ApiClient& api) {
+  try {
+    const auto list = api.get<protocol::RepositoryList>(path_of(Operation::repositories));
+    if (list.repositories.size() < 2) return;
+    for (const protocol::Repository& one : list.repositories)
+      say(line_for(api.get<BuildStatus>(path_of(Operation::status, one.name))));
+  } catch (const net::RefusedError&) {
+  }
+}
+
+void show(const Status& command, ApiClient& api, const BuildStatus& status) {
   print_line(json_of(command, status, 2));
   say(words_for(status));
+  if (command.repository.empty() && !command.build) say_all(api);
 }
 
 // On a terminal, the build as it goes on and then the status; elsewhere, the status in a line of
@@ -69,15 +106,14 @@ BuildStatus watch(const Status& command, const ApiClient& api, const BuildStatus
 
 ExitCode run(Status& command) {
   ApiClient api = command.connect();
-  const auto status =
-      api.get<BuildStatus>(protocol::path_of(protocol::Operation::status, command.repository));
+  const BuildStatus status = command.status(api);
   if (!command.watch || !status.is_running) {
-    show(command, status);
+    show(command, api, status);
     return ExitCode::done;
   }
   const BuildStatus last = watch(command, api, status);
   if (terminal::is_terminal(STDOUT_FILENO)) {
-    show(command, last);
+    show(command, api, last);
   } else {
     say(words_for(last));
   }
@@ -87,24 +123,28 @@ ExitCode run(Status& command) {
 }  // namespace
 
 void add_status_command(CommandSpec& program) {
-  CommandSpec& command = program.add_command("status", "Show how the newest build is doing");
+  CommandSpec& command =
+      program.add_command("status", "Show the status of the newest build, or of any build");
   command.footer(
-      R"(JSON goes to standard output, a line in words to standard error. The exit code is 0 for a failed
-build too: that it is known is what was asked for.
+      R"(Prints JSON on standard output and a sentence on standard error. Without an argument, and if the
+server has several repositories, a line for each of them follows. The query itself succeeds for a
+failed build, too, so the exit code is 0.
 
---watch goes with a running build until its end, also over a lost connection. In a pipe it prints
-the status in one line of JSON whenever it changes. Ctrl-C ends the watching, not the build.
+--watch follows a running build until it ends, and reconnects if the connection is lost. In a pipe
+it prints one line of JSON for every change. Ctrl-C stops watching, not the build.
 
 Also called build-status and bs.
 
 Examples:
   nixbuild status
   nixbuild status --json nix-terminal | jq .progress
-  nixbuild status --watch)");
+  nixbuild status --watch
+  nixbuild status 12)");
   auto state = std::make_shared<Status>(command);
-  state->add_repository(command);
-  command.flag("--json", state->json, "Print all that is known, not only five fields");
-  command.flag("-w,--watch", state->watch, "Go with a running build until its end");
+  state->add_repository_or_build(
+      command, "A repository (default: the server's first), or the number of a build");
+  command.flag("--json", state->json, "Print all fields instead of five");
+  command.flag("-w,--watch", state->watch, "Follow a running build until it ends");
   command.action([state] { return run(*state); });
 }
 

@@ -2,6 +2,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <memory>
@@ -41,15 +42,33 @@ std::string who() {
   return out;
 }
 
+void say_outputs(const protocol::BuildStatus& status) {
+  constexpr std::size_t most = 10;
+  const std::size_t shown = std::min(status.outputs.size(), most);
+  for (std::size_t i = 0; i < shown; ++i)
+    say("  " + terminal::printable(status.outputs[i]));
+  if (shown < status.outputs.size()) {
+    say(fmt::format("  and {} more: `nixbuild builds {}` lists them", status.outputs.size() - shown,
+                    status.build_id.value_or(0)));
+  }
+  if (!status.outputs.empty()) {
+    say("Next: `nixbuild system-update` brings this machine to what was built");
+  }
+}
+
 ExitCode run(Trigger& command) {
   ApiClient api = command.connect();
   const auto reply = api.post<protocol::TriggerReply>(
       protocol::path_of(protocol::Operation::trigger, command.repository),
       {{protocol::user_header, who()}});
   if (reply.status == protocol::TriggerResult::already_running) {
-    say(fmt::format("! Build already running (#{})", reply.build_id));
+    say(fmt::format("! Build already running (#{}) of {}", reply.build_id,
+                    terminal::printable(reply.repository)));
   } else {
-    say("✓ Build triggered successfully");
+    say(fmt::format("✓ Build triggered successfully ({} #{}){}",
+                    terminal::printable(reply.repository), reply.build_id,
+                    reply.queued_behind ? fmt::format(", queued behind #{}", *reply.queued_behind)
+                                        : std::string()));
   }
   if (!command.wait && !command.follow) {
     if (command.json) print_line(protocol::to_json(reply, 2));
@@ -65,8 +84,10 @@ ExitCode run(Trigger& command) {
   request.on_status = [&view](const protocol::BuildStatus& status) { view.set_status(status); };
   const protocol::BuildStatus status = follow(api, request, view);
   if (command.json) print_line(protocol::to_json(status, 2));
-  say(result_line(status));
-  return status.last_status == protocol::BuildResult::success ? ExitCode::done : ExitCode::failed;
+  view.say_result(status);
+  if (status.last_status != protocol::BuildResult::success) return ExitCode::failed;
+  say_outputs(status);
+  return ExitCode::done;
 }
 
 }  // namespace
@@ -74,9 +95,9 @@ ExitCode run(Trigger& command) {
 void add_trigger_command(CommandSpec& program) {
   CommandSpec& command = program.add_command("trigger", "Start a build on the build server");
   command.footer(
-      R"(Does nothing where a build of the repository is queued or running already; --wait and --follow
-then go with that one. They exit 1 when the build fails, carry on when the connection is lost, and
-give up after 15 minutes without the server. Ctrl-C ends the following, not the build.
+      R"(If a build of the repository is already queued or running, no other is started, and --wait and
+--follow apply to that build. They exit with code 1 if the build fails, reconnect if the connection
+is lost, and give up after 15 minutes without the server. Ctrl-C stops following, not the build.
 
 Also called build-trigger and bt.
 
@@ -86,11 +107,11 @@ Examples:
   nixbuild trigger --wait --json | jq -r '.outputs[]')");
   auto state = std::make_shared<Trigger>(command);
   state->add_repository(command);
-  OptionSpec& wait = command.flag("-w,--wait", state->wait, "Wait for the build's end");
+  OptionSpec& wait = command.flag("-w,--wait", state->wait, "Wait until the build ends");
   OptionSpec& follow =
-      command.flag("-f,--follow", state->follow, "Show the build and its log until its end");
+      command.flag("-f,--follow", state->follow, "Show progress and log until the build ends");
   OptionSpec& json = command.flag("--json", state->json,
-                                  "Print the answer as JSON, with --wait the build's last status");
+                                  "Print the answer as JSON; with --wait, the final status");
   follow.excludes(wait).excludes(json);
   command.action([state] { return run(*state); });
 }

@@ -98,7 +98,7 @@ OptionSpec& OptionSpec::needs(const OptionSpec& other) {
 CommandSpec::CommandSpec(std::string path, std::string summary)
     : path_(std::move(path)), summary_(std::move(summary)) {
   action_flag("-h,--help", "Show this help", [this] {
-    print(help(*this));
+    print_text(help(*this));
     return ExitCode::done;
   });
 }

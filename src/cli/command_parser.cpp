@@ -70,14 +70,10 @@ std::string joined(const std::vector<std::string>& words) {
   return out;
 }
 
-// "unknown KIND 'WORD'; did you mean 'NEAREST'? The KINDs are …; see `PROGRAM --help`".
-UsageError unknown(std::string_view kind, std::string_view word,
-                   const std::vector<std::string>& known, const CommandSpec& command) {
-  const auto meant = nearest(word, known);
-  return UsageError(fmt::format("unknown {} '{}'{} {}s: {}; see `{} --help`", kind,
-                                terminal::printable(word, 100),
-                                meant ? fmt::format("; did you mean '{}'?", *meant) : ";", kind,
-                                joined(known), command.path()));
+UsageError unknown(Noun noun, std::string_view word, const std::vector<std::string>& known,
+                   const CommandSpec& command) {
+  return UsageError(
+      fmt::format("{}; see `{} --help`", unknown_name(noun, word, known), command.path()));
 }
 
 UsageError unexpected(const std::string& word, const CommandSpec& command) {
@@ -86,13 +82,14 @@ UsageError unexpected(const std::string& word, const CommandSpec& command) {
     for (const OptionSpec& option : command.options()) {
       if (!option.is_positional) known.push_back(option.name);
     }
-    return unknown("option", std::string_view(word).substr(0, word.find('=')), known, command);
+    return unknown({"option", "options"}, std::string_view(word).substr(0, word.find('=')), known,
+                   command);
   }
   if (command.commands().empty()) {
     return UsageError(fmt::format("unexpected argument '{}'; see `{} --help`",
                                   terminal::printable(word, 100), command.path()));
   }
-  return unknown("command", word, names_of(command.commands()), command);
+  return unknown({"command", "commands"}, word, names_of(command.commands()), command);
 }
 
 // The words that CLI11 found no place for.

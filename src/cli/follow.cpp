@@ -17,8 +17,8 @@ BuildStatus parse_status(const ApiClient& api, const std::string& json) {
   try {
     return protocol::from_json<BuildStatus>(json);
   } catch (const FormatError& error) {
-    throw net::RefusedError(fmt::format("{}: the event stream is not the API's: {}",
-                                        api.server().host_port(), error.what()));
+    throw net::RefusedError(
+        fmt::format("{}: unexpected event stream: {}", api.server().host_port(), error.what()));
   }
 }
 
@@ -55,10 +55,10 @@ BuildStatus follow(const ApiClient& api, const FollowRequest& request, ProgressV
         view.refresh();
         break;
       case EventStream::News::Kind::lost:
-        view.say(fmt::format("! Connection lost ({}); trying again", news.reason));
+        view.say(fmt::format("! Connection lost ({}); reconnecting", news.reason));
         break;
       case EventStream::News::Kind::regained:
-        view.say("✓ Connected again");
+        view.say("✓ Reconnected");
         break;
       case EventStream::News::Kind::event:
         view.set_clock_offset(stream.clock_offset());

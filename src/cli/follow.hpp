@@ -19,7 +19,7 @@ struct FollowRequest {
   std::string repository;
   std::optional<std::int64_t> build;  // nothing: the newest
   bool with_log = false;
-  std::optional<int> lines;  // of the log that is there already; nothing: all
+  std::optional<std::int64_t> lines;  // of the log that is there already; nothing: all
   // Called on every change of status.
   std::function<void(const protocol::BuildStatus&)> on_status = {};
 };

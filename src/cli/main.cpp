@@ -16,6 +16,7 @@
 #include "common/base/log.hpp"
 #include "common/base/terminal.hpp"
 #include "common/base/version.hpp"
+#include "common/config/problems.hpp"
 
 namespace {
 
@@ -23,10 +24,12 @@ using namespace nixbuild;
 
 constexpr const char* summary =
     "nixbuild: a Nix build server with a signed binary cache, and its clients";
-constexpr const char* footer = R"(`nixbuild COMMAND --help` explains a command.
+constexpr const char* footer =
+    R"(`nixbuild help COMMAND` explains a command.
 
-Exit codes: 0 done, 1 what was asked for failed, 2 usage or configuration, 3 the server cannot be
-reached, 4 the server refused. NIXBUILD_LOG=debug shows more of what goes on.)";
+Exit codes: 0 success, 1 failure (such as a failed build), 2 invalid command line or configuration,
+3 the server is unreachable, 4 the server refused or failed. Set NIXBUILD_LOG=debug for a detailed
+log on standard error.)";
 
 void add_complete_command(cli::CommandSpec& program);
 
@@ -101,7 +104,7 @@ void describe(cli::CommandSpec& program, std::string_view called, std::vector<st
     return ExitCode::done;
   });
   program.action([&program] {
-    cli::print(cli::help(program));
+    cli::print_text(cli::help(program));
     return ExitCode::done;
   });
   const auto* named = std::find_if(std::begin(commands), std::end(commands), [&](const Command& c) {
@@ -135,6 +138,10 @@ int main(int argc, char** argv) {
   try {
     log::init();
     return static_cast<int>(run(argc, argv));
+  } catch (const config::ConfigurationError& error) {
+    for (const std::string& problem : error.problems())
+      report(problem.c_str(), error.exit_code());
+    return static_cast<int>(error.exit_code());
   } catch (const Error& error) {
     return report(error.what(), error.exit_code());
   } catch (const std::exception& error) {

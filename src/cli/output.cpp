@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -55,8 +56,20 @@ void print_line(std::string_view line) {
   print(std::string(line) + '\n');
 }
 
+void print_text(std::string_view text) {
+  if (terminal::has_unicode()) {
+    print(text);
+  } else {
+    print(with_ascii_signs(text));
+  }
+}
+
 void say_raw(std::string_view text) {
-  (void)write_all(STDERR_FILENO, text);
+  if (terminal::has_unicode()) {
+    (void)write_all(STDERR_FILENO, text);
+  } else {
+    (void)write_all(STDERR_FILENO, with_ascii_signs(text));
+  }
 }
 
 void say(std::string_view line) {
@@ -81,6 +94,24 @@ void PiecePrinter::print(std::string_view piece) {
 void PiecePrinter::end() {
   print_raw(terminal::printable_lines(line_));
   line_.clear();
+}
+
+std::string with_ascii_signs(std::string_view text) {
+  struct Sign {
+    std::string_view sign;
+    std::string_view ascii;
+  };
+  // What is drawn in a space that has been measured takes as many columns.
+  static constexpr std::array signs = {Sign{"✓", "[ok]"}, Sign{"✗", "[x]"}, Sign{"⏳", "[..]"},
+                                       Sign{"█", "#"},    Sign{"░", "-"},   Sign{"…", "~"}};
+  std::string out;
+  while (!text.empty()) {
+    const auto* found = std::find_if(signs.begin(), signs.end(),
+                                     [&](const Sign& one) { return text.starts_with(one.sign); });
+    out += found == signs.end() ? text.substr(0, 1) : found->ascii;
+    text.remove_prefix(found == signs.end() ? 1 : found->sign.size());
+  }
+  return out;
 }
 
 std::string with_coloured_mark(std::string_view line) {

@@ -29,12 +29,18 @@ class PiecePrinter {
   std::string line_;  // its beginning
 };
 
-// For people, on standard error. A failure is ignored: there is nowhere to tell of it.
+// Text for people on standard output, with the signs that the locale has.
+void print_text(std::string_view text);
+
+// For people, on standard error, with the signs that the locale has. A failure is ignored: there is
+// nowhere to tell of it.
 void say_raw(std::string_view text);
 // A line, or several, cleaned; its mark (✓, ✗, !), where it begins with one, is coloured where that
 // is wanted.
 void say(std::string_view line);
 
+// The text with ASCII in place of signs: "[ok]" for ✓, "[x]" for ✗, "[..]" for ⏳, and so on.
+std::string with_ascii_signs(std::string_view text);
 // The line with its mark in colour.
 std::string with_coloured_mark(std::string_view line);
 

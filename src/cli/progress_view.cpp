@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
-#include <optional>
 #include <utility>
 
 #include "cli/output.hpp"
@@ -38,11 +37,6 @@ std::string paint(std::string_view text, std::string_view colour, const ViewStyl
   return style.colour ? fmt::format("{}{}{}", colour, text, plain) : std::string(text);
 }
 
-std::string title(const BuildStatus& status) {
-  const std::string repository = terminal::printable(status.repository);
-  return status.build_id ? fmt::format("{} #{}", repository, *status.build_id) : repository;
-}
-
 // "12 of 40 built, 5 of 9 copied (34 MB of 120 MB), 1 failed"; empty where there is nothing yet.
 std::string counts(const BuildStatus& status, std::string_view of, std::string_view separator) {
   const Progress& p = status.progress;
@@ -67,23 +61,55 @@ std::string counts(const BuildStatus& status, std::string_view of, std::string_v
   return out;
 }
 
-// From 0 to 1; nothing where the amount of work is not known.
-std::optional<double> fraction(const BuildStatus& status) {
-  const Progress& p = status.progress;
-  const bool evaluates = status.phase == "evaluate";
-  const std::uint64_t all = evaluates ? p.targets : p.to_build + p.to_copy;
-  const std::uint64_t done = evaluates ? p.evaluated : p.built + p.failed + p.copied;
-  if (all == 0) return std::nullopt;
-  return static_cast<double>(std::min(done, all)) / static_cast<double>(all);
+// "hello-2.12, linux-6.1"; empty where a server does not tell.
+std::string failed_names(const BuildStatus& status) {
+  const auto names = status.progress.failed_names.value_or(std::vector<std::string>());
+  std::string out;
+  for (const std::string& name : names)
+    out += (out.empty() ? "" : ", ") + terminal::printable(name);
+  if (!names.empty() && names.size() < status.progress.failed) out += ", ...";
+  return out;
 }
 
-std::string bar(double part, bool failed, const ViewStyle& style) {
-  const auto full = static_cast<std::size_t>(part * bar_columns);
-  std::string done;
-  std::string rest;
-  for (std::size_t i = 0; i < bar_columns; ++i)
-    (i < full ? done : rest) += i < full ? "█" : "░";
-  return paint(done, failed ? red : green, style) + paint(rest, dim, style);
+// How much of the work is done well, and how much has failed.
+struct Share {
+  std::uint64_t good = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t all = 0;  // 0: not known
+};
+
+Share share_of(const BuildStatus& status) {
+  const Progress& p = status.progress;
+  Share share;
+  if (status.phase == "evaluate") {
+    share = {p.evaluated, 0, p.targets};
+  } else {
+    // Nix takes what has failed out of what is to be built.
+    share = {p.built + p.copied, p.failed, p.to_build + p.failed + p.to_copy};
+  }
+  share.failed = std::min(share.failed, share.all);
+  share.good = std::min(share.good, share.all - share.failed);
+  return share;
+}
+
+std::string bar(const Share& share, const ViewStyle& style) {
+  const auto columns_of = [&share](std::uint64_t part) {
+    return static_cast<std::size_t>(static_cast<double>(part) / static_cast<double>(share.all) *
+                                    static_cast<double>(bar_columns));
+  };
+  const std::size_t done = columns_of(share.good + share.failed);
+  // Of many, one that failed is seen, too.
+  const std::size_t failed =
+      share.failed == 0 ? 0 : std::min(std::max<std::size_t>(columns_of(share.failed), 1), done);
+  const auto cells = [](std::size_t count, std::string_view cell) {
+    std::string out;
+    for (std::size_t i = 0; i < count; ++i)
+      out += cell;
+    return out;
+  };
+  std::string out = paint(cells(done - failed, "█"), green, style);
+  if (failed > 0) out += paint(cells(failed, style.colour ? "█" : "x"), red, style);
+  return out + paint(cells(bar_columns - done, "░"), dim, style);
 }
 
 }  // namespace
@@ -108,7 +134,7 @@ std::string format_bytes(std::uint64_t bytes) {
 std::vector<std::string> progress_lines(const BuildStatus& status, protocol::Time now,
                                         const ViewStyle& style) {
   std::vector<std::string> lines;
-  std::string head = title(status);
+  std::string head = build_name(status);
   std::string tail = "  " + terminal::printable(status.phase);
   if (status.last_start && status.phase != "queued") {
     tail += "  " + format_age(now - *status.last_start);
@@ -121,11 +147,14 @@ std::vector<std::string> progress_lines(const BuildStatus& status, protocol::Tim
   }
 
   const std::string numbers = counts(status, "/", "  ");
-  const std::optional<double> part = fraction(status);
-  if (part && bar_columns + 1 + terminal::columns(numbers) <= style.columns) {
-    lines.push_back(bar(*part, status.progress.failed > 0, style) + ' ' + numbers);
+  const Share share = share_of(status);
+  if (share.all > 0 && bar_columns + 1 + terminal::columns(numbers) <= style.columns) {
+    lines.push_back(bar(share, style) + ' ' + numbers);
   } else if (!numbers.empty()) {
     lines.push_back(terminal::fit(numbers, style.columns));
+  }
+  if (const std::string names = failed_names(status); !names.empty()) {
+    lines.push_back(paint(terminal::fit("  failed: " + names, style.columns), red, style));
   }
 
   const auto& running = status.progress.running;
@@ -147,10 +176,13 @@ std::vector<std::string> progress_lines(const BuildStatus& status, protocol::Tim
 }
 
 std::string progress_line(const BuildStatus& status) {
-  const std::string numbers = counts(status, " of ", ", ");
+  std::string numbers = counts(status, " of ", ", ");
+  if (const std::string names = failed_names(status); !names.empty()) {
+    numbers += fmt::format(" ({})", names);
+  }
   const std::string phase = terminal::printable(status.phase);
-  return numbers.empty() ? fmt::format("{}: {}", title(status), phase)
-                         : fmt::format("{}: {}: {}", title(status), phase, numbers);
+  return numbers.empty() ? fmt::format("{}: {}", build_name(status), phase)
+                         : fmt::format("{}: {}: {}", build_name(status), phase, numbers);
 }
 
 std::string result_line(const BuildStatus& status) {
@@ -163,8 +195,24 @@ std::string result_line(const BuildStatus& status) {
     }
     return line;
   }
+  if (is_cancelled(status)) return fmt::format("✗ {} was cancelled", build);
   return fmt::format("✗ {} failed: {}", build,
-                     terminal::printable(status.error.value_or("no reason is known")));
+                     terminal::printable(status.error.value_or("unknown reason")));
+}
+
+std::string_view error_summary(std::string_view error) {
+  constexpr std::string_view mark = " targets failed";
+  const std::size_t end = error.find(mark);
+  return end == std::string_view::npos ? error : error.substr(0, end + mark.size());
+}
+
+bool is_cancelled(const BuildStatus& status) {
+  return status.last_status == protocol::BuildResult::failed && status.error == "cancelled";
+}
+
+std::string build_name(const BuildStatus& status) {
+  const std::string repository = terminal::printable(status.repository);
+  return status.build_id ? fmt::format("{} #{}", repository, *status.build_id) : repository;
 }
 
 ProgressView::ProgressView(LogLines log_lines)
@@ -189,6 +237,11 @@ void ProgressView::set_status(const BuildStatus& status) {
 void ProgressView::log_line(std::string_view line) {
   constexpr std::size_t most_pending = 65536;
   if (!log_lines_) return;
+  // The result follows on the same terminal, and says the same.
+  if (live_ && status_.build_id &&
+      line.starts_with(fmt::format("build {} failed: ", *status_.build_id))) {
+    return;
+  }
   pending_log_ += line;
   pending_log_ += '\n';
   changed_ = true;
@@ -199,6 +252,12 @@ void ProgressView::say(std::string_view line) {
   erase();
   flush_log();
   cli::say(line);
+}
+
+void ProgressView::say_result(const BuildStatus& status) {
+  protocol::BuildStatus told = status;
+  if (live_ && log_lines_ && told.error) told.error = error_summary(*told.error);
+  say(result_line(told));
 }
 
 void ProgressView::refresh() {

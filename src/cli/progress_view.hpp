@@ -30,8 +30,15 @@ std::vector<std::string> progress_lines(const protocol::BuildStatus& status, pro
 // The same in a line for a pipe: "nix-terminal #12: build: 3 of 7 built, 2 of 2 copied".
 std::string progress_line(const protocol::BuildStatus& status);
 
-// How a build ended: "✓ Build #12 succeeded in 2m 13s", "✗ Build #12 failed: REASON".
+// "nix-terminal #12"; without a number if it was never built.
+std::string build_name(const protocol::BuildStatus& status);
+bool is_cancelled(const protocol::BuildStatus& status);
+
+// How a build ended: "✓ Build #12 succeeded in 2m 13s", "✗ Build #12 failed: REASON",
+// "✗ Build #12 was cancelled".
 std::string result_line(const protocol::BuildStatus& status);
+// "1 of 2 targets failed" of "1 of 2 targets failed: packages.x: …"; any other error as it is.
+std::string_view error_summary(std::string_view error);
 
 // "12s", "2m 13s", "1h 02m"; nothing below zero.
 std::string format_age(std::chrono::seconds age);
@@ -53,6 +60,9 @@ class ProgressView {
   void log_line(std::string_view line);
   // A line for people, on standard error.
   void say(std::string_view line);
+  // How the build ended. Where the log has just told why on the same terminal, that is not
+  // repeated.
+  void say_result(const protocol::BuildStatus& status);
 
   // Writes what has come since and draws anew; to be called whenever nothing more is at hand, and
   // every `refresh_interval` while nothing comes.

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/base/error.hpp"
+#include "common/config/problems.hpp"
 
 namespace nixbuild::cli {
 namespace {
@@ -36,7 +37,7 @@ SettingFlags::SettingFlags(CommandSpec& command, config::Configuration& configur
                            const std::vector<std::string_view>& chosen)
     : configuration_(configuration) {
   config_ = &command.unbound("--config FILE",
-                             "Read this configuration file and no other (default: "
+                             "Read only this configuration file (default: "
                              "/etc/nixbuild/config.toml, then ~/.config/nixbuild/config.toml)");
   const std::vector<config::Setting>& settings = configuration.settings.all();
   for (std::size_t i = 0; i < settings.size(); ++i) {
@@ -64,20 +65,24 @@ std::optional<std::filesystem::path> SettingFlags::config_file() const {
 }
 
 void SettingFlags::load_into(config::Configuration& configuration) const {
-  configuration.load(config_file(), config::process_environment);
+  config::Problems problems;
+  problems.attempt([&] { configuration.load(config_file(), config::process_environment); });
   for (const auto& [index, option] : options_) {
     if (!option->is_given()) continue;
     config::Setting& setting = configuration.settings.all()[index];
-    try {
-      setting.assign(option->values);
-    } catch (const UsageError& error) {
-      throw UsageError(fmt::format("{}: {}", setting.flag(), error.what()));
-    }
-    setting.origin = setting.flag();
+    problems.attempt([&setting, &values = option->values] {
+      try {
+        setting.assign(values);
+      } catch (const UsageError& error) {
+        throw UsageError(fmt::format("{}: {}", setting.flag(), error.what()));
+      }
+      setting.origin = setting.flag();
+    });
   }
   for (const std::string& repository : repositories_)
-    configuration.repositories.add_flag(repository);
-  configuration.check();
+    problems.attempt([&] { configuration.repositories.add_flag(repository); });
+  problems.attempt([&] { configuration.check(); });
+  problems.throw_if_any();
 }
 
 }  // namespace nixbuild::cli

@@ -52,7 +52,7 @@ std::string settings_reference() {
   config::add_repository_settings(settings, repository);
   out += "\nKeys of [[repository]], a table for each repository:\n";
   out += help_entry("name = \"REPO\"",
-                    "What it is called: 1 to 63 of a-z, 0-9, '.', '_', '-', the first of them a "
+                    "Name of the repository: 1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a "
                     "letter or digit");
   for (const config::Setting& setting : settings.all())
     out += entry(setting);

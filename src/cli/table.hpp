@@ -14,10 +14,12 @@ class Table {
   // As many cells as there are headings. Text of others has been made printable.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
-  // Lines with their ends. With `most_columns`, a line that is wider loses of its last cell.
+  // Lines with their ends. If a line is wider than `most_columns`, the widest cells are cut.
   std::string render(std::size_t most_columns = static_cast<std::size_t>(-1)) const;
 
  private:
+  void shrink(std::vector<std::size_t>& widths, std::size_t most_columns) const;
+
   std::vector<std::vector<std::string>> rows_;
 };
 

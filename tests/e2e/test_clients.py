@@ -12,7 +12,7 @@ FIVE = ["is_running", "last_start", "last_finish", "last_status", "last_commit"]
 def test_the_seeds_scenario(api):
     api.answers["POST /build/trigger"] = TRIGGERED
     done = client(api, "trigger")
-    assert (done.code, done.out, done.err) == (0, "", "✓ Build triggered successfully\n")
+    assert (done.code, done.out, done.err) == (0, "", "✓ Build triggered successfully (nix-terminal #12)\n")
     assert api.requests[0][3]["X-Nixbuild-User"].startswith("ann@")
 
     api.answers["GET /build/status"] = status()
@@ -27,11 +27,11 @@ def test_the_seeds_scenario(api):
         '  "last_commit": null\n'
         "}\n"
     )
-    assert done.err == "⏳ Build in progress...\n"
+    assert done.err == "⏳ Build in progress... (nix-terminal #12)\n"
 
     api.answers["GET /build/status"] = ended()
     done = client(api, "status")
-    assert (done.code, done.err) == (0, "✓ Last build succeeded\n")
+    assert (done.code, done.err) == (0, "✓ Last build succeeded (nix-terminal #12)\n")
     assert json.loads(done.out) == {
         "is_running": False, "last_start": START, "last_finish": FINISH, "last_status": "success",
         "last_commit": COMMIT,
@@ -46,7 +46,87 @@ def test_the_seeds_scenario(api):
 def test_trigger_while_a_build_runs(api):
     api.answers["POST /build/trigger/nix-terminal"] = {**TRIGGERED, "status": "already_running"}
     done = client(api, "trigger", "nix-terminal")
-    assert (done.code, done.out, done.err) == (0, "", "! Build already running (#12)\n")
+    assert (done.code, done.out, done.err) == (0, "", "! Build already running (#12) of nix-terminal\n")
+
+
+def test_trigger_behind_another_build(api):
+    api.answers["POST /build/trigger"] = {**TRIGGERED, "queued_behind": 11}
+    assert client(api, "trigger").err == (
+        "✓ Build triggered successfully (nix-terminal #12), queued behind #11\n"
+    )
+
+
+def test_status_of_several_repositories(api):
+    """The success of one hides the failure of none."""
+    repository = {"url": "/r", "branch": None, "lock": "updated"}
+    names = ("nix-terminal", "tools", "site", "new")
+    api.answers["GET /repositories"] = {"repositories": [{"name": name, **repository} for name in names]}
+    api.answers["GET /build/status"] = api.answers["GET /build/status/nix-terminal"] = ended()
+    api.answers["GET /build/status/tools"] = ended("failed", repository="tools", build_id=13)
+    api.answers["GET /build/status/site"] = {
+        **ended("failed", repository="site", build_id=14), "error": "cancelled",
+    }  # fmt: skip
+    api.answers["GET /build/status/new"] = status(
+        repository="new", is_running=False, last_start=None, build_id=None, phase=""
+    )
+    done = client(api, "status")
+    assert done.code == 0 and list(json.loads(done.out)) == FIVE
+    assert done.err.splitlines() == [
+        "✓ Last build succeeded (nix-terminal #12)",
+        f"  ✓ nix-terminal #12: succeeded {FINISH}",
+        f"  ✗ tools #13: failed {FINISH}: 2 targets failed",
+        f"  ✗ site #14: cancelled {FINISH}",
+        "  ! new: never built",
+    ]
+    # One that is named is the only one.
+    assert client(api, "status", "nix-terminal").err == "✓ Last build succeeded (nix-terminal #12)\n"
+
+
+def test_a_build_by_its_number(api):
+    api.answers["GET /builds/7"] = build(7, state="failed", error="no space left")
+    done = client(api, "status", "7", "--json")
+    assert (done.code, done.err) == (0, "✗ Last build failed: no space left (nix-terminal #7)\n")
+    told = json.loads(done.out)
+    assert (told["build_id"], told["last_status"], told["last_finish"]) == (7, "failed", FINISH)
+
+    api.answers["GET /builds/7/log"] = Reply("one\ntwo\nthree\n", content_type="text/plain")
+    assert client(api, "logs", "7", "-n", "2").out == "two\nthree\n"
+
+    api.answers["GET /build/status/nix-terminal"] = status()
+    done = client(api, "cancel", "7")
+    assert (done.code, done.err) == (0, "! Build #7 is not running\n")
+    assert not [request for request in api.requests if request[0] == "POST"]
+    api.answers["GET /builds/12"] = build(12, state="running", finish=None)
+    reply = {"status": "cancelled", "message": "m", "repository": "nix-terminal", "build_id": 12}
+    api.answers["POST /build/cancel/nix-terminal"] = reply
+    assert client(api, "cancel", "12").err == "✓ Build #12 cancelled\n"
+
+    # A repository may be named by digits.
+    api.answers["GET /build/status/2048"] = ended(repository="2048")
+    assert "(2048 #12)" in client(api, "status", "--repository", "2048").err
+    assert client(api, "status", "3", "--repository", "2048").code == 2
+
+
+def test_a_repository_that_is_mistyped(api):
+    api.answers["GET /builds"] = {"builds": [], "next_before": None}
+    api.answers["GET /repositories"] = {
+        "repositories": [{"name": "sample", "url": "/r", "branch": None, "lock": "updated"}]
+    }
+    done = client(api, "builds", "sampel")
+    assert (done.code, done.out) == (4, "")
+    assert "unknown repository 'sampel'; did you mean 'sample'? repositories: sample" in done.err
+    assert client(api, "builds", "sample").err == "! No builds\n"
+
+
+def test_a_locale_without_unicode(api):
+    """Signs are ASCII where the locale has nothing else; data stays as it is."""
+    api.answers["GET /build/status"] = ended(outputs=["/nix/store/ü"])
+    for variables in ({"LANG": "C"}, {"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}):
+        done = client(api, "status", "--json", **variables)
+        assert done.err == "[ok] Last build succeeded (nix-terminal #12)\n"
+        assert json.loads(done.out)["outputs"] == ["/nix/store/ü"]
+    for variables in ({"LANG": "C.UTF-8"}, {"LANG": "C", "LC_ALL": "en_US.utf8"}, {"LANG": ""}):
+        assert client(api, "status", **variables).err.startswith("✓ Last build succeeded")
 
 
 def test_trigger_json(api):
@@ -57,12 +137,12 @@ def test_trigger_json(api):
 def test_status_of_other_states(api):
     api.answers["GET /build/status/nix-terminal"] = ended("failed")
     done = client(api, "status", "nix-terminal", "--json")
-    assert (done.code, done.err) == (0, "✗ Last build failed: 2 targets failed\n")
+    assert (done.code, done.err) == (0, "✗ Last build failed: 2 targets failed (nix-terminal #12)\n")
     assert json.loads(done.out) == ended("failed")
     assert list(json.loads(done.out))[:5] == FIVE
 
     api.answers["GET /build/status/nix-terminal"] = status(phase="queued", last_start=None)
-    assert client(api, "status", "nix-terminal").err == "⏳ Build in progress... (queued)\n"
+    assert client(api, "status", "nix-terminal").err == "⏳ Build in progress... (nix-terminal #12, queued)\n"
 
     api.answers["GET /build/status/nix-terminal"] = status(
         is_running=False, last_start=None, build_id=None, phase=""
@@ -106,7 +186,7 @@ def test_builds(api):
         f"13  nix-terminal  failed   {START}  2m 13s  01234567  ann@laptop  packages.x fails",
         f"12  nix-terminal  success  {START}  2m 13s  01234567  ann@laptop  Add a thing",
     ]
-    assert done.err == "! Older ones: --before 12\n"
+    assert done.err == "! Older builds: --before 12\n"
     assert api.requests[-1][2] == {"limit": "20"}
 
     done = client(api, "builds", "nix-terminal", "--limit", 3, "--before", 15, "--json")

@@ -18,8 +18,12 @@ def test_wait(api):
     )
     done = client(api, "trigger", "--wait")
     assert (done.code, done.out) == (0, "")
-    assert done.err.splitlines()[0] == "✓ Build triggered successfully"
-    assert done.err.splitlines()[-1] == "✓ Build #12 succeeded in 2m 13s"
+    assert done.err.splitlines()[0] == "✓ Build triggered successfully (nix-terminal #12)"
+    assert done.err.splitlines()[-3:] == [
+        "✓ Build #12 succeeded in 2m 13s",
+        "  /nix/store/a",
+        "Next: `nixbuild system-update` brings this machine to what was built",
+    ]
     assert api.requests[-1][2] == {"build": "12", "events": "status"}
     done = client(api, "trigger", "--wait", "--json")
     assert json.loads(done.out)["outputs"] == ["/nix/store/a"]
@@ -28,13 +32,16 @@ def test_wait(api):
     done = client(api, "trigger", "--wait")
     assert done.code == 1
     assert done.err.splitlines()[-1] == "✗ Build #12 failed: 2 targets failed"
+    api.answers[f"GET {STREAM}"] = Stream(event("end", {**ended("failed"), "error": "cancelled"}))
+    done = client(api, "trigger", "--wait")
+    assert done.code == 1 and done.err.splitlines()[-1] == "✗ Build #12 was cancelled"
 
 
 def test_wait_for_the_build_that_runs_already(api):
     api.answers["POST /build/trigger"] = {**TRIGGERED, "status": "already_running", "build_id": 11}
     api.answers[f"GET {STREAM}"] = Stream(event("end", ended(build_id=11)))
     done = client(api, "trigger", "-w")
-    assert done.code == 0 and "! Build already running (#11)" in done.err
+    assert done.code == 0 and "! Build already running (#11) of nix-terminal" in done.err
     assert api.requests[-1][2]["build"] == "11"
 
 
@@ -52,7 +59,7 @@ def test_follow_in_a_pipe(api):
     done = client(api, "trigger", "--follow")
     assert (done.code, done.out) == (0, "cloning\ntwo\nlines\n")
     assert done.err.splitlines() == [
-        "✓ Build triggered successfully",
+        "✓ Build triggered successfully (nix-terminal #12)",
         "nix-terminal #12: fetch",
         "nix-terminal #12: build: 1 of 2 built",
         "✓ Build #12 succeeded in 2m 13s",
@@ -89,14 +96,14 @@ def test_status_watch_in_a_pipe(api):
     assert done.code == 0
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [line["is_running"] for line in lines] == [True, False]
-    assert done.err.splitlines()[-1] == "✓ Last build succeeded"
+    assert done.err.splitlines()[-1] == "✓ Last build succeeded (nix-terminal #12)"
     done = client(api, "status", "--watch", "--json")
     phases = [json.loads(line)["phase"] for line in done.out.splitlines()]
     assert phases == ["build", "finish", "done"]
 
     api.answers["GET /build/status"] = ended()
     done = client(api, "status", "--watch")
-    assert (done.code, done.err) == (0, "✓ Last build succeeded\n")
+    assert (done.code, done.err) == (0, "✓ Last build succeeded (nix-terminal #12)\n")
     assert json.loads(done.out)["last_status"] == "success"
 
 
@@ -112,7 +119,7 @@ def test_a_cut_stream_is_resumed_behind_the_last_line(api):
     resumed = [request[3].get("Last-Event-ID") for request in api.requests_of(STREAM)]
     assert resumed == [None, "12:4", "12:4"]
     assert done.err.count("Connection lost") == 1
-    assert done.err.count("Connected again") == 1
+    assert done.err.count("Reconnected") == 1
 
 
 def test_a_server_that_restarts(api):

@@ -37,10 +37,44 @@ def test_check_finds_what_a_command_would_refuse(config, root, text, place, comm
         assert result.stderr.startswith(f"error: {file}:{place}"), result.stderr
 
 
+def test_check_finds_everything(config):
+    """Every error, in the order of the lines; a syntax error is the only one that hides others."""
+    file = config("""
+[client]
+sever = "build-server"
+[cache]
+priority = "high"
+compression = "gzip"
+[zzz]
+[[repository]]
+name = "one"
+url = "ext::sh"
+[[repository]]
+name = "two"
+[api]
+listen = ["nowhere:1"]
+""")
+    result = program("config", "check", "--config", file, environment={"NIXBUILD_CACHE_THREADS": "many"})
+    assert result.returncode == 2 and result.stdout == ""
+    lines = result.stderr.splitlines()
+    starts = [
+        f"error: {file}:3: client.sever: unknown key; did you mean 'server'?",
+        f"error: {file}:5: cache.priority: ",
+        f"error: {file}:6: cache.compression: ",
+        f"error: {file}:7: [zzz]: unknown table",
+        f"error: {file}:10: repository.url: ",
+        f"error: {file}:14: api.listen: ",
+        "error: NIXBUILD_CACHE_THREADS: ",
+    ]
+    for line, start in zip(lines, starts):
+        assert line.startswith(start), line
+    assert lines[len(starts):] == ["error: repository 'one': url is missing", "error: repository 'two': url is missing"]
+
+
 def test_what_is_wrong_with_a_flag_names_the_flag(config):
     file = config('[cache]\ncompression = "xz"\n')
     for arguments, start in (
-        (["serve-cache", "--compression-level", "19"], "--compression-level: 19: xz has the levels 0 to 9"),
+        (["serve-cache", "--compression-level", "19"], "--compression-level: 19: xz supports levels 0 to 9"),
         (["serve-cache", "--listen", "nonsense:port"], "--listen: 'nonsense:port'"),
         (["status", "--server", "http://"], "--server: 'http://'"),
         (["aliases", "--without", "zzz"], '--without: "zzz": '),

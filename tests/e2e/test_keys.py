@@ -51,7 +51,7 @@ def test_where_no_key_can_be_written(root):
     (root / "file").write_text("")
     result = program("keys", "generate", "--file", root / "file/below/key")
     assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr == f"error: making {root}/file/below: Not a directory\n"
+    assert result.stderr == f"error: cannot create {root}/file/below: Not a directory\n"
 
 
 def test_a_key_that_cannot_be_shown(root):

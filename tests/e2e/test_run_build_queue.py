@@ -101,6 +101,6 @@ def test_the_control_socket_of_the_cache_is_told(builder):
 
 def test_usage(builder):
     repository(builder, {"flake.nix": flake("")})
-    assert "no repository 'unknown' is configured; there is demo" in builder.run("unknown", code=2).stderr
+    assert "unknown repository 'unknown'; repositories: demo" in builder.run("unknown", code=2).stderr
     result = builder.run("other", "--repository", f"other={pathlib.Path(builder.root / 'src-demo')}")
     assert "succeeded" in result.stderr

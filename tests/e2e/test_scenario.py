@@ -38,7 +38,7 @@ def test_from_the_laptop_to_the_desktop(builder):
         laptop, desktop = (machine_of(builder, cache, api, name) for name in ("laptop", "desktop"))
 
         said = laptop.run("bt")
-        assert (said.stdout, said.stderr) == ("", "✓ Build triggered successfully\n")
+        assert (said.stdout, said.stderr) == ("", "✓ Build triggered successfully (nix-terminal #1)\n")
         builder.wait_for_phase("build", "nix-terminal")
         for machine in (laptop, desktop):
             said = machine.run("bs")
@@ -46,14 +46,14 @@ def test_from_the_laptop_to_the_desktop(builder):
             assert list(status) == FIVE and status["is_running"] is True
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", status["last_start"])
             assert [status[name] for name in FIVE[2:]] == [None, None, None]
-            assert said.stderr == "⏳ Build in progress...\n"
-        assert desktop.run("bt").stderr == "! Build already running (#1)\n"
+            assert said.stderr == "⏳ Build in progress... (nix-terminal #1)\n"
+        assert desktop.run("bt").stderr == "! Build already running (#1) of nix-terminal\n"
         gate.touch()
         api.wait_until_done("nix-terminal")
 
         said = desktop.run("bs")
         status = json.loads(said.stdout)
-        assert said.stderr == "✓ Last build succeeded\n"
+        assert said.stderr == "✓ Last build succeeded (nix-terminal #1)\n"
         assert (status["is_running"], status["last_status"], status["last_commit"]) == (False, "success", source.head())
         assert "done" in desktop.run("bl").stdout
 

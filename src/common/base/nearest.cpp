@@ -1,7 +1,11 @@
 #include "common/base/nearest.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
+
+#include "common/base/terminal.hpp"
 
 namespace nixbuild {
 namespace {
@@ -49,6 +53,21 @@ std::optional<std::string> nearest(std::string_view mistyped,
     found = name;
   }
   return found;
+}
+
+std::string unknown_name(Noun noun, std::string_view word, const std::vector<std::string>& known) {
+  constexpr std::size_t most_shown = 30;
+  std::string out =
+      fmt::format("unknown {} '{}'", noun.singular, terminal::printable(word, longest));
+  if (known.empty()) return fmt::format("{}; there are no {}", out, noun.plural);
+  const auto meant = nearest(word, known);
+  out += meant ? fmt::format("; did you mean '{}'? ", *meant) : std::string("; ");
+  out += noun.plural;
+  out += ": ";
+  for (std::size_t i = 0; i < std::min(known.size(), most_shown); ++i)
+    out += (i == 0 ? "" : ", ") + known[i];
+  if (known.size() > most_shown) out += fmt::format(", and {} more", known.size() - most_shown);
+  return out;
 }
 
 }  // namespace nixbuild

@@ -14,4 +14,12 @@ namespace nixbuild {
 std::optional<std::string> nearest(std::string_view mistyped,
                                    const std::vector<std::string>& known);
 
+// "unknown repository 'demp'; did you mean 'demo'? repositories: demo, tools". Of many known names
+// the first few are listed.
+struct Noun {
+  std::string_view singular;
+  std::string_view plural;
+};
+std::string unknown_name(Noun noun, std::string_view word, const std::vector<std::string>& known);
+
 }  // namespace nixbuild

@@ -112,6 +112,22 @@ bool has_colour(int fd) noexcept {
   return can_redraw(fd) && std::string_view(environment("NO_COLOR")).empty();
 }
 
+bool has_unicode() noexcept {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const std::string_view locale = environment(name);
+    if (locale.empty()) continue;
+    return locale.find("UTF-8") != std::string_view::npos ||
+           locale.find("utf8") != std::string_view::npos ||
+           locale.find("UTF8") != std::string_view::npos ||
+           locale.find("utf-8") != std::string_view::npos;
+  }
+  return true;
+}
+
+std::size_t width(int fd) noexcept {
+  return is_terminal(fd) ? size(fd).columns : std::string_view::npos;
+}
+
 Size size(int fd) noexcept {
   struct winsize window = {};
   Size size;

@@ -13,11 +13,17 @@ bool can_redraw(int fd) noexcept;
 // The same, and NO_COLOR is not set (https://no-color.org: an empty value counts as not set).
 bool has_colour(int fd) noexcept;
 
+// Whether text may have more than ASCII, by LC_ALL, LC_CTYPE or LANG. If none of them is set it
+// may: who runs without a locale, such as cron, passes text on.
+bool has_unicode() noexcept;
+
 struct Size {
   unsigned columns = 80;
   unsigned lines = 24;
 };
 Size size(int fd) noexcept;  // the default where it cannot be found out
+// The columns of a terminal; without bound for anything else.
+std::size_t width(int fd) noexcept;
 
 // `text` without control characters, escape sequences and marks of writing direction, for what
 // others wrote, such as a server's message: it can neither command the terminal nor show itself in

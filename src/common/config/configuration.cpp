@@ -4,6 +4,7 @@
 
 #include "common/base/error.hpp"
 #include "common/config/cache_settings.hpp"
+#include "common/config/problems.hpp"
 
 namespace nixbuild::config {
 namespace {
@@ -42,10 +43,10 @@ void render_repository(std::string& out, const RepositoryList::Element& element)
 Configuration::Configuration() {
   settings
       .add("state_dir", state_dir, "DIR",
-           "Where keys, histories and compressed NARs are kept (default: $STATE_DIRECTORY, else "
-           "/var/lib/nixbuild where a server is installed, else ~/.local/state/nixbuild)")
+           "Directory for keys, history and compressed NARs (default: $STATE_DIRECTORY, else "
+           "/var/lib/nixbuild if a server is installed, else ~/.local/state/nixbuild)")
       .add("tailscale_interface", tailscale_interface, "NAME",
-           "The interface that tailscale:PORT stands for");
+           "Network interface that tailscale:PORT listens on");
   add_client_settings(settings, client);
   add_alias_settings(settings, aliases);
   add_update_settings(settings, update);
@@ -57,9 +58,11 @@ Configuration::Configuration() {
 
 void Configuration::load(const std::optional<std::filesystem::path>& explicit_file,
                          const Environment& environment) {
+  Problems problems;
   for (const ConfigFile& file : config_files(explicit_file, environment))
-    load_file(settings, file);
-  load_environment(settings, environment);
+    problems.attempt([&] { load_file(settings, file); });
+  problems.attempt([&] { load_environment(settings, environment); });
+  problems.throw_if_any();
 }
 
 void Configuration::check() const {

@@ -22,7 +22,8 @@ class Configuration {
   Configuration(const Configuration&) = delete;
   Configuration& operator=(const Configuration&) = delete;
 
-  // Reads the configuration files, then the environment. Throws UsageError.
+  // Reads the configuration files, then the environment. Throws ConfigurationError with all that is
+  // wrong; what is right has been taken over then.
   void load(const std::optional<std::filesystem::path>& explicit_file,
             const Environment& environment);
   // What no setting shows by itself: whether those that hang together agree. To be called once the

@@ -5,11 +5,15 @@
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/nearest.hpp"
+#include "common/config/problems.hpp"
 
 namespace nixbuild::config {
 namespace {
@@ -70,6 +74,7 @@ class FileLoader {
   FileLoader(Settings& settings, const std::filesystem::path& path)
       : settings_(settings), path_(path) {}
 
+  // Throws ConfigurationError with all that is wrong, in the order of the lines.
   void load(const toml::table& root) {
     for (const auto& [key, node] : root) {
       const toml::table* table = node.as_table();
@@ -79,42 +84,52 @@ class FileLoader {
         for (const auto& [inner_key, inner] : *table)
           assign(settings_, key.str(), inner_key, inner);
       } else if (table != nullptr) {
-        throw UsageError(fmt::format("{}: [{}]: no such table", at(key.source()), key.str()));
+        complain(key.source(), fmt::format("[{}]: unknown table", key.str()));
       } else {
         assign(settings_, "", key, node);
       }
     }
+    if (problems_.empty()) return;
+    std::stable_sort(problems_.begin(), problems_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<std::string> lines;
+    for (auto& [line, text] : problems_)
+      lines.push_back(fmt::format("{}:{}: {}", path_.string(), line, text));
+    throw ConfigurationError(std::move(lines));
   }
 
  private:
-  std::string at(const toml::source_region& source) const {
-    return fmt::format("{}:{}", path_.string(), source.begin.line);
+  void complain(const toml::source_region& source, std::string text) {
+    problems_.emplace_back(source.begin.line, std::move(text));
   }
 
   void load_list(const Settings::Element& element, const toml::key& key, const toml::node& node) {
     const toml::array* array = node.as_array();
     if (array == nullptr || !array->is_homogeneous(toml::node_type::table)) {
-      throw UsageError(
-          fmt::format("{}: {}: write it as [[{}]]", at(key.source()), key.str(), key.str()));
+      complain(key.source(), fmt::format("{}: write it as [[{}]]", key.str(), key.str()));
+      return;
     }
-    for (const toml::node& item : *array) {
-      const toml::table& table = *item.as_table();
-      const toml::node* name = table.get("name");
-      if (name == nullptr || !name->is_string()) {
-        throw UsageError(fmt::format("{}: [[{}]]: name is missing, or no string",
-                                     at(name == nullptr ? item.source() : name->source()),
-                                     key.str()));
-      }
-      Settings* settings = nullptr;
-      try {
-        settings = &element(*name->value<std::string>());
-      } catch (const UsageError& error) {
-        throw UsageError(
-            fmt::format("{}: {}.name: {}", at(name->source()), key.str(), error.what()));
-      }
-      for (const auto& [inner_key, inner] : table) {
-        if (inner_key.str() != "name") assign(*settings, key.str(), inner_key, inner);
-      }
+    for (const toml::node& item : *array)
+      load_element(element, key, *item.as_table());
+  }
+
+  void load_element(const Settings::Element& element, const toml::key& key,
+                    const toml::table& table) {
+    const toml::node* name = table.get("name");
+    if (name == nullptr || !name->is_string()) {
+      complain(name == nullptr ? table.source() : name->source(),
+               fmt::format("[[{}]]: name is missing, or no string", key.str()));
+      return;
+    }
+    Settings* settings = nullptr;
+    try {
+      settings = &element(*name->value<std::string>());
+    } catch (const UsageError& error) {
+      complain(name->source(), fmt::format("{}.name: {}", key.str(), error.what()));
+      return;
+    }
+    for (const auto& [inner_key, inner] : table) {
+      if (inner_key.str() != "name") assign(*settings, key.str(), inner_key, inner);
     }
   }
 
@@ -122,25 +137,38 @@ class FileLoader {
               const toml::node& node) {
     Setting* setting = settings.find(table, key.str());
     if (setting == nullptr) {
-      throw UsageError(fmt::format("{}: {}{}{}: no such setting", at(key.source()), table,
-                                   table.empty() ? "" : ".", key.str()));
+      complain(key.source(), unknown_key(settings, table, key.str()));
+      return;
     }
     const auto texts = texts_of(node, setting->kind);
     if (!texts) {
-      throw UsageError(fmt::format("{}: {}: {} was expected", at(node.source()),
-                                   setting->full_key(), expected(setting->kind)));
+      complain(node.source(),
+               fmt::format("{}: {} was expected", setting->full_key(), expected(setting->kind)));
+      return;
     }
     try {
       setting->assign(*texts);
     } catch (const UsageError& error) {
-      throw UsageError(
-          fmt::format("{}: {}: {}", at(node.source()), setting->full_key(), error.what()));
+      complain(node.source(), fmt::format("{}: {}", setting->full_key(), error.what()));
+      return;
     }
-    setting->origin = at(node.source());
+    setting->origin = fmt::format("{}:{}", path_.string(), node.source().begin.line);
+  }
+
+  static std::string unknown_key(const Settings& settings, std::string_view table,
+                                 std::string_view key) {
+    std::vector<std::string> known;
+    for (const Setting& setting : settings.all()) {
+      if (setting.table == table) known.push_back(setting.key);
+    }
+    const auto meant = nearest(key, known);
+    return fmt::format("{}{}{}: unknown key{}", table, table.empty() ? "" : ".", key,
+                       meant ? fmt::format("; did you mean '{}'?", *meant) : std::string());
   }
 
   Settings& settings_;
   const std::filesystem::path& path_;
+  std::vector<std::pair<std::size_t, std::string>> problems_;  // with their lines
 };
 
 std::vector<std::string> split_at_commas(std::string_view text) {
@@ -198,6 +226,7 @@ void load_file(Settings& settings, const ConfigFile& file) {
 }
 
 void load_environment(Settings& settings, const Environment& environment) {
+  Problems problems;
   for (Setting& setting : settings.all()) {
     std::string name = setting.environment();
     auto value = environment(name);
@@ -206,14 +235,17 @@ void load_environment(Settings& settings, const Environment& environment) {
       value = environment(name);
     }
     if (!value) continue;
-    try {
-      setting.assign(setting.kind == Kind::text_list ? split_at_commas(*value)
-                                                     : std::vector{*value});
-    } catch (const UsageError& error) {
-      throw UsageError(fmt::format("{}: {}", name, error.what()));
-    }
-    setting.origin = name;
+    problems.attempt([&] {
+      try {
+        setting.assign(setting.kind == Kind::text_list ? split_at_commas(*value)
+                                                       : std::vector{*value});
+      } catch (const UsageError& error) {
+        throw UsageError(fmt::format("{}: {}", name, error.what()));
+      }
+      setting.origin = name;
+    });
   }
+  problems.throw_if_any();
 }
 
 }  // namespace nixbuild::config

@@ -28,12 +28,12 @@ std::vector<ConfigFile> config_files(const std::optional<std::filesystem::path>&
                                      const Environment& environment);
 
 // Reads TOML into `settings`. Scalars and lists replace what an earlier file said. Throws
-// UsageError "FILE:LINE: KEY: what is wrong" for a syntax error, an unknown table or key, a wrong
-// type or a value out of range.
+// ConfigurationError with a line "FILE:LINE: KEY: what is wrong" for each unknown table or key,
+// wrong type and value out of range, UsageError for a file that cannot be read or is not TOML.
 void load_file(Settings& settings, const ConfigFile& file);
 
-// Reads NIXBUILD_<TABLE>_<KEY>; lists are separated by commas. Throws UsageError naming the
-// variable.
+// Reads NIXBUILD_<TABLE>_<KEY>; lists are separated by commas. Throws ConfigurationError naming
+// each variable that cannot be used.
 void load_environment(Settings& settings, const Environment& environment);
 
 }  // namespace nixbuild::config

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "common/base/error.hpp"
+#include "common/config/problems.hpp"
 #include "common/net/listen_address.hpp"
 #include "common/net/server_address.hpp"
 
@@ -30,67 +31,73 @@ void add_client_settings(Settings& settings, ClientOptions& options) {
       .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
       .checked([](const std::string& text) { net::parse_server_address(text); })
       .also_from("NIXBUILD_SERVER")
-      .add("token_file", options.token_file, "FILE", "The token to show to the server");
+      .add("token_file", options.token_file, "FILE", "Send the token in this file to the server");
 }
 
 void add_api_settings(Settings& settings, ApiOptions& options) {
   settings.table("api")
       .add("listen", options.listen, "ADDRESS",
-           "127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a free one")
+           "Listen on 127.0.0.1:PORT, [IPv6]:PORT, tailscale:PORT or unix:/PATH; port 0 picks a "
+           "free "
+           "port")
       .checked([](const std::string& text) { net::parse_listen_address(text, {}); })
       .add_choice(
           "runner", options.runner,
           {{"auto", Runner::automatic}, {"systemd", Runner::systemd}, {"local", Runner::local}},
-          "How builds are started: as systemd units, as child processes, or the first that works")
-      .add("cache_url", options.cache_url, "URL", "Where serve-cache answers, for /health")
+          "Run builds as systemd units or as child processes; auto uses systemd if it is available")
+      .add("cache_url", options.cache_url, "URL", "URL of serve-cache, for /health")
       .checked([](const std::string& text) { net::parse_server_address(text, net::cache_port); })
-      .add("token_file", options.token_file, "FILE", "Ask clients for the token in this file")
+      .add("token_file", options.token_file, "FILE", "Require the token in this file from clients")
       .add("allowed_host", options.allowed_hosts, "NAME",
-           "Another name or address under which clients reach this server")
+           "Also accept requests for this host name or address")
       .add("trusted_proxies", options.trusted_proxies, "ADDRESS",
-           "Addresses or ranges of proxies, which may hold any number of connections")
+           "Address or range of proxies, which may open any number of connections")
       .checked([](const std::string& text) { net::address_in_range("", text); })
-      .add("access_log", options.access_log, "Log a line for each request");
+      .add("access_log", options.access_log, "Log every request");
 }
 
 void add_build_settings(Settings& settings, BuildOptions& options) {
   settings.table("build")
       .add("max_parallel", options.max_parallel, 1, 64,
-           "Builds at once, over all repositories; the rest wait in order")
+           "Number of builds at once, over all repositories; further builds are queued")
       .add_choice(
           "isolation", options.isolation,
           {{"required", Isolation::required}, {"none", Isolation::none}},
           "Show git and Nix nothing but the repository's own files and refuse to build where "
           "the system does not allow that, or run them without isolation")
       .add("home_manager", options.home_manager, "FLAKE",
-           "home-manager for the home modules of flakes that have no input of that name");
+           "home-manager flake for the home modules of flakes that have no input of that name");
 }
 
 void add_repository_settings(Settings& settings, Repository& repository) {
   settings.table("repository")
-      .add("url", repository.url, "URL", "https, ssh, git or file, or an absolute path")
+      .add("url", repository.url, "URL", "https, ssh, git or file URL, or an absolute path")
       .checked(check_repository_url)
-      .add("branch", repository.branch, "NAME", "The branch to build (default: the remote's HEAD)")
+      .add("branch", repository.branch, "NAME", "Branch to build (default: the remote's HEAD)")
       .checked(check_branch)
       .add_choice(
           "lock", repository.lock,
           {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},
           "Build with updated inputs, with the repository's own flake.lock, or both")
-      .add("push_lock", repository.push_lock, "Push an updated flake.lock once it has built")
-      .add("keep", repository.keep, 1, 10'000, "Successes of each target whose outputs stay rooted")
+      .add("push_lock", repository.push_lock,
+           "Push the updated flake.lock after a successful build")
+      .add("keep", repository.keep, 1, 10'000,
+           "Number of successes of each target whose outputs are kept from garbage collection")
       .add("keep_history", repository.keep_history, 1, 1'000'000,
-           "Builds that the history keeps; the newest success of each target stays as well")
-      .add_duration("timeout", repository.timeout, "A build that takes longer is ended")
-      .add("systems", repository.systems, "SYSTEM", "Systems to build for (default: this one)")
+           "Number of builds that the history keeps; the newest success of each target stays as "
+           "well")
+      .add_duration("timeout", repository.timeout, "Stop builds that take longer")
+      .add("systems", repository.systems, "SYSTEM",
+           "Systems to build for (default: this machine's)")
       .add("targets", repository.targets, "ATTRIBUTE",
-           "What to build (default: all that the flake offers)")
+           "Attributes to build (default: everything that the flake offers)")
       .checked([](const std::string& text) {
         if (text.empty() || text.front() == '-') {
           throw UsageError(fmt::format("'{}': an attribute path was expected", text));
         }
       })
       .add("home_config", repository.home_config, "FILE",
-           "A file of the repository that turns on options of its home modules")
+           "File in the repository that enables options of its home modules")
       .checked([](const std::string& text) {
         const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
         if (text.empty() || path.is_absolute() || *path.begin() == "..") {
@@ -98,7 +105,7 @@ void add_repository_settings(Settings& settings, Repository& repository) {
         }
       })
       .add("accept_flake_config", repository.accept_flake_config,
-           "Follow the nixConfig of the repository's flake, which can run code")
+           "Apply the nixConfig of the repository's flake, which can run code")
       .add("local_inputs", repository.local_inputs, "DIR",
            "Directories of this machine that inputs may come from; builds can read them")
       .checked([](const std::string& text) {
@@ -149,12 +156,16 @@ void RepositoryList::add_flag(const std::string& text) {
 
 std::vector<Repository> RepositoryList::repositories() const {
   std::vector<Repository> repositories;
+  Problems problems;
   for (const Element& element : elements_) {
-    if (element.repository.url.empty()) {
-      throw UsageError(fmt::format("repository '{}': url is missing", element.repository.name));
-    }
+    problems.attempt([&] {
+      if (element.repository.url.empty()) {
+        throw UsageError(fmt::format("repository '{}': url is missing", element.repository.name));
+      }
+    });
     repositories.push_back(element.repository);
   }
+  problems.throw_if_any();
   if (repositories.empty()) {
     Repository built_in;
     built_in.name = built_in_name;

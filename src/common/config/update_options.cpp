@@ -9,14 +9,13 @@ namespace nixbuild::config {
 
 void add_update_settings(Settings& settings, UpdateOptions& options) {
   settings.table("update")
-      .add(
-          "flake", options.flake, "DIR",
-          "The flake that configures this machine; DIR#NAME chooses a configuration (default: that "
-          "of the current directory, else /etc/nixos and the home's)")
+      .add("flake", options.flake, "DIR",
+           "Flake that configures this machine; DIR#NAME selects a configuration (default: the "
+           "current directory's, else /etc/nixos and the home's)")
       .add("home_flake", options.home_flake, "DIR",
-           "The flake that configures this user's home (default: ~/.config/home-manager)")
+           "Flake that configures this user's home (default: ~/.config/home-manager)")
       .add("impure", options.impure, "Let the flake read files outside of it, such as secrets")
-      .add_duration("keep", options.keep, "Generations younger than this survive gc, in days")
+      .add_duration("keep", options.keep, "Delete generations older than this")
       .checked([](const std::string& text) {
         constexpr std::chrono::seconds day = std::chrono::days{1};
         const std::chrono::seconds keep = parse_duration(text);

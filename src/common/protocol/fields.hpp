@@ -50,6 +50,8 @@ void fields(V&& visit, Like<Progress> auto& s) {
   visit("bytes_copied", s.bytes_copied, "Bytes copied so far");
   visit("bytes_to_copy", s.bytes_to_copy, "Bytes to copy in total");
   visit("running", s.running, "Derivations that are being built");
+  visit("failed_names", s.failed_names,
+        "Names of derivations that failed, the first few; absent if none did");
 }
 
 template <typename V>
@@ -81,6 +83,8 @@ void fields(V&& visit, Like<TriggerReply> auto& s) {
   visit("message", s.message, "The same in a sentence");
   visit("repository", s.repository, "The repository's name");
   visit("build_id", s.build_id, "The number of the build that was started or is already running");
+  visit("queued_behind", s.queued_behind,
+        "The number of the build that this one waits for; absent if it can start at once");
 }
 
 template <typename V>

@@ -27,6 +27,12 @@ template <typename T>
 constexpr bool is_optional = false;
 template <typename T>
 constexpr bool is_optional<std::optional<T>> = true;
+template <typename T>
+constexpr bool is_optional<Added<T>> = true;
+template <typename T>
+constexpr bool is_added = false;
+template <typename T>
+constexpr bool is_added<Added<T>> = true;
 
 template <typename T>
 Json make(const T& value) {
@@ -45,6 +51,9 @@ Json make(const T& value) {
     Json object = Json::object();
     fields(
         [&object](const char* name, const auto& field, const char*, Words = {}) {
+          if constexpr (is_added<std::remove_cvref_t<decltype(field)>>) {
+            if (!field) return;
+          }
           // Not object[name]: an ordered object looks that up among all fields before it.
           object.get_ref<Json::object_t&>().push_back({name, make(field)});
         },

@@ -79,6 +79,14 @@ struct SchemaOf<std::optional<T>> {
 };
 
 template <typename T>
+struct SchemaOf<Added<T>> : SchemaOf<T> {};
+
+template <typename T>
+constexpr bool is_added = false;
+template <typename T>
+constexpr bool is_added<Added<T>> = true;
+
+template <typename T>
 Json object_schema() {
   Json properties = Json::object();
   Json required = Json::array();
@@ -90,7 +98,7 @@ Json object_schema() {
         if (!choices.empty()) schema = with_choices(std::move(schema), choices);
         schema["description"] = description;
         properties[name] = std::move(schema);
-        required.push_back(name);
+        if (!is_added<Field>) required.push_back(name);
       },
       value);
   return {

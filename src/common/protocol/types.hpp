@@ -17,6 +17,14 @@ namespace nixbuild::protocol {
 
 using Time = std::chrono::sys_seconds;
 
+// A field that JSON leaves out, instead of making it null, if it has no value: one that is younger
+// than its object, which existing clients may compare as a whole.
+template <typename T>
+struct Added : std::optional<T> {
+  using std::optional<T>::optional;
+  using std::optional<T>::operator=;
+};
+
 // Where a build of the history stands.
 enum class BuildState : std::uint8_t { queued, running, success, failed, cancelled, unknown };
 
@@ -60,6 +68,7 @@ struct Progress {
   std::uint64_t bytes_copied = 0;
   std::uint64_t bytes_to_copy = 0;
   std::vector<RunningDerivation> running;
+  Added<std::vector<std::string>> failed_names;  // of derivations, the first few
 };
 
 struct Output {
@@ -89,6 +98,7 @@ struct TriggerReply {
   std::string message;
   std::string repository;
   std::int64_t build_id = 0;
+  Added<std::int64_t> queued_behind;  // the build that has to end first
 };
 
 struct CancelReply {

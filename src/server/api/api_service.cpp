@@ -7,6 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
+#include "common/base/nearest.hpp"
 #include "server/api/answers.hpp"
 #include "server/api/event_stream.hpp"
 #include "server/async/offload.hpp"
@@ -111,9 +112,14 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     const bool is_named = route.path.find("{repository}") != std::string_view::npos;
     repository = settings->repository(is_named ? path.front() : std::string_view());
     if (repository == nullptr) {
-      return error_response(
-          404, is_named ? fmt::format("no repository '{}' is configured", path.front())
-                        : "no repository is configured; add a [[repository]] to the configuration");
+      if (!is_named) {
+        return error_response(
+            404, "no repository is configured; add a [[repository]] to the configuration");
+      }
+      std::vector<std::string> names;
+      for (const config::Repository& one : settings->repositories)
+        names.push_back(one.name);
+      return error_response(404, unknown_name({"repository", "repositories"}, path.front(), names));
     }
   }
   switch (route.operation) {
@@ -179,8 +185,9 @@ http::Reply ApiService::trigger(const http::Request& request,
   trigger.branch = repository.branch;
   trigger.by = cleaned_user(request.header(protocol::user_header));
   trigger.from = host_without_port(request.peer);
-  return with_history([this, trigger = std::move(trigger)](history::History& history) {
-    return triggers_.trigger(history, trigger);
+  return with_history([this, trigger = std::move(trigger),
+                       max_parallel = settings_.get()->max_parallel](history::History& history) {
+    return triggers_.trigger(history, trigger, max_parallel);
   });
 }
 

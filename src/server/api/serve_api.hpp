@@ -15,6 +15,7 @@ struct ServeOptions {
   std::string tailscale_interface;
   config::ApiOptions api;
   std::vector<config::Repository> repositories;  // not empty; the first is meant without a name
+  int max_parallel = 1;                          // builds at once
   // What the local runner tells run-build beside the repository's name.
   std::vector<std::string> run_arguments;
   // Reads the configuration anew, on SIGHUP. What cannot change while it runs (addresses, state,

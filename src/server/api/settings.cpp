@@ -16,7 +16,8 @@ const config::Repository* Settings::repository(std::string_view name) const noex
 std::shared_ptr<const Settings> CurrentSettings::made_from(const ServeOptions& options) {
   std::string token;
   if (!options.api.token_file.empty()) token = keys::read_token_file(options.api.token_file);
-  return std::make_shared<const Settings>(Settings{options.repositories, Access(std::move(token))});
+  return std::make_shared<const Settings>(
+      Settings{options.repositories, options.max_parallel, Access(std::move(token))});
 }
 
 std::shared_ptr<const Settings> CurrentSettings::get() const {

@@ -15,6 +15,7 @@ namespace nixbuild::api {
 
 struct Settings {
   std::vector<config::Repository> repositories;
+  int max_parallel = 1;  // builds at once
   Access access;
 
   // The repository of that name, or the first if the name is empty; null if there is none.

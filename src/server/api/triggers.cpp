@@ -36,6 +36,21 @@ http::Response too_many(std::chrono::seconds wait, std::string_view what) {
   return response;
 }
 
+// The newest of the builds that have to end, or at least begin, before build `id` begins. Nothing
+// if it can begin at once.
+std::optional<std::int64_t> build_in_front(history::History& history, std::int64_t id,
+                                           int max_parallel) {
+  constexpr int most_looked_at = 100;
+  std::optional<std::int64_t> newest;
+  int active = 0;
+  for (const protocol::Build& build : history.list("", most_looked_at, id).builds) {
+    if (protocol::has_ended(build.state)) continue;
+    if (!newest) newest = build.id;
+    ++active;
+  }
+  return active >= max_parallel ? newest : std::nullopt;
+}
+
 }  // namespace
 
 std::string cleaned_user(std::string_view text) {
@@ -44,7 +59,8 @@ std::string cleaned_user(std::string_view text) {
   return out;
 }
 
-http::Response Triggers::trigger(history::History& history, const history::Trigger& trigger) {
+http::Response Triggers::trigger(history::History& history, const history::Trigger& trigger,
+                                 int max_parallel) {
   const ChangeCount count(changes_);
   if (const auto wait = of_peer_.refuse(peer_key(trigger.from))) {
     return too_many(*wait, "you trigger builds too often");
@@ -79,6 +95,7 @@ http::Response Triggers::trigger(history::History& history, const history::Trigg
             trigger.by.empty() ? "" : " by ", trigger.by);
   reply.status = protocol::TriggerResult::triggered;
   reply.message = fmt::format("Build #{} of {} was triggered", queued.id, trigger.repository);
+  reply.queued_behind = build_in_front(history, queued.id, max_parallel);
   return http::json_response(200, protocol::to_json(reply));
 }
 

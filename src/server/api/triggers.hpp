@@ -24,8 +24,10 @@ class Triggers {
       : layout_(layout), runner_(runner), feed_(feed) {}
 
   // Queues a build and has it started; one that cannot be started has failed. Answers 429 if the
-  // peer asks too often, or too many builds of the repository were started lately.
-  http::Response trigger(history::History& history, const history::Trigger& trigger);
+  // peer asks too often, or too many builds of the repository were started lately. If
+  // `max_parallel` others are in front of the build, the answer names the last of them.
+  http::Response trigger(history::History& history, const history::Trigger& trigger,
+                         int max_parallel);
   http::Response cancel(history::History& history, const std::string& repository);
 
   // Another number after every trigger and cancel.

@@ -16,6 +16,9 @@ constexpr int most_verbose_level = 3;
 // Failures that are remembered; builders can forge messages without end.
 constexpr std::size_t most_failures = 100'000;
 
+// Every follower reads a status again and again.
+constexpr std::size_t most_failed_names = 10;
+
 // Nix's advice about outputs that are rooted later.
 constexpr std::string_view root_advice = "you did not specify '--add-root'";
 
@@ -241,6 +244,11 @@ protocol::Progress BuildMonitor::progress() const {
   }
   progress.bytes_to_copy = std::max(progress.bytes_to_copy, expected_bytes_);
   if (to_copy_ > 0 && copied_ == to_copy_) progress.bytes_copied = progress.bytes_to_copy;
+  std::vector<std::string> failed_names;
+  for (const protocol::DerivationTime& one : ended_) {
+    if (one.failed && failed_names.size() < most_failed_names) failed_names.push_back(one.name);
+  }
+  if (!failed_names.empty()) progress.failed_names = std::move(failed_names);
   for (const auto& [id, build] : running_) {
     progress.running.push_back({build.derivation, build.name, build.phase,
                                 std::chrono::floor<std::chrono::seconds>(build.since)});

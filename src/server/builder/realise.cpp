@@ -212,6 +212,7 @@ class Realisation {
       progress.to_copy += done_before_.copied;
       progress.bytes_copied += done_before_.bytes_copied;
       progress.bytes_to_copy += done_before_.bytes_copied;
+      if (!progress.failed_names) progress.failed_names = done_before_.failed_names;
       status.progress = std::move(progress);
     });
   }

@@ -432,12 +432,13 @@ std::vector<BuildTargets> History::targets_since(const std::string& repository,
       "ORDER BY builds.id DESC, targets.position, outputs.position");
   statement.bind(std::string_view(repository)).bind(first);
   std::vector<BuildTargets> builds;
-  std::optional<std::int64_t> position;
+  constexpr std::int64_t no_position = -1;
+  std::int64_t position = no_position;
   while (statement.step()) {
     const std::int64_t id = statement.integer(0);
     if (builds.empty() || builds.back().id != id) {
       builds.push_back({id, statement.text(5), {}});
-      position.reset();
+      position = no_position;
     }
     const auto name = statement.optional_text(2);
     if (!name) continue;

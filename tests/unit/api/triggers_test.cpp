@@ -37,7 +37,7 @@ class NotingRunner : public Runner {
 
 struct Fixture : test::State {
   json trigger() {
-    return json::parse(body_text(triggers.trigger(history, {"demo", "ann", "100.64.0.2"})));
+    return json::parse(body_text(triggers.trigger(history, {"demo", "ann", "100.64.0.2"}, 1)));
   }
   json cancel() { return json::parse(body_text(triggers.cancel(history, "demo"))); }
 
@@ -97,6 +97,18 @@ TEST_CASE("cancelling") {
   CHECK_FALSE(f.history.get(2)->finish);
 }
 
+TEST_CASE("the answer names the build that has to end first") {
+  Fixture f;
+  CHECK(f.trigger()["queued_behind"].is_null());
+  const auto trigger = [&f](const char* repository, int max_parallel) {
+    return json::parse(
+        body_text(f.triggers.trigger(f.history, {repository, "ann", ""}, max_parallel)));
+  };
+  CHECK(trigger("second", 1)["queued_behind"] == 1);
+  CHECK(trigger("third", 3)["queued_behind"].is_null());
+  CHECK(trigger("fourth", 3)["queued_behind"] == 3);
+}
+
 TEST_CASE("who triggers is made fit for a table") {
   CHECK(cleaned_user("ann@laptop") == "ann@laptop");
   CHECK(cleaned_user("a\x1b[31mb\tc\n").find_first_of("\x1b\t\n") == std::string::npos);
@@ -110,7 +122,7 @@ TEST_CASE("many at once start one build") {
   for (std::size_t i = 0; i < said.size(); ++i) {
     clients.emplace_back([&f, &said, i] {
       history::History history(f.layout.history());
-      said[i] = body_text(f.triggers.trigger(history, {"demo", "", ""}));
+      said[i] = body_text(f.triggers.trigger(history, {"demo", "", ""}, 1));
     });
   }
   for (std::thread& client : clients)
@@ -123,7 +135,7 @@ TEST_CASE("who triggers too often is told when to come back") {
   Fixture f;
   int refused = 0;
   for (int i = 0; i < 200; ++i) {
-    const auto response = f.triggers.trigger(f.history, {"demo", "", "100.64.0.9"});
+    const auto response = f.triggers.trigger(f.history, {"demo", "", "100.64.0.9"}, 1);
     if (response.status != 429) continue;
     ++refused;
     CHECK(json::parse(body_text(response))["detail"].get<std::string>().find("too often") !=
@@ -134,17 +146,17 @@ TEST_CASE("who triggers too often is told when to come back") {
   }
   CHECK(refused > 90);
   // Others are not kept out.
-  CHECK(f.triggers.trigger(f.history, {"demo", "", "100.64.0.8"}).status == 200);
+  CHECK(f.triggers.trigger(f.history, {"demo", "", "100.64.0.8"}, 1).status == 200);
 }
 
 TEST_CASE("rounds of triggering and cancelling make few builds") {
   Fixture f;
   unsigned last = 200;
   for (int i = 0; i < 300 && last == 200; ++i) {
-    last = f.triggers.trigger(f.history, {"demo", "", std::to_string(i)}).status;
+    last = f.triggers.trigger(f.history, {"demo", "", std::to_string(i)}, 1).status;
     f.triggers.cancel(f.history, "demo");
   }
   CHECK(last == 429);
   CHECK(f.history.newest("demo")->id < 60);
-  CHECK(f.triggers.trigger(f.history, {"other", "", "x"}).status == 200);
+  CHECK(f.triggers.trigger(f.history, {"other", "", "x"}, 1).status == 200);
 }

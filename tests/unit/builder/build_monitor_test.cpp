@@ -101,6 +101,9 @@ TEST_CASE("a real build is followed to its end") {
     CHECK(progress.built == 3);
     CHECK(progress.to_build == 3);
     CHECK(progress.failed == 2);  // without the consequence
+    REQUIRE(progress.failed_names);
+    CHECK(std::set<std::string>(progress.failed_names->begin(), progress.failed_names->end()) ==
+          std::set<std::string>{"below", "breaks"});
     CHECK(progress.running.empty());
 
     REQUIRE(replay.failure("breaks"));

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "cli/output.hpp"
+#include "cli/table.hpp"
+#include "cli/times.hpp"
 #include "common/base/terminal.hpp"
 #include "common/base/time.hpp"
 
@@ -71,6 +73,34 @@ TEST_CASE("a plain line") {
         "nix-terminal #12: build: 10 of 40 built, 2 of 8 copied (3.4 MB of 120 MB), 1 failed");
 }
 
+TEST_CASE("what failed counts as done, is coloured for itself, and is named") {
+  protocol::BuildStatus status = building();
+  status.progress = {};
+  // Of 24: Nix no longer counts the six that failed among those to build.
+  status.progress.to_build = 18;
+  status.progress.built = 6;
+  status.progress.failed = 6;
+  status.progress.failed_names = {"hello-2.12", "linux\x1b[2J-6.1"};
+  CHECK(progress_lines(status, start, {}) == Lines{
+                                                 "nix-terminal #12  build  0s",
+                                                 "██████xxxxxx░░░░░░░░░░░░ 6/18 built  6 failed",
+                                                 "  failed: hello-2.12, linux-6.1, ...",
+                                             });
+  const std::string bar = progress_lines(status, start, {80, 8, true})[1];
+  CHECK(bar.starts_with("\x1b[32m██████\x1b[0m\x1b[31m██████\x1b[0m\x1b[2m░"));
+  CHECK(progress_line(status) ==
+        "nix-terminal #12: build: 6 of 18 built, 6 failed (hello-2.12, linux-6.1, ...)");
+
+  // One of many is seen, too.
+  status.progress.to_build = 1000;
+  status.progress.built = 500;
+  status.progress.failed = 1;
+  CHECK(progress_lines(status, start, {})[1].find("█x░") != std::string::npos);
+  // All is done.
+  status.progress.to_build = status.progress.built;
+  CHECK(progress_lines(status, start, {})[1].find("░") == std::string::npos);
+}
+
 TEST_CASE("no line is wider than the terminal, none but the ones that run is left out") {
   protocol::BuildStatus status = building();
   status.repository = std::string(63, 'r');
@@ -116,6 +146,38 @@ TEST_CASE("how a build ended") {
   status.last_status = protocol::BuildResult::failed;
   status.error = "2 targets failed";
   CHECK(result_line(status) == "✗ Build #12 failed: 2 targets failed");
+  status.error = "cancelled";
+  CHECK(result_line(status) == "✗ Build #12 was cancelled");
+}
+
+TEST_CASE("signs for a terminal without Unicode") {
+  CHECK(with_ascii_signs("✓ done ⏳ ✗ █░ cut…") == "[ok] done [..] [x] #- cut~");
+  CHECK(with_ascii_signs("caf\xc3\xa9") == "caf\xc3\xa9");
+}
+
+TEST_CASE("the reasons of targets are not part of the summary") {
+  CHECK(error_summary("1 of 2 targets failed: packages.x: no") == "1 of 2 targets failed");
+  CHECK(error_summary("no space left") == "no space left");
+}
+
+TEST_CASE("times for people") {
+  const protocol::Time now = start + 15 * 24h;
+  const TimeStyle people{false, now};
+  CHECK(show_age(now + 5s, people) == "now");
+  CHECK(show_age(now - 59s, people) == "59 s ago");
+  CHECK(show_age(now - 3599s, people) == "59 min ago");
+  CHECK(show_age(now - 47h, people) == "47 h ago");
+  CHECK(show_age(now - 48h, people) == "2 d ago");
+  CHECK(show_age(now - 48h, TimeStyle{true, now}) == "2025-01-28T14:30:00Z");
+  CHECK(show_time(start, TimeStyle{true, now}) == "2025-01-15T14:30:00Z");
+}
+
+TEST_CASE("a table takes from its widest cells") {
+  Table table({"ID", "NAME", "WHAT"});
+  table.add({"12", std::string(30, 'n'), std::string(50, 'w')});
+  CHECK(table.render(50) == "ID  NAME                    WHAT\n12  " + std::string(21, 'n') +
+                                "…  " + std::string(21, 'w') + "…\n");
+  CHECK(table.render(1000).find("…") == std::string::npos);
 }
 
 TEST_CASE("ages") {

@@ -116,8 +116,8 @@ TEST_CASE("what no server could follow is refused where it stands") {
   begins("[cache]\nlisten = ['127.0.0.1:0',\n'0.0.0.0']\n", "2: cache.listen: '0.0.0.0' ");
   begins("[cache]\nstore_dir = 'relative'\n", "2: cache.store_dir: the store directory 'relat");
   begins("[cache]\ncompression = 'xz'\ncompression_level = 19\n",
-         "3: cache.compression_level: 19: xz has the levels 0 to 9");
-  begins("[cache]\ncompression_level = 0\n", "2: cache.compression_level: 0: zstd has the levels");
+         "3: cache.compression_level: 19: xz supports levels 0 to 9");
+  begins("[cache]\ncompression_level = 0\n", "2: cache.compression_level: 0: zstd supports levels");
   begins("[api]\nlisten = ['host:1']\n", "2: api.listen: 'host:1' ");
   begins("[api]\ncache_url = 'gopher://x'\n", "2: api.cache_url: 'gopher://x': ");
   begins("[client]\nserver = 'http://'\n", "2: client.server: 'http://': ");

@@ -79,9 +79,10 @@ TEST_CASE_FIXTURE(Fixture,
 }
 
 TEST_CASE_FIXTURE(Fixture, "an error names file, line and key") {
-  CHECK(error_of("\n[cache]\npriorty = 1\n") == "3: cache.priorty: no such setting");
-  CHECK(error_of("[cash]\npriority = 1\n") == "1: [cash]: no such table");
-  CHECK(error_of("priority = 1\n") == "1: priority: no such setting");
+  CHECK(error_of("\n[cache]\npriorty = 1\n") ==
+        "3: cache.priorty: unknown key; did you mean 'priority'?");
+  CHECK(error_of("[cash]\npriority = 1\n") == "1: [cash]: unknown table");
+  CHECK(error_of("priority = 1\n") == "1: priority: unknown key");
   CHECK(error_of("[cache]\npriority = '1'\n") == "2: cache.priority: a whole number was expected");
   CHECK(error_of("[cache]\npriority = 1.0\n") == "2: cache.priority: a whole number was expected");
   CHECK(error_of("[cache]\nlisten = 'a'\n") == "2: cache.listen: a list of strings was expected");
@@ -90,7 +91,7 @@ TEST_CASE_FIXTURE(Fixture, "an error names file, line and key") {
   CHECK(error_of("[cache]\naccess_log = 1\n") == "2: cache.access_log: true or false was expected");
   CHECK(error_of("[cache]\npriority = 1001\n") ==
         "2: cache.priority: '1001': a whole number from 0 to 1000 was expected");
-  CHECK(error_of("cache = 1\n") == "1: cache: no such setting");
+  CHECK(error_of("cache = 1\n") == "1: cache: unknown key");
   CHECK(error_of("[cache\n").starts_with("1: "));
   CHECK(error_of("[cache]\npriority = 1\npriority = 2\n").starts_with("3: "));
 }

@@ -74,7 +74,7 @@ TEST_CASE_FIXTURE(Fixture, "what is wrong with a repository is said with line an
         "2: [[repository]]: name is missing, or no string");
   CHECK(error_of("[repository]\nname = 'a'\n") == "1: repository: write it as [[repository]]");
   CHECK(error_of("[[repository]]\nname = 'a'\nulr = '/x'\n") ==
-        "3: repository.ulr: no such setting");
+        "3: repository.ulr: unknown key; did you mean 'url'?");
   CHECK(error_of("[[repository]]\nname = 'A'\n").starts_with("2: repository.name: 'A': "));
   CHECK(error_of("[[repository]]\nname = 'a'\nurl = 'ext::sh'\n")
             .starts_with("3: repository.url: 'ext::sh': "));
