@@ -2,7 +2,7 @@
 { config, lib, pkgs, ... }:
 let
   cfg = config.programs.bootstrap;
-  inherit (import ./caches.nix { inherit lib; }) caches clientSettings;
+  inherit (import ./caches.nix { inherit lib; }) caches clientSettings recordKeys;
   chosen = caches cfg;
   toml = pkgs.formats.toml { };
 in
@@ -24,7 +24,10 @@ in
       nix.settings.extra-experimental-features = [ "nix-command" "flakes" ];
     }
     (lib.mkIf cfg.buildServer.enable {
-      programs.bootstrap.settings.client.server = lib.mkDefault cfg.buildServer.address;
+      programs.bootstrap.settings.client = {
+        server = lib.mkDefault cfg.buildServer.address;
+        record_keys = lib.mkIf (recordKeys cfg != [ ]) (lib.mkDefault (recordKeys cfg));
+      };
     })
     (lib.mkIf (cfg.settings != { }) {
       xdg.configFile."nixbuild/config.toml".source = toml.generate "nixbuild-config.toml" cfg.settings;

@@ -46,6 +46,11 @@ let
         (builtins.filter (cache: !isUsable cache) all);
     };
 
+  # The keys that build records must be signed with: the server's alone, never another cache's.
+  recordKeys = cfg:
+    let key = cfg.buildServer.publicKey; in
+    lib.optional (key != null && isPublicKey key) key;
+
   # For a server that may be unreachable, or has built something a moment ago.
   clientSettings = {
     connect-timeout = lib.mkDefault 5;
@@ -54,5 +59,5 @@ let
   };
 in
 {
-  inherit cacheUrl caches clientSettings isPublicKey;
+  inherit cacheUrl caches clientSettings isPublicKey recordKeys;
 }

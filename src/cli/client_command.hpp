@@ -16,7 +16,8 @@ namespace nixbuild::cli {
 class ClientCommand {
  public:
   // Adds --server, --token-file and --config.
-  explicit ClientCommand(CommandSpec& command) : flags_(command, configuration_, {"client"}) {}
+  explicit ClientCommand(CommandSpec& command)
+      : flags_(command, configuration_, {"client.server", "client.token_file"}) {}
   ClientCommand(const ClientCommand&) = delete;
   ClientCommand& operator=(const ClientCommand&) = delete;
 
@@ -34,6 +35,8 @@ class ClientCommand {
   protocol::BuildStatus status(ApiClient& api) const;
   // The build that REPO|ID names.
   protocol::Build named_build(ApiClient& api) const;
+  // Once connect() has read the settings.
+  const config::ClientOptions& options() const noexcept { return configuration_.client; }
 
   std::string repository;  // empty: the server's first
   // The build that REPO|ID names, once the command line has been read.

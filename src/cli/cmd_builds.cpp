@@ -11,10 +11,13 @@
 #include "cli/build_report.hpp"
 #include "cli/client_command.hpp"
 #include "cli/command.hpp"
+#include "cli/machine/build_record.hpp"
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
 #include "common/base/nearest.hpp"
 #include "common/base/terminal.hpp"
+#include "common/base/time.hpp"
+#include "common/protocol/names.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -30,11 +33,34 @@ struct Builds : ClientCommand {
   bool json = false;
   bool lock = false;
   bool log = false;
+  bool verify = false;
   const OptionSpec* limit_option = nullptr;
 };
 
+// Everything that the record says is checked, the flake.lock included.
+void verify(const Builds& command, ApiClient& api) {
+  const RecordKeys keys = record_keys_of_machine(command.options());
+  const VerifiedRecord verified = fetch_record(api, *command.build, keys);
+  const protocol::BuildRecord& record = verified.record;
+  fetch_recorded_lock(api, record);
+  if (command.json) {
+    print_line(verified.bytes);
+    return;
+  }
+  say(fmt::format("✓ Build {} of {}: signed by {}", record.build, record.repository,
+                  verified.signer.name()));
+  const std::size_t targets = record.targets.size();
+  say(fmt::format("  {} at {}, {} {} built{}", protocol::name_of(record.state),
+                  format_time(record.finish), targets, targets == 1 ? "target" : "targets",
+                  record.lock_sha256 ? ", flake.lock as recorded" : ""));
+  say(fmt::format("  commit {} of {}{}", record.commit, record.url,
+                  record.branch ? fmt::format(", branch {}", *record.branch) : ""));
+}
+
 ExitCode run_one(const Builds& command, ApiClient& api) {
-  if (command.lock) {
+  if (command.verify) {
+    verify(command, api);
+  } else if (command.lock) {
     api.print(path_of(Operation::build_lock, std::to_string(*command.build)));
   } else if (command.log) {
     api.print(path_of(Operation::build_log, std::to_string(*command.build)));
@@ -87,9 +113,9 @@ ExitCode run_list(const Builds& command, ApiClient& api) {
 }
 
 ExitCode run(Builds& command) {
-  if ((command.lock || command.log) && !command.build) {
+  if ((command.lock || command.log || command.verify) && !command.build) {
     throw UsageError(
-        "--lock and --log need the number of a build, as in `nixbuild builds 12 --lock`");
+        "--lock, --log and --verify need the number of a build, as in `nixbuild builds 12 --lock`");
   }
   ApiClient api = command.connect();
   return command.build ? run_one(command, api) : run_list(command, api);
@@ -106,6 +132,8 @@ Examples:
   nixbuild builds
   nixbuild builds nix-terminal --limit 5 --json
   nixbuild builds 12
+  nixbuild builds 12 --verify
+      whether the server's key signed what the server says of it, as system-update checks it
   nixbuild builds 12 --lock > flake.lock
       the inputs of that build: a flake with this lock finds everything in the cache)");
   auto state = std::make_shared<Builds>(command);
@@ -117,6 +145,11 @@ Examples:
   OptionSpec& json = command.flag("--json", state->json, "Print JSON");
   OptionSpec& lock = command.flag("--lock", state->lock, "Print the flake.lock of the build");
   OptionSpec& log = command.flag("--log", state->log, "Print the complete log of the build");
+  command
+      .flag("--verify", state->verify,
+            "Check the signed record of the build, and its flake.lock; --json prints the record")
+      .excludes(lock)
+      .excludes(log);
   lock.excludes(log).excludes(json);
   log.excludes(json);
   command.action([state] { return run(*state); });

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from support.client import Terminal
 from support.fake_api import Reply
 from support.fresh_machine import FILES, KEY, OTHER_KEY, announce, files_of, fingerprint
 from support.home import mode, stand_in_command
@@ -63,6 +64,29 @@ def test_dry_run_writes_nothing(machine):
 
 
 # --- the server's key ---
+
+
+def test_a_new_key_is_trusted_only_by_a_person(machine, api):
+    announce(api, f"http://{api.address}")
+    api.answers["GET /nix-cache-info"] = Reply(f"StoreDir: /no/store\nPublicKey: {KEY}\n")
+    refused = machine.bootstrap(yes=False, server=api.address, code=2)
+    assert f"--public-key {KEY} or --yes" in refused.stderr and fingerprint(KEY) in refused.stderr
+    assert not machine.directory.exists() and not (machine.home / ".local").exists()
+
+    def on_a_terminal(answer):
+        words = ("bootstrap", "--user=ann", "--host=new-laptop", "--dir", str(machine.directory))
+        terminal = Terminal(api, *words, **machine.environment(NIXBUILD_CONFIG="/dev/null"))
+        terminal.wait_for("Trust this key? [y/N]")
+        assert fingerprint(KEY) in terminal.text
+        terminal.press(answer)
+        return terminal.end()
+
+    for answer in ("n\n", "\n", "\x04"):
+        assert on_a_terminal(answer) == 1
+        assert not machine.directory.exists()
+    assert on_a_terminal("y\n") == 0 and KEY in machine.read("secrets.nix")
+    # Once it is known, nobody is asked.
+    machine.bootstrap(yes=False, server=api.address)
 
 
 def test_a_changed_key_is_refused(machine, api):

@@ -36,7 +36,7 @@ def test_what_is_needed_has_been_built(world_of_each_nix):
     assert machine.locked("other") == world.other.head() != first["other"]
     assert (machine.flake / "flake.nix").read_text() == flake_before
     assert machine.generation() == world.builder.outputs("tools")["packages.x86_64-linux.tool.out"]
-    assert "tools: build 2" in result.stderr and "3 inputs changed" in result.stderr
+    assert "tools: build 2" in result.stderr and "4 inputs changed" in result.stderr
     assert re.search(r"^✓ update: .* \(\d+\.\d s\)$", result.stderr, re.M)
     assert re.search(r"^✓ rebuild \(\d+\.\d s\)$", result.stderr, re.M)
 
@@ -339,6 +339,25 @@ def test_programs_that_are_missing(world):
     assert "no 'nix' in PATH" in machine.update(code=1, PATH=str(machine.bin)).stderr
 
 
+def test_a_dry_run_without_home_manager_shows_the_inputs(world):
+    machine = world.machine
+    machine.nix("flake", "lock")
+    world.move_on(2)
+    built = world.build()
+    (machine.bin / "home-manager").unlink()
+    result = machine.update("--dry-run")
+    assert built["nixpkgs"][:8] in result.stdout and "'home-manager'" in result.stderr
+
+
+def test_a_flake_of_another_user_is_explained(world):
+    machine = world.machine
+    subprocess.run(["git", "init", "-q", machine.flake], check=True)
+    subprocess.run(["git", "-C", machine.flake, "add", "-A"], check=True)
+    subprocess.run(["chown", "-R", "nobody", machine.flake], check=True)
+    failed = machine.update(code=1)
+    assert "repository of nobody" in failed.stderr and "safe.directory" in failed.stderr and machine.calls == []
+
+
 def nixos(world):
     """Makes the machine a NixOS with both configurations."""
     machine = world.machine
@@ -361,6 +380,36 @@ def test_nixos_and_home(world):
     assert result.stdout.count("closure ") == 2
     system = pathlib.Path(world.builder.store) / "var/nix/profiles/system"
     assert (machine.root / "nix" / system.relative_to(world.builder.store)).is_symlink()
+
+
+def test_a_unit_that_fails_keeps_the_lock_of_the_system_in_force(world):
+    machine = nixos(world)
+    machine.nix("flake", "lock")
+    lock = machine.lock_text
+    world.move_on(2)
+    world.build()
+    # As switch-to-configuration does it: the profile is the new system's, one of whose units has failed.
+    text = (machine.bin / "nixos-rebuild").read_text()
+    (machine.bin / "real").mkdir()
+    machine.program("real/nixos-rebuild", text)
+    machine.program("nixos-rebuild", '#!/bin/sh\n"${0%/*}/real/nixos-rebuild" "$@" && exit 4\n')
+    result = machine.update(code=1)
+    assert "exit code 4: the new system is in force" in result.stderr and "systemctl --failed" in result.stderr
+    assert machine.lock_text != lock and machine.locked("tools") == world.tools.head()
+    assert "nix-collect-garbage" not in result.stderr
+    assert (machine.home / ".local/state/nixbuild/followed-builds.json").exists()
+
+
+def test_old_generations_in_the_home_are_deleted(world):
+    machine = world.machine
+    world.build()
+    machine.program("nix-collect-garbage", '#!/bin/sh\necho "nix-collect-garbage $*" >> "$MACHINE_DIR/calls"\n')
+    real = shutil.which("nix-env")
+    machine.program("nix-env", f'#!/bin/sh\necho "nix-env $*" >> "$MACHINE_DIR/calls"\nexec {real} "$@"\n')
+    machine.update("--keep", "7d")
+    profile = machine.home / ".local/state/nix/profiles/home-manager"
+    assert f"nix-env --profile {profile} --delete-generations 7d" in machine.calls
+    assert machine.calls[-1] == "nix-collect-garbage --delete-older-than 7d" and machine.generation()
 
 
 def test_of_two_none_is_switched_where_one_does_not_build(world):

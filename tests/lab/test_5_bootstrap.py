@@ -6,7 +6,7 @@ import pytest
 from support import stand_ins
 
 DIRECTORY = "/home/alice/configuration"
-BOOTSTRAP = ("bootstrap-new-machine", "--dir", DIRECTORY)
+BOOTSTRAP = ("bootstrap-new-machine", "--yes", "--dir", DIRECTORY)
 PUBLIC_KEY = ".#homeConfigurations.default.config.programs.bootstrap.buildServer.publicKey"
 
 

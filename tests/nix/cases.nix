@@ -272,10 +272,10 @@ in
   "client: commands and configuration" = {
     got = {
       package = builtins.elem "nixbuild" (namesOf client'.home.packages);
-      server = client'.programs.bootstrap.settings.client.server;
+      inherit (client'.programs.bootstrap.settings.client) server record_keys;
       file = client'.xdg.configFile ? "nixbuild/config.toml";
     };
-    want = { package = true; server = "build-server"; file = true; };
+    want = { package = true; server = "build-server"; record_keys = [ key ]; file = true; };
   };
   "nothing is on by itself, but Tailscale's command" = {
     got = let config = home [ default ]; in {
@@ -494,7 +494,7 @@ in
       builders = { distributedBuilds = true; buildMachines = [{ hostName = "mac"; systems = [ "aarch64-darwin" ]; }]; };
       emulated = [ "aarch64-linux" ];
       settings = {
-        client.server = "build-server";
+        client = { server = "build-server"; record_keys = [ key ]; };
         repository = [{ name = "nix-terminal"; url = "https://example.org/nix-terminal"; }];
       };
       restarts = 1;

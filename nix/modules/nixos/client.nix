@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.programs.bootstrap;
-  inherit (import ../caches.nix { inherit lib; }) caches clientSettings;
+  inherit (import ../caches.nix { inherit lib; }) caches clientSettings recordKeys;
   chosen = caches cfg;
 in
 {
@@ -14,7 +14,10 @@ in
       inherit (chosen) warnings;
     }
     (lib.mkIf cfg.buildServer.enable {
-      services.nixbuild.settings.client.server = lib.mkDefault cfg.buildServer.address;
+      services.nixbuild.settings.client = {
+        server = lib.mkDefault cfg.buildServer.address;
+        record_keys = lib.mkIf (recordKeys cfg != [ ]) (lib.mkDefault (recordKeys cfg));
+      };
     })
     (lib.mkIf (chosen.substituters != [ ]) {
       nix.settings = clientSettings // {

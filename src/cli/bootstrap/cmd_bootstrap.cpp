@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@
 #include "cli/setting_flags.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/shell.hpp"
+#include "common/base/terminal.hpp"
 #include "common/net/http_client.hpp"
 #include "common/net/server_address.hpp"
 #include "common/nix/expression.hpp"
@@ -42,13 +45,15 @@ constexpr const char* default_bootstrap_url = "github:Bullish-Design/atuin-boots
 constexpr const char* default_terminal_url = "github:Bullish-Design/nix-terminal";
 
 struct Bootstrap {
-  explicit Bootstrap(CommandSpec& command) : flags(command, configuration, {"client"}) {}
+  explicit Bootstrap(CommandSpec& command)
+      : flags(command, configuration, {"client.server", "client.token_file"}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
   HomePlan plan;
   std::string directory = ".";
   bool dry_run = false;
+  bool yes = false;
   bool force = false;
   bool run_switch = false;
 };
@@ -178,6 +183,25 @@ ServerKey use_given_key(const Bootstrap& command) {
   }
   say(fmt::format("✓ Trusting the given key: {}  {}", key.fingerprint(), key.name()));
   return ServerKey{key, {key}, url, {}};
+}
+
+// Whoever answers under the server's name has shown this key; from here on it decides what this
+// machine runs.
+void confirm_new_key(const ServerKey& key) {
+  if (!terminal::is_terminal(STDIN_FILENO) || !terminal::is_terminal(STDERR_FILENO)) {
+    throw UsageError(fmt::format(
+        "this machine has not seen the key {} before; compare its fingerprint with `nixbuild keys "
+        "show` on the server, then pass --public-key {} or --yes",
+        key.key.name(), shell_word(key.key.to_string())));
+  }
+  say("! This machine has not seen this key before. Compare the fingerprint above with what");
+  say("  `nixbuild keys show` prints on the server.");
+  say_raw("Trust this key? [y/N] ");
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer != "y" && answer != "Y" && answer != "yes") {
+    throw Error("the key is not trusted; nothing was written");
+  }
 }
 
 ServerKey find_key(Bootstrap& command) {
@@ -328,7 +352,9 @@ ExitCode run_bootstrap(Bootstrap& command) {
   } catch (const Error& error) {
     say(fmt::format("! {}", error.what()));  // the files can be written all the same
   }
+  const bool is_given = !command.plan.public_key.empty();
   const ServerKey key = find_key(command);
+  if (!is_given && !key.is_known && !command.yes && !command.dry_run) confirm_new_key(key);
   command.plan.public_key = key.key.to_string();
   if (key.cache_url != net::default_cache_url(net::parse_server_address(plan.server))) {
     command.plan.cache_url = key.cache_url;
@@ -406,6 +432,7 @@ Examples:
       fmt::format("Flake with the terminal's modules (default: {})", default_terminal_url));
   command.flag("--multi-host", plan.multi_host,
                "Write a flake for several machines: hosts/NAME/ and secrets/NAME.nix");
+  command.flag("--yes", state->yes, "Trust the server's key without asking if it is new here");
   command.flag("--dry-run", state->dry_run, "Print the files instead of writing them");
   command.flag("--force", state->force, "Replace files that differ, keeping a backup of each");
   command.flag("--switch", state->run_switch, "Also run the commands that would be printed");

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/machine/binary_cache.hpp"
 #include "cli/machine/build_server.hpp"
 #include "cli/output.hpp"
@@ -65,7 +67,8 @@ ServerKey fetch_server_key(const config::ClientOptions& options,
                     "server and pass its output with --public-key",
                     cache.server().host_port()));
   }
-  if (const auto changes = key_changes(before(cache.url()), info.keys); !changes.empty()) {
+  const PublicKeys known = before(cache.url());
+  if (const auto changes = key_changes(known, info.keys); !changes.empty()) {
     refuse_change(cache.url(), changes);
   }
   ServerKey found{info.keys.front(), info.keys, cache.url(), {}};
@@ -82,6 +85,7 @@ ServerKey fetch_server_key(const config::ClientOptions& options,
     found.key = *sample->signer;
     found.verified_by = path;
   }
+  found.is_known = std::find(known.begin(), known.end(), found.key) != known.end();
   say(fmt::format("✓ Its key is {}", describe(found.key)));
   if (sample) {
     say(fmt::format("✓ It has signed {}", found.verified_by));

@@ -17,6 +17,7 @@ struct ServerKey {
   PublicKeys all;  // the server's keys, `key` among them
   std::string cache_url;
   std::string verified_by;  // the store path whose narinfo it signs; empty if none was found
+  bool is_known = false;    // this machine has seen it before
 };
 
 // Asks the server. `before` returns the keys known before for a cache's URL. Throws

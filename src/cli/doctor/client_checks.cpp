@@ -245,6 +245,35 @@ Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo&
   return check;
 }
 
+Check check_record(const RecordKeys& keys, std::int64_t build,
+                   const std::optional<protocol::SignedRecord>& record, std::string_view problem) {
+  Check check{"build record", CheckState::failed, {}, {}};
+  if (keys.keys.empty()) {
+    check.state = CheckState::warning;
+    check.message = "system-update follows no build: this machine can verify no record";
+    check.remedy = keys.problem;
+    return check;
+  }
+  if (!record) {
+    check.message = fmt::format("the server signs no record of build {}: {}", build, problem);
+    check.remedy =
+        "on the server: nixbuild doctor, journalctl -u nixbuild-cache -u nixbuild-api -n 50";
+    return check;
+  }
+  try {
+    const VerifiedRecord verified = verify_record(*record, keys, build);
+    check.state = CheckState::ok;
+    check.message = fmt::format("build {} of {} is signed by {}", build, verified.record.repository,
+                                verified.signer.name());
+  } catch (const Error& error) {
+    check.message = error.what();
+    check.remedy =
+        "compare the fingerprints of `nixbuild keys show` on the server and of record_keys in "
+        "[client]; system-update --upstream updates without the server";
+  }
+  return check;
+}
+
 Check check_fallback(const LocalNix& nix) {
   Check check{"fallback", CheckState::warning, {}, {}};
   const auto setting = nix.settings.find("fallback");

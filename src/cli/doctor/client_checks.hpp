@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/machine/binary_cache.hpp"
+#include "cli/machine/build_record.hpp"
 #include "cli/machine/check.hpp"
 #include "cli/machine/known_keys.hpp"
 #include "cli/machine/nix_settings.hpp"
@@ -36,6 +37,11 @@ Check check_public_key(const LocalNix& nix, const PublicKeys& served, const Publ
 // the cache has.
 Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo& info,
                       const LocalNix& nix);
+
+// That the newest build's record is signed by a key that system-update follows. `record` is what
+// the server answered; `problem` says why there is none.
+Check check_record(const RecordKeys& keys, std::int64_t build,
+                   const std::optional<protocol::SignedRecord>& record, std::string_view problem);
 
 // That Nix goes on without the cache while that is away.
 Check check_fallback(const LocalNix& nix);

@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -28,7 +29,8 @@ namespace {
 struct Doctor {
   explicit Doctor(CommandSpec& command)
       : flags(command, configuration,
-              {"client", "state_dir", "cache.secret_key_file", "cache.nix_state_dir"}) {}
+              {"client.server", "client.token_file", "state_dir", "cache.secret_key_file",
+               "cache.nix_state_dir"}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
@@ -135,6 +137,35 @@ PublicKeys known_keys(const std::string& cache_url) {
   }
 }
 
+// Nothing if the server cannot be asked, which other checks report, or has built nothing yet.
+std::optional<Check> check_newest_record(const config::ClientOptions& options, const LocalNix& nix,
+                                         const PublicKeys& served) {
+  try {
+    ApiClient api(options);
+    const auto list = api.get<protocol::BuildList>(
+        protocol::with_query(protocol::path_of(protocol::Operation::builds), {{"limit", "20"}}));
+    const auto ended = std::find_if(list.builds.begin(), list.builds.end(), [](const auto& build) {
+      return build.state == protocol::BuildState::success ||
+             build.state == protocol::BuildState::failed;
+    });
+    if (ended == list.builds.end()) return std::nullopt;
+    RecordKeys keys = record_keys(options.record_keys, nix.trusted_public_keys());
+    // The server itself need not be a client of its own.
+    if (options.record_keys.empty() && api.server().is_local()) keys.keys = served;
+    std::optional<protocol::SignedRecord> record;
+    std::string problem;
+    try {
+      record = api.get<protocol::SignedRecord>(
+          protocol::path_of(protocol::Operation::build_record, fmt::format("{}", ended->id)));
+    } catch (const net::RefusedError& error) {
+      problem = error.what();
+    }
+    return check_record(keys, ended->id, record, problem);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 std::vector<Check> check_all(const Doctor& command) {
   std::vector<Check> checks;
   const config::ClientOptions& options = command.configuration.client;
@@ -161,6 +192,8 @@ std::vector<Check> check_all(const Doctor& command) {
     checks.push_back(check_substituter(*nix, cache_url, served));
     if (cache.info) checks.push_back(check_public_key(*nix, served, known_keys(cache_url)));
     if (cache.sampled) checks.push_back(check_signature(cache.sample, *cache.info, *nix));
+    if (auto check = check_newest_record(options, *nix, served))
+      checks.push_back(std::move(*check));
     checks.push_back(check_fallback(*nix));
   }
   const char* told = std::getenv("NIX_STORE_DIR");

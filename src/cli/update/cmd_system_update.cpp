@@ -12,11 +12,13 @@
 
 #include "cli/api_client.hpp"
 #include "cli/command.hpp"
+#include "cli/machine/build_record.hpp"
 #include "cli/machine/nix_settings.hpp"
 #include "cli/output.hpp"
 #include "cli/setting_flags.hpp"
 #include "cli/table.hpp"
 #include "cli/update/configurations.hpp"
+#include "cli/update/followed_builds.hpp"
 #include "cli/update/lock_update.hpp"
 #include "cli/update/rebuild.hpp"
 #include "cli/update/runner.hpp"
@@ -26,6 +28,7 @@
 #include "common/base/shell.hpp"
 #include "common/base/terminal.hpp"
 #include "common/config/configuration.hpp"
+#include "common/config/state_dir.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -39,13 +42,15 @@ constexpr auto patience = 2s;
 
 struct SystemUpdate {
   explicit SystemUpdate(CommandSpec& app)
-      : flags(app, configuration, {"update", "client.server", "client.token_file"}) {}
+      : flags(app, configuration,
+              {"update", "client.server", "client.token_file", "client.record_keys"}) {}
 
   config::Configuration configuration;
   SettingFlags flags;
   bool no_update = false;
   bool no_gc = false;
   bool upstream = false;
+  bool allow_older = false;
   bool dry_run = false;
 };
 
@@ -108,15 +113,18 @@ void tell(const fs::path& flake, const UpdatedLock& update) {
 }
 
 std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner& runner,
-                                       const UpdatePlan& plan) {
+                                       const UpdatePlan& plan, const FollowedBuilds& followed) {
   const Step step("update");
   std::optional<ApiClient> api;
   std::optional<AnsweringServer> server;
+  RecordKeys keys;
   std::string silent_host;
   if (!command.upstream) {
     if (auto repositories = ask_server(command.configuration.client, silent_host)) {
       api.emplace(command.configuration.client);
-      server.emplace(AnsweringServer{*api, std::move(*repositories)});
+      keys = record_keys_of_machine(command.configuration.client);
+      server.emplace(
+          AnsweringServer{*api, std::move(*repositories), keys, followed, command.allow_older});
     }
   }
   std::vector<FlakeUpdate> updates;
@@ -142,6 +150,17 @@ void collect(const Runner& runner, const UpdatePlan& plan) {
   step.done("gc");
 }
 
+void remember(FollowedBuilds& followed, const std::vector<FlakeUpdate>& updates) {
+  bool has_any = false;
+  for (const FlakeUpdate& update : updates) {
+    for (const FollowedBuild& build : update.lock.builds) {
+      followed.note(build.source, build.record);
+      has_any = true;
+    }
+  }
+  if (has_any) followed.save();
+}
+
 ExitCode run(SystemUpdate& command) {
   command.flags.load();
   const config::UpdateOptions& options = command.configuration.update;
@@ -156,12 +175,20 @@ ExitCode run(SystemUpdate& command) {
     const UpdatePlan plan(
         options, identity,
         find_configurations(runner, choice, options.home_flake, identity, options.impure));
-    plan.check_programs();
+    for (const std::string& missing : plan.missing_programs()) {
+      if (!command.dry_run) throw Error(missing);
+      say(fmt::format("! {}", missing));
+    }
 
     std::vector<LockFile> locks;
-    if (!command.dry_run) locks = take_flakes(plan);
+    if (!command.dry_run) {
+      if (!command.no_update) plan.check_flakes_are_writable();
+      locks = take_flakes(plan);
+    }
+    FollowedBuilds followed(config::user_state_dir(config::process_environment) /
+                            "followed-builds.json");
     std::vector<FlakeUpdate> updates;
-    if (!command.no_update) updates = update_flakes(command, runner, plan);
+    if (!command.no_update) updates = update_flakes(command, runner, plan, followed);
     if (command.dry_run) {
       for (const Configuration& one : plan.configurations()) {
         say(fmt::format("would run, in {}: {}", one.flake.string(),
@@ -173,7 +200,9 @@ ExitCode run(SystemUpdate& command) {
       return ExitCode::done;
     }
     const Step step("rebuild");
-    rebuild(runner, plan, identity, locks, updates);
+    const std::vector<std::string> problems =
+        rebuild(runner, plan, identity, locks, updates, [&] { remember(followed, updates); });
+    if (!problems.empty()) throw Error(fmt::format("{}", fmt::join(problems, "\n")));
     step.done("rebuild");
     if (!command.no_gc) collect(runner, plan);
   } catch (const Interrupted&) {
@@ -187,15 +216,16 @@ void add_system_update_command(CommandSpec& program) {
   CommandSpec& command =
       program.add_command("system-update", "Update this machine: inputs, rebuild, gc");
   command.footer(
-      R"help(The flake's inputs are updated first. Each that the build server builds is locked to the commit of
-its last successful build, and every input that has name and origin in common with one of that build
-to the same revision; so what is needed then has been built already. The rest is updated from
-upstream, and so is everything where the server does not answer.
+      R"help(Updates the flake's inputs first. An input that the build server builds is locked to the commit of the
+newest successful build, and inputs that have the same name and origin as one of that build's to the
+same revision, so that everything needed has been built already. Builds are followed only if a key
+in record_keys of [client] signed them. All other inputs are updated from upstream, and so is
+everything if the server is unreachable.
 
-Then nixos-rebuild or home-manager switches, or both, and nix-collect-garbage deletes what is old.
-Where the rebuild fails, flake.lock is as it was, and nothing is deleted.
+Then runs nixos-rebuild, home-manager, or both, and nix-collect-garbage. If the rebuild fails,
+restores flake.lock and deletes nothing.
 
-Of these steps, the alias `rebuild` (see `nixbuild aliases`) leaves out update and gc.
+The alias `rebuild` (see `nixbuild aliases`) skips update and gc.
 
 Also called system-update.
 
@@ -204,13 +234,15 @@ Examples:
   nixbuild system-update --dry-run
   nixbuild system-update --flake ~/machines#laptop --keep 7d)help");
   auto state = std::make_shared<SystemUpdate>(command);
-  OptionSpec& no_update =
-      command.flag("--no-update", state->no_update, "Leave the inputs as they are locked");
-  command.flag("--no-gc", state->no_gc, "Delete nothing");
-  command.flag("--upstream", state->upstream, "Update from upstream, whatever has been built")
+  OptionSpec& no_update = command.flag("--no-update", state->no_update, "Do not update the inputs");
+  command.flag("--no-gc", state->no_gc, "Do not delete old generations");
+  command
+      .flag("--upstream", state->upstream, "Update from upstream instead of following the server")
       .excludes(no_update);
+  command.flag("--allow-older", state->allow_older,
+               "Follow a signed build even if it is older than the one followed last");
   command.flag("--dry-run", state->dry_run,
-               "Only show which inputs would change and what would be run");
+               "Show which inputs would change and what would run, and change nothing");
   command.action([state] { return run(*state); });
 }
 

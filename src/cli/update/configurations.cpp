@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +36,22 @@ std::optional<fs::path> flake_in(const fs::path& directory) {
   return file.parent_path();
 }
 
+// What git says of it, and Nix where that opens the repository itself.
+bool is_of_another_user(std::string_view error) {
+  return error.find("dubious ownership") != std::string_view::npos ||
+         error.find("not owned by current user") != std::string_view::npos ||
+         error.find("unsafe repository") != std::string_view::npos;
+}
+
+fs::path repository_of(const fs::path& flake) {
+  std::error_code error;
+  for (fs::path directory = flake; directory != directory.root_path();
+       directory = directory.parent_path()) {
+    if (fs::exists(directory / ".git", error)) return directory;
+  }
+  return flake;
+}
+
 std::vector<std::string> names_in(const Runner& runner, const fs::path& flake,
                                   ConfigurationKind kind, bool impure) {
   std::vector<std::string> arguments = {"eval",
@@ -47,6 +64,14 @@ std::vector<std::string> names_in(const Runner& runner, const fs::path& flake,
   const Exit exit = runner.nix(std::move(arguments), flake);
   if (!exit.ok()) {
     if (exit.error.find("does not provide attribute") != std::string::npos) return {};
+    if (is_of_another_user(exit.error)) {
+      const fs::path repository = repository_of(flake);
+      throw Error(fmt::format(
+          "the flake in {} is in a git repository of {}, and git refuses to read other users' "
+          "repositories; run system-update as {}, or trust the repository: git config --global "
+          "--add safe.directory {}",
+          flake.string(), owner_of(repository), owner_of(repository), repository.string()));
+    }
     throw Error(
         fmt::format("the flake in {} does not evaluate: {}; --flake says which other to use",
                     flake.string(), nix::reason_of(exit)));
@@ -152,6 +177,13 @@ Identity this_machine() {
   std::error_code error;
   identity.is_nixos = fs::exists("/etc/NIXOS", error);
   return identity;
+}
+
+std::string owner_of(const fs::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return "another user";
+  if (const struct passwd* entry = ::getpwuid(status.st_uid)) return entry->pw_name;
+  return std::to_string(status.st_uid);
 }
 
 std::optional<std::string> choose_name(ConfigurationKind kind,

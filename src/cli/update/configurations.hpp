@@ -40,6 +40,9 @@ struct Identity {
 };
 Identity this_machine();
 
+// The name of the user to whom a file belongs, or the number if it has no name.
+std::string owner_of(const std::filesystem::path& file);
+
 // The name among `names` that is this machine's, in the order in which the tools themselves look.
 // Root gets no home from "default": that is some person's.
 std::optional<std::string> choose_name(ConfigurationKind kind,

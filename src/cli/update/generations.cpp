@@ -37,6 +37,17 @@ std::string_view without_output(std::string_view text) {
   return is_output ? text.substr(0, dash) : text;
 }
 
+// Where Nix keeps a user's profiles since 2.14, and home-manager before; empty if HOME is not set.
+fs::path profiles_directory() {
+  if (const auto xdg = config::process_environment("XDG_STATE_HOME")) {
+    return fs::path(*xdg) / "nix/profiles";
+  }
+  if (const auto home = config::process_environment("HOME")) {
+    return fs::path(*home) / ".local/state/nix/profiles";
+  }
+  return {};
+}
+
 std::string versions_of(const std::set<std::string>& versions) {
   std::vector<std::string> shown;
   for (const std::string& version : versions)
@@ -132,10 +143,8 @@ std::optional<fs::path> current_generation(ConfigurationKind kind, const std::st
   if (kind == ConfigurationKind::nixos) {
     profiles = {state / "profiles/system"};
   } else {
-    if (const auto xdg = config::process_environment("XDG_STATE_HOME")) {
-      profiles.push_back(fs::path(*xdg) / "nix/profiles/home-manager");
-    } else if (const auto home = config::process_environment("HOME")) {
-      profiles.push_back(fs::path(*home) / ".local/state/nix/profiles/home-manager");
+    if (const fs::path directory = profiles_directory(); !directory.empty()) {
+      profiles.push_back(directory / "home-manager");
     }
     profiles.push_back(state / "profiles/per-user" / user / "home-manager");
   }
@@ -145,6 +154,26 @@ std::optional<fs::path> current_generation(ConfigurationKind kind, const std::st
     if (!error) return path;
   }
   return std::nullopt;
+}
+
+std::vector<fs::path> profiles_in_home() {
+  std::vector<fs::path> profiles;
+  std::error_code error;
+  const fs::path directory = profiles_directory();
+  if (directory.empty()) return profiles;
+  for (fs::directory_iterator entries(directory, error);
+       !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    // A profile NAME is a link to one of its generations, NAME-N-link.
+    const fs::path target = fs::read_symlink(entries->path(), error);
+    const std::string name = entries->path().filename().string();
+    const std::string generation = target.filename().string();
+    if (!error && generation.starts_with(name + "-") && generation.ends_with("-link")) {
+      profiles.push_back(entries->path());
+    }
+    error.clear();
+  }
+  std::sort(profiles.begin(), profiles.end());
+  return profiles;
 }
 
 Closure closure_of(const Runner& runner, const fs::path& store_path) {

@@ -54,6 +54,10 @@ std::string render(const ClosureChanges& changes, const Closure& before, const C
 std::optional<std::filesystem::path> current_generation(ConfigurationKind kind,
                                                         const std::string& user);
 
+// Profiles with generations in this user's home, as home-manager has them; none if it has none
+// there.
+std::vector<std::filesystem::path> profiles_in_home();
+
 // Asks Nix. Throws Error.
 Closure closure_of(const Runner& runner, const std::filesystem::path& store_path);
 

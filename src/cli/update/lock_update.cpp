@@ -178,58 +178,164 @@ class Copy {
   std::optional<std::string> before_;
 };
 
+// What Nix says of a source that it fetches, or why it cannot be fetched.
+struct Fetched {
+  std::optional<SourceInfo> info;
+  std::string trouble;
+};
+
+Fetched fetch(const Runner& runner, const nlohmann::json& source) {
+  Command command;
+  command.arguments = {"nix-instantiate",
+                       "--eval",
+                       "--strict",
+                       "--json",
+                       "--option",
+                       "experimental-features",
+                       "nix-command flakes fetch-tree",
+                       "--argstr",
+                       "input",
+                       source.dump(),
+                       "--expr",
+                       source_expression};
+  const auto options = runner.option_arguments();
+  command.arguments.insert(command.arguments.end(), options.begin(), options.end());
+  const Exit exit = runner.quiet(std::move(command));
+  if (!exit.ok()) return {std::nullopt, reason_of(exit)};
+  return {parse_source_info(exit.output), {}};
+}
+
+std::string attribute(const nlohmann::json& locked, const char* name) {
+  const auto found = locked.find(name);
+  return found != locked.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// As LockShared: fetches the source here, as only that shows which tree belongs to a commit.
+std::optional<nlohmann::json> lock_shared_input(const Runner& runner, const std::string& name,
+                                                const nlohmann::json& mine,
+                                                const nlohmann::json& theirs,
+                                                std::vector<std::string>& notes) {
+  const nlohmann::json& own = FlakeLock::locked_of(mine);
+  const std::string commit = attribute(theirs, "rev");
+  const std::string hash = attribute(theirs, "narHash");
+  if (attribute(own, "rev") == commit && attribute(own, "narHash") == hash) return own;
+  nlohmann::json source = theirs;
+  for (const char* name_of_claim : {"narHash", "lastModified", "revCount", "dir"})
+    source.erase(name_of_claim);
+  if (!commit.empty()) {
+    const std::string ref = attribute(theirs, "ref");
+    source = source_of(mine, commit, ref.empty() ? std::nullopt : std::optional<std::string>(ref));
+  }
+  const Fetched fetched = fetch(runner, source);
+  if (!fetched.info) {
+    notes.push_back(
+        fmt::format("{}: cannot fetch what the build had, to check it: {}", name, fetched.trouble));
+    return std::nullopt;
+  }
+  if (fetched.info->nar_hash == hash) return locked_source(mine, std::move(source), *fetched.info);
+  if (!commit.empty()) {
+    throw net::RefusedError(
+        fmt::format("its flake.lock has narHash {} for commit {} of input '{}', which is {}", hash,
+                    commit.substr(0, 8), name, fetched.info->nar_hash));
+  }
+  notes.push_back(fmt::format("{}: has changed since the build", name));
+  return std::nullopt;
+}
+
 // Locks one input to a build. Returns nothing, or why it could not be done.
 std::optional<std::string> follow(const Runner& runner, FlakeLock& lock, const BuiltInput& input,
                                   const ServerBuild& build, std::set<std::string>& settled,
                                   std::vector<std::string>& notes) {
   const nlohmann::json& node = *lock.input(input.name);
   nlohmann::json locked = FlakeLock::locked_of(node);
-  if (locked.value("rev", nlohmann::json()) != nlohmann::json(build.commit)) {
-    nlohmann::json source = source_of(node, build.commit, input.branch);
-    Command command;
-    command.arguments = {"nix-instantiate",
-                         "--eval",
-                         "--strict",
-                         "--json",
-                         "--option",
-                         "experimental-features",
-                         "nix-command flakes fetch-tree",
-                         "--argstr",
-                         "input",
-                         source.dump(),
-                         "--expr",
-                         source_expression};
-    const auto options = runner.option_arguments();
-    command.arguments.insert(command.arguments.end(), options.begin(), options.end());
-    const Exit exit = runner.quiet(std::move(command));
-    if (!exit.ok()) return reason_of(exit);
-    locked = locked_source(node, std::move(source), parse_source_info(exit.output));
+  if (attribute(locked, "rev") != build.record.commit) {
+    nlohmann::json source = source_of(node, build.record.commit, build.record.branch);
+    const Fetched fetched = fetch(runner, source);
+    if (!fetched.info) return fetched.trouble;
+    locked = locked_source(node, std::move(source), *fetched.info);
   }
-  const auto more = follow_build(lock, input, std::move(locked), build, settled);
+  const auto lock_shared = [&](const std::string& name, const nlohmann::json& mine,
+                               const nlohmann::json& theirs) {
+    return lock_shared_input(runner, name, mine, theirs, notes);
+  };
+  const auto more = follow_build(lock, input, std::move(locked), build, lock_shared, settled);
   notes.insert(notes.end(), more.begin(), more.end());
   return std::nullopt;
 }
 
+// What flake.nix says of an input, which no server can change.
+std::string source_in_flake(const nlohmann::json& node) {
+  const nix::Origin origin = nix::origin_of(FlakeLock::original_of(node));
+  return origin.ref ? fmt::format("{}#{}", origin.place, *origin.ref) : origin.place;
+}
+
+// Whether a verified build is one for this input to follow. Throws RefusedError if not.
+void check_build(const AnsweringServer& server, const BuiltInput& input, const nlohmann::json& node,
+                 const ServerBuild& build, const FlakeLock& mine) {
+  const protocol::BuildRecord& record = build.record;
+  const nix::Origin origin = nix::origin_of(FlakeLock::original_of(node));
+  if (!comes_from(node, nix::place_of_url(record.url))) {
+    throw net::RefusedError(fmt::format("input '{}' comes from {}, build {} is of {}", input.name,
+                                        origin.place, record.build, record.url));
+  }
+  if (origin.ref && record.branch && *origin.ref != *record.branch) {
+    throw net::RefusedError(fmt::format("input '{}' wants branch '{}', build {} is of '{}'",
+                                        input.name, *origin.ref, record.build, *record.branch));
+  }
+  const auto backwards = server.followed.going_back(source_in_flake(node), record);
+  if (backwards && !server.allow_older) {
+    throw net::RefusedError(fmt::format("input '{}': {}; --allow-older follows it all the same",
+                                        input.name, *backwards));
+  }
+  if (!build.lock) return;
+  if (const auto problem = lock_problem(*build.lock, mine)) {
+    throw net::RefusedError(
+        fmt::format("build {} of {}: {}", record.build, input.repository, *problem));
+  }
+}
+
 // Returns the inputs that are locked to a build now.
-std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
+std::set<std::string> follow_builds(const Runner& runner, FlakeLock& lock,
                                     const AnsweringServer& server, UpdatedLock& result) {
-  FlakeLock lock = copy.parse();
+  const FlakeLock mine = lock;
   std::set<std::string> settled;
   for (const BuiltInput& input : built_inputs(lock, server.repositories, result.notes)) {
     if (settled.contains(input.name)) continue;
-    const auto build = last_success(server.api, input.repository);
+    const auto build = last_success(server.api, input.repository, server.keys);
     if (!build) {
       result.notes.push_back(
           fmt::format("{}: the server has no successful build of it yet", input.name));
       continue;
     }
+    const nlohmann::json& node = *mine.input(input.name);
+    check_build(server, input, node, *build, mine);
+    const std::int64_t number = build->record.build;
     if (const auto trouble = follow(runner, lock, input, *build, settled, result.notes)) {
       result.notes.push_back(fmt::format("{}: the commit of build {} cannot be fetched: {}",
-                                         input.name, build->id, *trouble));
+                                         input.name, number, *trouble));
       continue;
     }
-    result.followed.push_back(fmt::format("{}: build {}, commit {}", input.name, build->id,
-                                          std::string_view(build->commit).substr(0, 8)));
+    result.followed.push_back(
+        fmt::format("{}: build {}, commit {}, signed by {}", input.name, number,
+                    std::string_view(build->record.commit).substr(0, 8), build->signer));
+    result.builds.push_back({source_in_flake(node), build->record});
+  }
+  return settled;
+}
+
+std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
+                                    const AnsweringServer& server, UpdatedLock& result) {
+  FlakeLock lock = copy.parse();
+  std::set<std::string> settled;
+  try {
+    settled = follow_builds(runner, lock, server, result);
+  } catch (const net::RefusedError& error) {
+    throw net::RefusedError(
+        fmt::format(
+            "the server is not followed: {}. Nothing was changed; --upstream updates without "
+            "the server",
+            error.what()),
+        error.status());
   }
   copy.write(lock.text());
   copy.complete();

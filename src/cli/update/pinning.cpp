@@ -30,6 +30,58 @@ std::string place_of_locked(const Json& node) {
   return nix::origin_of(FlakeLock::locked_of(node)).place;
 }
 
+std::string text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::string scheme_of(const Json& reference) {
+  std::string url = text_of(reference, "url");
+  if (url.starts_with("git+")) url.erase(0, 4);
+  const std::size_t end = url.find("://");
+  return end == std::string::npos ? std::string() : url.substr(0, end);
+}
+
+// Whether the same place is meant, in the same way: no other protocol, either.
+bool is_same_source(const Json& original, const Json& locked) {
+  return text_of(original, "type") == text_of(locked, "type") &&
+         scheme_of(original) == scheme_of(locked) &&
+         nix::origin_of(original).place == nix::origin_of(locked).place;
+}
+
+// Where a registry's name, or a tarball that redirects, leads to: a host is enough for the latter,
+// as each version has an address of its own.
+std::string destination_of(const Json& locked) {
+  const std::string type = text_of(locked, "type");
+  if (type != "tarball" && type != "file") {
+    return fmt::format("{} {}", type, nix::origin_of(locked).place);
+  }
+  const std::string url = text_of(locked, "url");
+  const std::size_t host = url.find("://");
+  return fmt::format("{} {}", type,
+                     host == std::string::npos ? url : url.substr(0, url.find('/', host + 3)));
+}
+
+bool may_lead_elsewhere(const Json& original) {
+  const std::string type = text_of(original, "type");
+  return type == "indirect" || type == "tarball" || type == "file";
+}
+
+// What stands for a tree, whatever its hash is said to be; nothing where no commit is named.
+std::optional<std::string> tree_of(const Json& locked) {
+  if (text_of(locked, "rev").empty()) return std::nullopt;
+  Json identity = Json::object();
+  for (const auto& [name, value] : locked.items()) {
+    const bool decides = !name.starts_with("__") && name != "narHash" && name != "lastModified" &&
+                         name != "revCount" && name != "ref" && name != "dir" && name != "url" &&
+                         name != "owner" && name != "repo" && name != "host" && name != "shallow" &&
+                         name != "allRefs";
+    if (decides) identity[name] = value;
+  }
+  identity["place"] = nix::origin_of(locked).place;
+  return identity.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string version_of(const Json& locked) {
   if (locked.contains("rev") && locked.at("rev").is_string()) {
     return locked.at("rev").get<std::string>().substr(0, 8);
@@ -84,8 +136,44 @@ Json locked_source(const Json& node, Json source, const SourceInfo& info) {
   return source;
 }
 
+std::optional<std::string> lock_problem(const FlakeLock& theirs, const FlakeLock& mine) {
+  std::set<std::pair<std::string, std::string>> known_leads;
+  std::map<std::string, std::string> known_trees;
+  for (const auto& [key, node] : mine.nodes()) {
+    const Json& original = FlakeLock::original_of(*node);
+    const Json& locked = FlakeLock::locked_of(*node);
+    if (may_lead_elsewhere(original)) {
+      known_leads.emplace(nix::origin_of(original).place, destination_of(locked));
+    }
+    const auto tree = tree_of(locked);
+    if (tree) known_trees.emplace(*tree, text_of(locked, "narHash"));
+  }
+  for (const auto& [key, node] : theirs.nodes()) {
+    const Json& original = FlakeLock::original_of(*node);
+    const Json& locked = FlakeLock::locked_of(*node);
+    const std::string place = nix::origin_of(original).place;
+    const bool is_known =
+        may_lead_elsewhere(original) && known_leads.contains({place, destination_of(locked)});
+    if (!is_same_source(original, locked) && !is_known) {
+      return fmt::format("its flake.lock has '{}' come from {}, but locks it to {}", key, place,
+                         nix::origin_of(locked).place);
+    }
+    const auto tree = tree_of(locked);
+    if (!tree) continue;
+    // Two nodes of one lock contradict each other as much as two locks do.
+    const auto [known, is_new] = known_trees.emplace(*tree, text_of(locked, "narHash"));
+    if (!is_new && known->second != text_of(locked, "narHash")) {
+      return fmt::format("its flake.lock has another narHash for commit {} of {} ('{}') than {}",
+                         text_of(locked, "rev").substr(0, 8), nix::origin_of(locked).place, key,
+                         known->second.empty() ? "none" : known->second);
+    }
+  }
+  return std::nullopt;
+}
+
 std::vector<std::string> follow_build(FlakeLock& lock, const BuiltInput& input, Json locked,
-                                      const ServerBuild& build, std::set<std::string>& settled) {
+                                      const ServerBuild& build, const LockShared& lock_shared,
+                                      std::set<std::string>& settled) {
   std::vector<std::string> notes;
   const bool is_flake = lock.input(input.name)->value("flake", true);
   settled.insert(input.name);
@@ -111,8 +199,8 @@ std::vector<std::string> follow_build(FlakeLock& lock, const BuiltInput& input, 
                place_of_locked(mine) != place_of_locked(*theirs)) {
       notes.push_back(fmt::format("{}: comes from elsewhere than the one {} was built with", name,
                                   input.repository));
-    } else {
-      lock.take(name, wanted, *build.lock, FlakeLock::Below::same_input);
+    } else if (auto checked = lock_shared(name, mine, wanted)) {
+      lock.take(name, std::move(*checked), *build.lock, FlakeLock::Below::same_input);
       settled.insert(name);
     }
   }
@@ -122,13 +210,11 @@ std::vector<std::string> follow_build(FlakeLock& lock, const BuiltInput& input, 
 std::vector<InputChange> input_changes(const FlakeLock* before, const FlakeLock& after) {
   std::map<std::string, InputChange> changes;
   if (before != nullptr) {
-    for (const std::string& name : before->inputs()) {
-      changes[name].before = version_of(FlakeLock::locked_of(*before->input(name)));
-    }
+    for (const auto& [name, node] : before->input_tree())
+      changes[name].before = version_of(FlakeLock::locked_of(*node));
   }
-  for (const std::string& name : after.inputs()) {
-    changes[name].after = version_of(FlakeLock::locked_of(*after.input(name)));
-  }
+  for (const auto& [name, node] : after.input_tree())
+    changes[name].after = version_of(FlakeLock::locked_of(*node));
   std::vector<InputChange> result;
   for (auto& [name, change] : changes) {
     change.name = name;

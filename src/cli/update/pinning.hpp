@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,16 +35,29 @@ SourceInfo parse_source_info(const std::string& json);
 nlohmann::json locked_source(const nlohmann::json& node, nlohmann::json source,
                              const SourceInfo& info);
 
+// What is wrong with the lock that a build was made with, in one line: a node, however deep, that
+// is locked to another place than its origin, or to a tree that this machine knows under another
+// hash. The names of registries and some tarballs lead elsewhere by design: where `mine` has them
+// lead.
+std::optional<std::string> lock_problem(const nix::FlakeLock& theirs, const nix::FlakeLock& mine);
+
+// What this machine locks an input of its own to in order to have the same as the build, which
+// locked it to `theirs`; nothing leaves the input as it is. The hash in `theirs` is only a claim: a
+// repository chose it if it was built with the lock that it committed.
+using LockShared = std::function<std::optional<nlohmann::json>(
+    const std::string& name, const nlohmann::json& mine, const nlohmann::json& theirs)>;
+
 // Locks the input to a build: its commit, its own inputs, and each further input of this flake that
 // has name and origin in common with one of the build's. `settled` has the inputs that are locked
 // to a build already, and gets those that now are. Returns notes on inputs that differ.
 std::vector<std::string> follow_build(nix::FlakeLock& lock, const BuiltInput& input,
                                       nlohmann::json locked, const ServerBuild& build,
+                                      const LockShared& lock_shared,
                                       std::set<std::string>& settled);
 
-// One input that two locks hold at different versions.
+// One input, or input of an input, that two locks hold at different versions.
 struct InputChange {
-  std::string name;
+  std::string name;    // "tools", "tools/nixpkgs"
   std::string before;  // a short revision or a date; empty: not there
   std::string after;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "cli/output.hpp"
 #include "cli/update/generations.hpp"
@@ -28,6 +29,31 @@ void show_changes(const Runner& runner, const std::optional<fs::path>& before,
   print(render(compare(former, now), former, now));
 }
 
+// With this nixos-rebuild ends if the new system is in force and a unit failed, as
+// switch-to-configuration documents.
+constexpr int code_of_failed_units = 4;
+
+std::string program_of(const std::vector<std::string>& words) {
+  return words.front() == "sudo" ? words[1] : words.front();
+}
+
+// What went wrong, if the command failed only after it had put the new configuration in force.
+std::optional<std::string> problem_after_switch(const Configuration& configuration,
+                                                const std::vector<std::string>& words, int code,
+                                                bool is_new_generation) {
+  if (configuration.kind == ConfigurationKind::nixos && code == code_of_failed_units) {
+    return fmt::format(
+        "{} ended with exit code {}: the new system is in force, but not all of its units started; "
+        "see `systemctl --failed`. flake.lock stays as updated, and nothing is deleted",
+        program_of(words), code);
+  }
+  if (!is_new_generation) return std::nullopt;
+  return fmt::format(
+      "{} ended with exit code {} after it had made the new generation the current one; see its "
+      "messages above. flake.lock stays as updated, and nothing is deleted",
+      program_of(words), code);
+}
+
 }  // namespace
 
 std::vector<LockFile> take_flakes(const UpdatePlan& plan) {
@@ -45,17 +71,21 @@ std::vector<LockFile> take_flakes(const UpdatePlan& plan) {
   return locks;
 }
 
-void rebuild(const Runner& runner, const UpdatePlan& plan, const Identity& identity,
-             std::vector<LockFile>& locks, const std::vector<FlakeUpdate>& updates) {
+std::vector<std::string> rebuild(const Runner& runner, const UpdatePlan& plan,
+                                 const Identity& identity, std::vector<LockFile>& locks,
+                                 const std::vector<FlakeUpdate>& updates,
+                                 const std::function<void()>& on_switch) {
   const std::vector<std::string> options = runner.option_arguments();
   bool has_switched = false;
+  std::vector<std::string> problems;
   const auto run = [&](const std::vector<std::string>& words, const fs::path& directory) {
     say(fmt::format("  in {}: {}", directory.string(), shell_command(words)));
-    const int code = runner.foreground(words, directory);
-    if (code == 0) return;
+    return runner.foreground(words, directory);
+  };
+  const auto fail = [&](const std::vector<std::string>& words, const fs::path& directory,
+                        int code) {
     throw Error(fmt::format("the rebuild failed: {} in {} ended with exit code {}; {}",
-                            words.front() == "sudo" ? words[1] : words.front(), directory.string(),
-                            code,
+                            program_of(words), directory.string(), code,
                             has_switched ? "the other configuration has been switched before"
                                          : "system and flake.lock are as they were"));
   };
@@ -79,14 +109,24 @@ void rebuild(const Runner& runner, const UpdatePlan& plan, const Identity& ident
     }
     // Of two, neither is to be switched where the other does not build.
     if (plan.configurations().size() > 1) {
-      for (const Configuration& one : plan.configurations())
-        run(plan.build(one, options), one.flake);
+      for (const Configuration& one : plan.configurations()) {
+        const std::vector<std::string> words = plan.build(one, options);
+        if (const int code = run(words, one.flake); code != 0) fail(words, one.flake, code);
+      }
     }
     for (const Configuration& one : plan.configurations()) {
       const auto before = current_generation(one.kind, identity.user);
-      run(plan.rebuild(one, options), one.flake);
+      const std::vector<std::string> words = plan.rebuild(one, options);
+      const int code = run(words, one.flake);
+      const auto after = current_generation(one.kind, identity.user);
+      if (code != 0) {
+        auto problem = problem_after_switch(one, words, code, after != before);
+        if (!problem) fail(words, one.flake, code);
+        problems.push_back(std::move(*problem));
+      }
+      if (!has_switched) on_switch();
       has_switched = true;
-      show_changes(runner, before, current_generation(one.kind, identity.user));
+      show_changes(runner, before, after);
     }
   } catch (...) {
     take_back();
@@ -94,6 +134,7 @@ void rebuild(const Runner& runner, const UpdatePlan& plan, const Identity& ident
   }
   for (LockFile& lock : locks)
     lock.keep();
+  return problems;
 }
 
 }  // namespace nixbuild::cli

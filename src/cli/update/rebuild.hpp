@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "cli/update/configurations.hpp"
@@ -22,9 +24,13 @@ struct FlakeUpdate {
 // another system-update holds one.
 std::vector<LockFile> take_flakes(const UpdatePlan& plan);
 
-// Throws Error if a rebuild fails, Interrupted, SystemError; the locks are then what they were,
-// unless one of two configurations had been switched already.
-void rebuild(const Runner& runner, const UpdatePlan& plan, const Identity& identity,
-             std::vector<LockFile>& locks, const std::vector<FlakeUpdate>& updates);
+// Returns what went wrong although the new configuration is in force, such as a unit that failed to
+// start: the locks stay then, as they belong to it. Throws Error if a rebuild fails, Interrupted,
+// SystemError; the locks are then what they were, unless one of two configurations had been
+// switched already. `on_switch` is called once the first is.
+std::vector<std::string> rebuild(const Runner& runner, const UpdatePlan& plan,
+                                 const Identity& identity, std::vector<LockFile>& locks,
+                                 const std::vector<FlakeUpdate>& updates,
+                                 const std::function<void()>& on_switch);
 
 }  // namespace nixbuild::cli

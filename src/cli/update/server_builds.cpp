@@ -10,35 +10,37 @@
 #include "common/base/error.hpp"
 #include "common/base/terminal.hpp"
 #include "common/net/http_client.hpp"
+#include "common/protocol/names.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
 namespace {
 
-bool is_commit(std::string_view text) {
-  return (text.size() == 40 || text.size() == 64) &&
-         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+// The number of the newest build that the server says was a success. Nothing else of what it says
+// here is used: it is not signed.
+std::optional<std::int64_t> newest_success(ApiClient& api, const std::string& repository) {
+  const std::string path = protocol::path_of(protocol::Operation::builds);
+  std::string before;
+  constexpr int most_pages = 10;
+  for (int page = 0; page < most_pages; ++page) {
+    const auto list = api.get<protocol::BuildList>(protocol::with_query(
+        path, {{"repository", repository}, {"limit", "100"}, {"before", before}}));
+    const auto good = std::find_if(list.builds.begin(), list.builds.end(), [](const auto& build) {
+      return build.state == protocol::BuildState::success;
+    });
+    if (good != list.builds.end()) return good->id;
+    if (!list.next_before) return std::nullopt;
+    before = fmt::format("{}", *list.next_before);
+  }
+  return std::nullopt;
 }
 
-// Whether the input's node comes from there. What a registry stands for shows in what is locked.
+}  // namespace
+
 bool comes_from(const nlohmann::json& node, const std::string& place) {
   return nix::origin_of(nix::FlakeLock::original_of(node)).place == place ||
          nix::origin_of(nix::FlakeLock::locked_of(node)).place == place;
 }
-
-nix::FlakeLock lock_of(ApiClient& api, std::int64_t build) {
-  const std::string path =
-      protocol::path_of(protocol::Operation::build_lock, fmt::format("{}", build));
-  const std::string text = api.text(path);
-  try {
-    return nix::FlakeLock::parse(text);
-  } catch (const FormatError& error) {
-    throw net::RefusedError(fmt::format("{}: the answer to GET {} is no lock file: {}",
-                                        api.server().host_port(), path, error.what()));
-  }
-}
-
-}  // namespace
 
 bool is_hosted_by(const nlohmann::json& node, std::string_view host) {
   const std::string place = nix::origin_of(nix::FlakeLock::original_of(node)).place;
@@ -83,28 +85,28 @@ std::vector<BuiltInput> built_inputs(const nix::FlakeLock& lock,
   return found;
 }
 
-std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository) {
-  const std::string path = protocol::path_of(protocol::Operation::builds);
-  std::string before;
-  constexpr int most_pages = 10;
-  for (int page = 0; page < most_pages; ++page) {
-    const auto list = api.get<protocol::BuildList>(protocol::with_query(
-        path, {{"repository", repository}, {"limit", "100"}, {"before", before}}));
-    const auto good = std::find_if(list.builds.begin(), list.builds.end(), [](const auto& build) {
-      return build.state == protocol::BuildState::success && build.commit &&
-             is_commit(*build.commit);
-    });
-    if (good != list.builds.end()) {
-      ServerBuild build{good->id, *good->commit, std::nullopt};
-      if (good->has_lock) {
-        build.lock = lock_of(api, good->id);
-      }
-      return build;
-    }
-    if (!list.next_before) return std::nullopt;
-    before = fmt::format("{}", *list.next_before);
+std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository,
+                                        const RecordKeys& keys) {
+  const auto number = newest_success(api, repository);
+  if (!number) return std::nullopt;
+  VerifiedRecord verified = fetch_record(api, *number, keys);
+  const protocol::BuildRecord& record = verified.record;
+  if (record.repository != repository || record.state != protocol::BuildState::success) {
+    throw net::RefusedError(
+        fmt::format("{}: the record of build {} says {} of {}, not success of {}",
+                    api.server().host_port(), *number, protocol::name_of(record.state),
+                    terminal::printable(record.repository), repository));
   }
-  return std::nullopt;
+  ServerBuild build{record, std::nullopt, verified.signer.name()};
+  if (record.lock_sha256) {
+    try {
+      build.lock = nix::FlakeLock::parse(fetch_recorded_lock(api, record));
+    } catch (const FormatError& error) {
+      throw net::RefusedError(fmt::format("{}: the flake.lock of build {}: {}",
+                                          api.server().host_port(), *number, error.what()));
+    }
+  }
+  return build;
 }
 
 }  // namespace nixbuild::cli

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/api_client.hpp"
+#include "cli/machine/build_record.hpp"
 #include "common/nix/flake_lock.hpp"
 #include "common/protocol/types.hpp"
 
@@ -29,14 +30,20 @@ std::vector<BuiltInput> built_inputs(const nix::FlakeLock& lock,
 // Whether the input that has this node is fetched from the host, whatever its port.
 bool is_hosted_by(const nlohmann::json& node, std::string_view host);
 
-// A successful build.
+// Whether the input that has this node comes from that place. What a registry stands for shows in
+// what is locked.
+bool comes_from(const nlohmann::json& node, const std::string& place);
+
+// A successful build, as its signed record describes it.
 struct ServerBuild {
-  std::int64_t id = 0;
-  std::string commit;
+  protocol::BuildRecord record;
   std::optional<nix::FlakeLock> lock;  // it was built with; nothing: it has no inputs
+  std::string signer;                  // the name of the key
 };
 
-// The repository's last one; nothing when there is none. Throws as ApiClient does.
-std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository);
+// The repository's last one, verified; nothing if the server names none. Throws as ApiClient does,
+// and RefusedError if the record is not signed by one of `keys` or does not fit.
+std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository,
+                                        const RecordKeys& keys);
 
 }  // namespace nixbuild::cli

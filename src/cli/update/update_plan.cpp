@@ -1,30 +1,60 @@
 #include "cli/update/update_plan.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include "cli/update/generations.hpp"
 #include "cli/update/runner.hpp"
+#include "common/base/error.hpp"
 
 namespace nixbuild::cli {
+namespace fs = std::filesystem;
 
 UpdatePlan::UpdatePlan(const config::UpdateOptions& options, const Identity& identity,
                        std::vector<Configuration> found)
     : options_(options), identity_(identity), configurations_(std::move(found)) {}
 
-void UpdatePlan::check_programs() const {
-  need_program("nix", "install Nix first");
+std::vector<std::string> UpdatePlan::missing_programs() const {
+  std::vector<std::string> missing;
+  const auto need = [&missing](const std::string& name, const std::string& advice) {
+    try {
+      need_program(name, advice);
+    } catch (const Error& error) {
+      missing.emplace_back(error.what());
+    }
+  };
   for (const Configuration& one : configurations_) {
     if (one.kind == ConfigurationKind::nixos) {
-      need_program("nixos-rebuild", "without it a NixOS cannot be rebuilt");
-      if (!identity_.is_root) need_program("sudo", "run this command as root");
+      need("nixos-rebuild", "it is what rebuilds a NixOS");
+      if (!identity_.is_root) need("sudo", "run this command as root");
     } else {
-      need_program("home-manager",
-                   fmt::format("install it, or once: nix run home-manager -- switch --flake {}#{}",
-                               one.flake.string(), one.name));
+      need("home-manager",
+           fmt::format("install it, or run once: nix run home-manager -- switch --flake {}#{}",
+                       one.flake.string(), one.name));
     }
+  }
+  return missing;
+}
+
+void UpdatePlan::check_flakes_are_writable() const {
+  for (const fs::path& flake : flakes()) {
+    if (::access(flake.c_str(), W_OK) == 0) continue;
+    const int reason = errno;
+    const std::string owner = owner_of(flake);
+    throw Error(fmt::format(
+        "cannot write {}: {}; {}", (flake / "flake.lock").string(),
+        std::generic_category().message(reason),
+        owner == identity_.user
+            ? std::string("--no-update rebuilds without writing it")
+            : fmt::format("{} belongs to {}: run system-update as that user, or with --no-update",
+                          flake.string(), owner)));
   }
 }
 
@@ -53,6 +83,12 @@ std::vector<std::vector<std::string>> UpdatePlan::collect() const {
                                           fmt::format("{}d", days.count())};
   std::vector<std::vector<std::string>> result;
   if (has(ConfigurationKind::nixos) && !identity_.is_root) result.push_back(as_root(words));
+  // Before Nix 2.14 nix-collect-garbage looks only below /nix/var/nix, and home-manager has its
+  // profile in the home.
+  for (const fs::path& profile : profiles_in_home()) {
+    result.push_back({"nix-env", "--profile", profile.string(), "--delete-generations",
+                      fmt::format("{}d", days.count())});
+  }
   result.push_back(words);
   return result;
 }

@@ -16,15 +16,18 @@ class UpdatePlan {
   UpdatePlan(const config::UpdateOptions& options, const Identity& identity,
              std::vector<Configuration> found);
 
-  // Before anything is changed: throws Error if a program is missing that is needed later.
-  void check_programs() const;
+  // Before anything is changed: what is needed later and missing, with what to do, a line each.
+  std::vector<std::string> missing_programs() const;
+  // Throws Error if a flake.lock cannot be written, saying whose the flake is.
+  void check_flakes_are_writable() const;
 
   // `options` are Nix's, for the command line.
   std::vector<std::string> build(const Configuration& configuration,
                                  const std::vector<std::string>& options) const;
   std::vector<std::string> rebuild(const Configuration& configuration,
                                    const std::vector<std::string>& options) const;
-  // One command, or a second one for the user if the first is root's.
+  // Deletes old generations and then what nothing needs: root's, if there is a NixOS, and the
+  // user's.
   std::vector<std::vector<std::string>> collect() const;
 
   const std::vector<Configuration>& configurations() const noexcept { return configurations_; }

@@ -55,6 +55,7 @@ struct BuildOptions {
 struct ClientOptions {
   std::string server = "build-server";  // HOST, HOST:PORT or a URL
   std::filesystem::path token_file;
+  std::vector<std::string> record_keys;  // NAME:BASE64; build records count only if one signed them
 };
 
 }  // namespace nixbuild::config

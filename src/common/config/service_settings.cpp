@@ -11,6 +11,7 @@
 #include "common/config/problems.hpp"
 #include "common/net/listen_address.hpp"
 #include "common/net/server_address.hpp"
+#include "common/nix/keys.hpp"
 
 namespace nixbuild::config {
 namespace {
@@ -31,7 +32,16 @@ void add_client_settings(Settings& settings, ClientOptions& options) {
       .add("server", options.server, "HOST", "The build server: HOST, HOST:PORT or a URL")
       .checked([](const std::string& text) { net::parse_server_address(text); })
       .also_from("NIXBUILD_SERVER")
-      .add("token_file", options.token_file, "FILE", "Send the token in this file to the server");
+      .add("token_file", options.token_file, "FILE", "Send the token in this file to the server")
+      .add("record_keys", options.record_keys, "KEY",
+           "Follow only builds whose record this key signed, NAME:BASE64; Nix has to trust it, too")
+      .checked([](const std::string& text) {
+        try {
+          nix::PublicKey::parse(text);
+        } catch (const FormatError& error) {
+          throw UsageError(fmt::format("'{}': {}", text, error.what()));
+        }
+      });
 }
 
 void add_api_settings(Settings& settings, ApiOptions& options) {

@@ -58,6 +58,11 @@ bool begins_with(const Path& path, const Path& prefix) {
   return path.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), path.begin());
 }
 
+// Nix gives each input a node of its own. Where nodes are shared, or contain themselves, there is
+// no end to following them.
+constexpr std::size_t most_deep = 64;
+constexpr std::size_t most_nodes = 10'000;
+
 void check_node(const Json& nodes, const std::string& key, const Json& node) {
   if (!node.is_object()) throw FormatError(fmt::format("flake.lock: node '{}' is no object", key));
   const auto is_reference = [&](const char* name) {
@@ -203,6 +208,41 @@ const Json& FlakeLock::locked_of(const Json& node) {
   return found != node.end() && found->is_object() ? *found : none;
 }
 
+std::vector<std::pair<std::string, const Json*>> FlakeLock::nodes() const {
+  std::vector<std::pair<std::string, const Json*>> result;
+  for (const auto& [key, node] : json_->at("nodes").items()) {
+    if (key != root_key()) result.emplace_back(key, &node);
+  }
+  return result;
+}
+
+std::map<std::string, const Json*> FlakeLock::input_tree() const {
+  struct Open {
+    std::string path;
+    const Json* node;
+    std::size_t depth;
+  };
+  std::map<std::string, const Json*> tree;
+  std::vector<Open> open = {{"", find(root_key()), 0}};
+  while (!open.empty()) {
+    const Open one = std::move(open.back());
+    open.pop_back();
+    const auto inputs = one.node->find("inputs");
+    if (inputs == one.node->end()) continue;
+    for (const auto& [name, value] : inputs->items()) {
+      if (!value.is_string()) continue;
+      const std::string path = one.path.empty() ? name : fmt::format("{}/{}", one.path, name);
+      const Json* node = find(value.get<std::string>());
+      tree[path] = node;
+      if (one.depth >= most_deep || tree.size() > most_nodes) {
+        throw FormatError("flake.lock: its inputs form a cycle");
+      }
+      open.push_back({path, node, one.depth + 1});
+    }
+  }
+  return tree;
+}
+
 // What does not change while one input's tree is taken over.
 struct FlakeLock::Graft {
   const FlakeLock& other;
@@ -238,12 +278,8 @@ std::string FlakeLock::new_key(Graft& graft, const std::string& wanted) const {
 // is the node that stands here so far, `path` how many inputs deep this is.
 Json FlakeLock::graft_inputs(Graft& graft, const std::string& other_key, const Json* former,
                              Path path) {
-  // Nix gives each input a node of its own. Where nodes are shared, or contain themselves, there is
-  // no end to copying.
-  constexpr std::size_t most_deep = 64;
-  constexpr std::size_t most_nodes = 10'000;
   if (path.size() > most_deep || graft.nodes > most_nodes) {
-    throw FormatError("flake.lock: its inputs have inputs without end");
+    throw FormatError("flake.lock: its inputs form a cycle");
   }
   Json result = Json::object();
   const Json* node = graft.other.find(other_key);

@@ -5,11 +5,13 @@
 // is a node's key, or a path of input names from the root that it follows.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nixbuild::nix {
@@ -50,6 +52,12 @@ class FlakeLock {
   // A node's reference as flake.nix has it, and as it is locked; empty objects where it has none.
   static const nlohmann::json& original_of(const nlohmann::json& node);
   static const nlohmann::json& locked_of(const nlohmann::json& node);
+
+  // Every node but the root, whether an input leads to it or not, with its key.
+  std::vector<std::pair<std::string, const nlohmann::json*>> nodes() const;
+  // The inputs and their inputs, without those that follow another, by their path: "tools/nixpkgs".
+  // Throws FormatError if they form a cycle or are more than 10,000.
+  std::map<std::string, const nlohmann::json*> input_tree() const;
 
   // Locks input `name` to `locked`, and its own inputs as `other` has them below its root, or, with
   // Below::same_input, below its input of the same name. What this flake lets an input of `name`

@@ -187,6 +187,42 @@ void fields(V&& visit, Like<Health> auto& s) {
 }
 
 template <typename V>
+void fields(V&& visit, Like<RecordedOutput> auto& s) {
+  visit("name", s.name, "The output's name, such as out or dev");
+  visit("path", s.path, "Its store path");
+}
+
+template <typename V>
+void fields(V&& visit, Like<RecordedTarget> auto& s) {
+  visit("name", s.name, "Attribute path, such as packages.x86_64-linux.hello");
+  visit("derivation", s.derivation, "Store path of its derivation");
+  visit("outputs", s.outputs, "Its outputs, all of which were built");
+}
+
+template <typename V>
+void fields(V&& visit, Like<BuildRecord> auto& s) {
+  visit("format", s.format, "1");
+  visit("server", s.server, "The host name of the server that signs");
+  visit("history", s.history, "Random id of the server's history, 32 hexadecimal digits");
+  visit("build", s.build, "The build's number in that history");
+  visit("repository", s.repository, "The repository's name");
+  visit("url", s.url, "Where it was fetched from, without credentials");
+  visit("branch", s.branch, "The branch that was built; null: the remote's HEAD");
+  visit("state", s.state, "How the build ended");
+  visit("commit", s.commit, "The commit that was built, 40 or 64 hexadecimal digits");
+  visit("lock_sha256", s.lock_sha256,
+        "SHA-256 of the bytes of GET /builds/{id}/flake.lock, hexadecimal; null: it has none");
+  visit("finish", s.finish, "When the build ended");
+  visit("targets", s.targets, "The targets that were built");
+}
+
+template <typename V>
+void fields(V&& visit, Like<SignedRecord> auto& s) {
+  visit("record", s.record, "The exact bytes of a BuildRecord, which are what is signed");
+  visit("signatures", s.signatures, "One by each key of the server, NAME:BASE64");
+}
+
+template <typename V>
 void fields(V&& visit, Like<ErrorReply> auto& s) {
   visit("detail", s.detail, "The error, and what to do about it");
 }

@@ -46,6 +46,7 @@ enum class Operation : std::uint8_t {
   build,
   build_log,
   build_lock,
+  build_record,
   repositories,
   info,
   health,

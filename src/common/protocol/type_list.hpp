@@ -25,6 +25,10 @@
   X(RepositoryList) \
   X(Info) \
   X(Health) \
+  X(RecordedOutput) \
+  X(RecordedTarget) \
+  X(BuildRecord) \
+  X(SignedRecord) \
   X(ErrorReply)
 // clang-format on
 

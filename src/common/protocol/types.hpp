@@ -188,6 +188,41 @@ struct Health {
   std::vector<std::string> problems;  // what is wrong, one line each
 };
 
+struct RecordedOutput {
+  std::string name;
+  std::string path;
+};
+
+// A target that was built, in a build record.
+struct RecordedTarget {
+  std::string name;
+  std::string derivation;
+  std::vector<RecordedOutput> outputs;
+};
+
+// What a server signs of a build that has ended; see record.hpp. Fields are only ever added at the
+// end: the order is part of the format.
+struct BuildRecord {
+  std::int64_t format = 1;
+  std::string server;   // the host name of the server that signs
+  std::string history;  // the random id of the server's history, 32 hexadecimal digits
+  std::int64_t build = 0;
+  std::string repository;
+  std::string url;  // without credentials
+  std::optional<std::string> branch;
+  BuildState state = BuildState::unknown;  // one that has ended
+  std::string commit;
+  std::optional<std::string> lock_sha256;  // of flake.lock's bytes, hexadecimal
+  Time finish;
+  std::vector<RecordedTarget> targets;  // that were built
+};
+
+// The answer of GET /builds/ID/record.
+struct SignedRecord {
+  std::string record;  // the exact bytes
+  std::vector<std::string> signatures;
+};
+
 struct ErrorReply {
   std::string detail;
 };

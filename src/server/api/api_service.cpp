@@ -10,6 +10,7 @@
 #include "common/base/nearest.hpp"
 #include "server/api/answers.hpp"
 #include "server/api/event_stream.hpp"
+#include "server/api/signed_records.hpp"
 #include "server/async/offload.hpp"
 
 namespace nixbuild::api {
@@ -157,6 +158,10 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     case Operation::build_lock:
       return with_history([this, id = *parameters.number("id")](history::History& history) {
         return builds_.lock(history, id);
+      });
+    case Operation::build_record:
+      return answer_from(workers_, [this, id = *parameters.number("id")] {
+        return signed_record(layout_.root() / "control.sock", id);
       });
     case Operation::info:
       return answer_from(workers_,

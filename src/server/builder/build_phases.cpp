@@ -13,6 +13,7 @@
 #include "common/base/files.hpp"
 #include "common/base/log.hpp"
 #include "common/base/time.hpp"
+#include "common/config/service_settings.hpp"
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
 #include "common/protocol/names.hpp"
@@ -137,6 +138,7 @@ class Run {
 
     begin_phase("fetch");
     const Checkout checkout = check_out(*tools_, report_, repository_);
+    history_.set_source(id_, config::without_credentials(repository_.url), repository_.branch);
     history_.set_commit(id_, checkout.commit, checkout.subject, checkout.author);
     report_.log(fmt::format("commit {} {}", checkout.commit, checkout.subject));
 

@@ -17,6 +17,7 @@
 #include "server/cache/info_pages.hpp"
 #include "server/cache/metrics.hpp"
 #include "server/cache/responses.hpp"
+#include "server/history/state_layout.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -101,6 +102,7 @@ CacheService::CacheService(const config::CacheOptions& options)
       build_logs_(store_, workers_),
       store_files_(store_, narinfos_, workers_),
       debug_info_(store_, narinfos_, workers_),
+      build_records_(history::StateLayout(options_.state_dir).history(), keys_, workers_),
       warming_(store_, narinfos_, compressed_, options_.compression, workers_),
       router_(make_router()),
       control_router_(make_control_router()) {
@@ -189,6 +191,9 @@ std::shared_ptr<const http::Router> CacheService::make_control_router() {
         return warming_.handle(request);
       },
       route);
+  router->get("/records/{id}", [this](const http::Request& request, http::PathParameters path) {
+    return build_records_.handle(request, path[0]);
+  });
   router->get("/status", [this](const http::Request&, http::PathParameters) { return status(); });
   return router;
 }

@@ -7,6 +7,7 @@
 
 #include "common/config/cache_options.hpp"
 #include "server/cache/build_logs.hpp"
+#include "server/cache/build_records.hpp"
 #include "server/cache/compressed_nars.hpp"
 #include "server/cache/debug_info.hpp"
 #include "server/cache/listings.hpp"
@@ -66,6 +67,7 @@ class CacheService final : public http::Service {
   BuildLogs build_logs_;
   StoreFiles store_files_;
   DebugInfo debug_info_;
+  BuildRecords build_records_;
   Warming warming_;
   std::shared_ptr<const http::Router> router_;
   std::shared_ptr<const http::Router> control_router_;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "common/base/time.hpp"
+#include "common/nix/hash.hpp"
 #include "common/protocol/names.hpp"
 #include "server/history/kept_text.hpp"
 #include "server/history/schema.hpp"
@@ -177,14 +178,16 @@ std::int64_t insert(Connection& database, const Trigger& trigger) {
 
 class History::Impl {
  public:
-  explicit Impl(const std::filesystem::path& file)
-      : database(open_history(file)), data_version(database.prepare("PRAGMA data_version")) {}
+  Impl(const std::filesystem::path& file, Access access)
+      : database(access == Access::read_only ? open_history_to_read(file) : open_history(file)),
+        data_version(database.prepare("PRAGMA data_version")) {}
 
   Connection database;
   Statement data_version;
 };
 
-History::History(const std::filesystem::path& file) : impl_(std::make_unique<Impl>(file)) {}
+History::History(const std::filesystem::path& file, Access access)
+    : impl_(std::make_unique<Impl>(file, access)) {}
 History::~History() = default;
 History::History(History&&) noexcept = default;
 History& History::operator=(History&&) noexcept = default;
@@ -272,6 +275,18 @@ void History::set_commit(std::int64_t id, const std::string& commit, const std::
       .bind(std::string_view(commit))
       .bind(std::string_view(shortened(subject, commit_text_limit)))
       .bind(std::string_view(shortened(author, commit_text_limit)))
+      .run();
+  transaction.commit();
+}
+
+void History::set_source(std::int64_t id, const std::string& url,
+                         const std::optional<std::string>& branch) {
+  Transaction transaction(impl_->database);
+  Statement statement =
+      impl_->database.prepare("UPDATE builds SET url = ?2, branch = ?3 WHERE id = ?1");
+  statement.bind(id)
+      .bind(std::string_view(url))
+      .bind(std::string_view(branch ? *branch : std::string()))
       .run();
   transaction.commit();
 }
@@ -461,6 +476,34 @@ std::optional<std::string> History::lock_text(std::int64_t id) {
   statement.bind(id);
   if (!statement.step()) return std::nullopt;
   return statement.optional_text(0);
+}
+
+std::optional<protocol::BuildRecord> History::record(std::int64_t id) {
+  Statement statement = impl_->database.prepare(
+      "SELECT url, flake_lock FROM builds WHERE id = ?1 AND finish NOT NULL");
+  statement.bind(id);
+  // The statement stays open to the end, and with it the read transaction: one moment's view.
+  if (!statement.step()) return std::nullopt;
+  const auto build = get(id);
+  if (!build || !build->commit || !build->finish || statement.view(0).empty()) return std::nullopt;
+  protocol::BuildRecord record;
+  record.history = this->id();
+  record.build = id;
+  record.repository = build->repository;
+  record.url = statement.text(0);
+  record.branch = build->branch;
+  record.state = build->state;
+  record.commit = *build->commit;
+  if (!statement.is_null(1)) record.lock_sha256 = nix::sha256(statement.view(1)).base16();
+  record.finish = *build->finish;
+  for (const protocol::Target& target : build->targets) {
+    if (target.result != TargetResult::success || target.outputs.empty()) continue;
+    protocol::RecordedTarget recorded{target.name, target.derivation, {}};
+    for (const protocol::Output& output : target.outputs)
+      recorded.outputs.push_back({output.name, output.path});
+    record.targets.push_back(std::move(recorded));
+  }
+  return record;
 }
 
 std::vector<std::string> History::output_paths(std::int64_t id) {

@@ -56,12 +56,14 @@ struct BuildTargets {
   std::vector<protocol::Target> targets;
 };
 
+enum class Access { read_write, read_only };
+
 // Not thread-safe; open one for each thread.
 class History {
  public:
   // Opens the database. Creates it, for owner and group, if it is missing; migrates an older one.
-  // Throws HistoryError.
-  explicit History(const std::filesystem::path& file);
+  // With Access::read_only does neither, and only what reads can be called. Throws HistoryError.
+  explicit History(const std::filesystem::path& file, Access access = Access::read_write);
   ~History();
   History(History&&) noexcept;
   History& operator=(History&&) noexcept;
@@ -94,6 +96,10 @@ class History {
   void set_running(std::int64_t id, protocol::Time start);
   void set_commit(std::int64_t id, const std::string& commit, const std::string& subject,
                   const std::string& author);
+  // Where the commit was fetched from: the URL without credentials, and the branch; nothing: the
+  // remote's HEAD.
+  void set_source(std::int64_t id, const std::string& url,
+                  const std::optional<std::string>& branch);
   // Ends the phase that was, and begins `name`.
   void begin_phase(std::int64_t id, const std::string& name, protocol::Time start);
   void set_lock(std::int64_t id, const std::string& flake_lock);
@@ -121,6 +127,9 @@ class History {
   // A repository's builds from number `first` on, newest first, with their targets.
   std::vector<BuildTargets> targets_since(const std::string& repository, std::int64_t first);
   std::optional<std::string> lock_text(std::int64_t id);
+  // What is signed of a build that has ended (common/protocol/record.hpp), without the server's
+  // name. Nothing for a build that has not ended, had no commit, or was made by an earlier release.
+  std::optional<protocol::BuildRecord> record(std::int64_t id);
   // Store paths of the good targets' outputs, sorted, each once.
   std::vector<std::string> output_paths(std::int64_t id);
 

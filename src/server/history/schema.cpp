@@ -40,7 +40,8 @@ CREATE TABLE builds (
   commit_author TEXT NOT NULL DEFAULT '',
   error TEXT,
   flake_lock TEXT,
-  branch TEXT NOT NULL DEFAULT ''
+  branch TEXT NOT NULL DEFAULT '',
+  url TEXT NOT NULL DEFAULT ''
 );
 )";
 
@@ -107,7 +108,7 @@ INSERT INTO builds
   SELECT id, repository,
     CASE WHEN state = 'failed' AND error = 'cancelled' THEN 'cancelled' ELSE state END,
     triggered_by, triggered_from, queued_at, start, finish, commit_id, commit_subject,
-    commit_author, error, flake_lock, ''
+    commit_author, error, flake_lock, '', ''
   FROM builds_1;
 DROP TABLE builds_1;
 )";
@@ -127,6 +128,21 @@ void make_file(const std::filesystem::path& file) {
 
 std::int64_t version_of(sqlite::Connection& database) {
   return database.query_integer("PRAGMA user_version");
+}
+
+[[noreturn]] void refuse_version(const std::filesystem::path& file, std::int64_t found) {
+  throw HistoryError(
+      fmt::format("{}: unsupported version {} (this program supports up to {}); use a newer "
+                  "nixbuild, or move the file away to start a new history",
+                  file.string(), found, current_version));
+}
+
+[[noreturn]] void refuse_damage(const sqlite::SqliteError& error) {
+  throw HistoryError(fmt::format("{}; move the file away to start a new history", error.what()));
+}
+
+bool is_damage(const sqlite::SqliteError& error) {
+  return error.primary_code() == SQLITE_CORRUPT || error.primary_code() == SQLITE_NOTADB;
 }
 
 void migrate_builds(sqlite::Connection& database) {
@@ -149,12 +165,7 @@ void bring_up_to_date(sqlite::Connection& database, const std::filesystem::path&
   // Somebody else may have done it meanwhile.
   const std::int64_t found = version_of(database);
   if (found == current_version) return;
-  if (found < 0 || found > current_version) {
-    throw HistoryError(
-        fmt::format("{}: unsupported version {} (this program supports up to {}); use a newer "
-                    "nixbuild, or move the file away to start a new history",
-                    file.string(), found, current_version));
-  }
+  if (found < 0 || found > current_version) refuse_version(file, found);
   if (found == 0) {
     database.execute(builds_table);
     database.execute(builds_indexes);
@@ -182,8 +193,27 @@ sqlite::Connection open_history(const std::filesystem::path& file) {
     database.execute("PRAGMA foreign_keys = ON");
     return database;
   } catch (const sqlite::SqliteError& error) {
-    if (error.primary_code() != SQLITE_CORRUPT && error.primary_code() != SQLITE_NOTADB) throw;
-    throw HistoryError(fmt::format("{}; move the file away to start a new history", error.what()));
+    if (!is_damage(error)) throw;
+    refuse_damage(error);
+  }
+}
+
+sqlite::Connection open_history_to_read(const std::filesystem::path& file) {
+  try {
+    auto database = sqlite::Connection::open(file, sqlite::Connection::Mode::read_only);
+    // The builds' user can write the file: its schema runs no function of ours.
+    database.execute("PRAGMA trusted_schema = OFF");
+    database.execute("PRAGMA busy_timeout = 5000");
+    const std::int64_t found = version_of(database);
+    if (found < 0 || found > current_version) refuse_version(file, found);
+    if (found != current_version) {
+      throw HistoryError(fmt::format("{}: version {}, which serve-api migrates when it starts",
+                                     file.string(), found));
+    }
+    return database;
+  } catch (const sqlite::SqliteError& error) {
+    if (!is_damage(error)) throw;
+    refuse_damage(error);
   }
 }
 

@@ -12,4 +12,7 @@ namespace nixbuild::history {
 // SqliteError when it cannot be read or written.
 sqlite::Connection open_history(const std::filesystem::path& file);
 
+// Opens a history of the present form to read it. Throws as above.
+sqlite::Connection open_history_to_read(const std::filesystem::path& file);
+
 }  // namespace nixbuild::history

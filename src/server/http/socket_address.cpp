@@ -94,4 +94,11 @@ std::string peer_name(const sockaddr_storage& address) {
   }
 }
 
+std::optional<uid_t> peer_user(int socket) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return std::nullopt;
+  return credentials.uid;
+}
+
 }  // namespace nixbuild::http

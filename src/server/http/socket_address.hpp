@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "common/net/listen_address.hpp"
@@ -31,5 +32,9 @@ std::string host_of(const sockaddr_storage& address);
 
 // "127.0.0.1:40312", "[::1]:40312" or "unix": whom a connection came from.
 std::string peer_name(const sockaddr_storage& address);
+
+// The user who connected this unix socket, as the kernel noted it then; nothing if it cannot tell.
+// In a user namespace that does not map that user it is the overflow user, 65534.
+std::optional<uid_t> peer_user(int socket);
 
 }  // namespace nixbuild::http

@@ -24,8 +24,10 @@ class FreshMachine:
     def environment(self, **more):
         return {"HOME": str(self.home), "PATH": self.path, **more}
 
-    def bootstrap(self, *options, code=0, server=None, directory=None, user="ann", host="new-laptop", **more):
+    def bootstrap(self, *options, code=0, yes=True, server=None, directory=None, user="ann", host="new-laptop", **more):
         words = ["bootstrap", f"--user={user}", f"--host={host}", "--dir", directory or self.directory, *options]
+        if yes:
+            words.append("--yes")
         if server:
             words += ["--server", server]
         done = program(*words, environment=self.environment(**more))

@@ -43,6 +43,7 @@ class Machine:
         self.flake = self.root / "flake"
         self.settings = {"max-jobs": "1"}
         self.server = "127.0.0.1:1"
+        self.record_key = cache.public_key
         self.mounts = ""
         for directory in (self.home, self.bin, self.flake, self.root / "tmp", self.root / "nix", self.root / "etc"):
             directory.mkdir(parents=True)
@@ -79,6 +80,7 @@ class Machine:
             "NO_COLOR": "1",
             "NIXBUILD_CONFIG": "/dev/null",
             "NIXBUILD_SERVER": self.server,
+            "NIXBUILD_CLIENT_RECORD_KEYS": self.record_key,
             "NIX_STORE_DIR": str(self.builder.store / "store"),
             "NIX_STATE_DIR": str(self.builder.store / "var/nix"),
             "NIX_LOG_DIR": str(self.builder.store / "var/log/nix"),
@@ -156,7 +158,8 @@ class World:
         builder.add("tools", self.tools.path)
         # The servers' own store exists from the first build on.
         builder.run("tools")
-        self.cache = Server(BuilderStore(builder), builder.root / "cache-state")
+        # In the state of the API, whose builds it signs.
+        self.cache = Server(BuilderStore(builder), builder.state)
         self.cache.start()
         self.api = ApiServer(builder)
         self.api.start()

@@ -8,6 +8,7 @@
 
 #include "../support/temporary_directory.hpp"
 #include "cli/update/configurations.hpp"
+#include "cli/update/followed_builds.hpp"
 #include "cli/update/generations.hpp"
 #include "cli/update/lock_file.hpp"
 #include "cli/update/pinning.hpp"
@@ -15,6 +16,7 @@
 #include "cli/update/substituters.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/time.hpp"
 
 namespace fs = std::filesystem;
 using namespace nixbuild;
@@ -45,6 +47,29 @@ Json github(const std::string& name, const std::string& rev, const std::string& 
   if (!ref.empty()) original["ref"] = ref;
   return {{"original", original},
           {"locked", {{"type", "github"}, {"owner", "Ann"}, {"repo", name}, {"rev", rev}}}};
+}
+
+// As if what the server claims had been fetched.
+const LockShared believe = [](const std::string&, const Json&, const Json& theirs) {
+  return std::optional<Json>(theirs);
+};
+
+ServerBuild build_of(std::int64_t number, const std::string& commit,
+                     std::optional<nix::FlakeLock> lock) {
+  ServerBuild build;
+  build.record.build = number;
+  build.record.commit = commit;
+  build.lock = std::move(lock);
+  return build;
+}
+
+protocol::BuildRecord record_of(const std::string& history, std::int64_t number,
+                                const char* finish) {
+  protocol::BuildRecord record;
+  record.history = history;
+  record.build = number;
+  record.finish = *parse_time(finish);
+  return record;
 }
 
 struct Directory : test::TemporaryDirectory {
@@ -146,11 +171,11 @@ TEST_CASE("inputs in common are locked as the build had them") {
                        {"mine", github("mine", "m1")}});
   Json theirs = github("nixpkgs", "n2", "unstable");
   theirs["locked"]["__final"] = true;
-  const ServerBuild build{7, "t2",
-                          lock_of({{"nixpkgs", theirs}, {"home", github("home", "h2", "master")}})};
+  const ServerBuild build =
+      build_of(7, "t2", lock_of({{"nixpkgs", theirs}, {"home", github("home", "h2", "master")}}));
   std::set<std::string> settled;
   const Names notes = follow_build(lock, {"tools", "tools-repository", std::nullopt},
-                                   Json{{"rev", "t2"}}, build, settled);
+                                   Json{{"rev", "t2"}}, build, believe, settled);
   const auto rev = [&](const char* name) {
     return nix::FlakeLock::locked_of(*lock.input(name)).at("rev").get<std::string>();
   };
@@ -163,11 +188,151 @@ TEST_CASE("inputs in common are locked as the build had them") {
   CHECK(notes == Names{"home: comes from elsewhere than the one tools-repository was built with"});
 
   // A second build that had another nixpkgs cannot have its way, too.
-  const ServerBuild other{8, "m2", lock_of({{"nixpkgs", github("nixpkgs", "n3", "unstable")}})};
-  const Names more =
-      follow_build(lock, {"mine", "mine", std::nullopt}, Json{{"rev", "m2"}}, other, settled);
+  const ServerBuild other =
+      build_of(8, "m2", lock_of({{"nixpkgs", github("nixpkgs", "n3", "unstable")}}));
+  const Names more = follow_build(lock, {"mine", "mine", std::nullopt}, Json{{"rev", "m2"}}, other,
+                                  believe, settled);
   CHECK(rev("nixpkgs") == "n2");
   CHECK(more == Names{"nixpkgs: mine was built with another version of it"});
+}
+
+TEST_CASE("an input in common is locked to what this machine has fetched, or stays") {
+  const auto lock =
+      lock_of({{"tools", github("tools", "t1")}, {"nixpkgs", github("nixpkgs", "n1")}});
+  const ServerBuild build = build_of(7, "t2", lock_of({{"nixpkgs", github("nixpkgs", "n2")}}));
+  std::set<std::string> settled;
+  auto checked = lock;
+  follow_build(
+      checked, {"tools", "tools", std::nullopt}, Json{{"rev", "t2"}}, build,
+      [](const std::string&, const Json&, const Json&) {
+        return std::optional<Json>({{"rev", "n2"}, {"narHash", "fetched"}});
+      },
+      settled);
+  CHECK(nix::FlakeLock::locked_of(*checked.input("nixpkgs")) ==
+        Json{{"rev", "n2"}, {"narHash", "fetched"}});
+  CHECK(settled == std::set<std::string>{"nixpkgs", "tools"});
+
+  settled.clear();
+  auto left = lock;
+  follow_build(
+      left, {"tools", "tools", std::nullopt}, Json{{"rev", "t2"}}, build,
+      [](const std::string&, const Json&, const Json&) { return std::optional<Json>(); }, settled);
+  CHECK(nix::FlakeLock::locked_of(*left.input("nixpkgs")).at("rev") == "n1");
+  CHECK(settled == std::set<std::string>{"tools"});
+}
+
+TEST_CASE("a lock may not lead elsewhere than it says") {
+  const auto mine = lock_of({{"tools", github("tools", "1")}});
+  const auto problem = [&](const Json& node) {
+    return lock_problem(lock_of({{"x", node}}), mine).value_or("");
+  };
+  CHECK(problem(github("x", "1")) == "");
+  Json node = github("x", "1");
+  node["locked"]["owner"] = "mallory";
+  CHECK(problem(node) ==
+        "its flake.lock has 'x' come from github.com/ann/x, but locks it to github.com/mallory/x");
+  // The same words with another protocol, or host.
+  node = github("x", "1");
+  node["locked"]["host"] = "evil.example.org";
+  CHECK(problem(node) != "");
+  node = github("x", "1");
+  node["locked"] = {{"type", "git"}, {"url", "https://github.com/Ann/x"}, {"rev", "1"}};
+  CHECK(problem(node) != "");
+  node = {{"original", {{"type", "git"}, {"url", "https://x/y"}}},
+          {"locked", {{"type", "git"}, {"url", "http://x/y"}, {"rev", "1"}}}};
+  CHECK(problem(node) != "");
+  node["locked"]["url"] = "https://x/y";
+  CHECK(problem(node) == "");
+  node.erase("original");
+  CHECK(problem(node) != "");
+
+  // An input of an input counts as much.
+  auto nodes = Json{{"root", {{"inputs", {{"a", "a"}}}}}, {"a", github("a", "1")}};
+  nodes["a"]["inputs"]["b"] = "b";
+  nodes["b"] = github("b", "1");
+  nodes["b"]["locked"]["repo"] = "evil";
+  CHECK(lock_problem(
+      nix::FlakeLock::parse(Json{{"version", 7}, {"root", "root"}, {"nodes", nodes}}.dump()),
+      mine));
+}
+
+TEST_CASE("registries and tarballs lead where they lead on this machine") {
+  Json registered = {{"original", {{"type", "indirect"}, {"id", "nixpkgs"}}},
+                     {"locked", github("nixpkgs", "1")["locked"]}};
+  Json tarball = {{"original", {{"type", "tarball"}, {"url", "https://channels.x/u.tar.xz"}}},
+                  {"locked", {{"type", "tarball"}, {"url", "https://releases.x/1/u.tar.xz"}}}};
+  const auto theirs = lock_of({{"a", registered}, {"b", tarball}});
+  CHECK(lock_problem(theirs, lock_of(Json::object())));
+  CHECK(lock_problem(theirs, lock_of({{"mine", registered}})));
+  CHECK_FALSE(lock_problem(theirs, lock_of({{"mine", registered}, {"other", tarball}})));
+  tarball["locked"]["url"] = "https://releases.x/2/u.tar.xz";
+  CHECK_FALSE(lock_problem(theirs, lock_of({{"mine", registered}, {"other", tarball}})));
+  registered["locked"]["owner"] = "mallory";
+  CHECK(lock_problem(
+      lock_of({{"a", registered}}),
+      lock_of({{"mine", theirs.input("a") != nullptr ? *theirs.input("a") : Json()}})));
+}
+
+TEST_CASE("a narHash of another commit is refused") {
+  Json known = github("nixpkgs", "1234567890");
+  known["locked"]["narHash"] = "sha256-good";
+  Json claimed = known;
+  claimed["original"]["ref"] = "release";
+  CHECK_FALSE(lock_problem(lock_of({{"x", claimed}}), lock_of({{"mine", known}})));
+  claimed["locked"]["narHash"] = "sha256-evil";
+  CHECK(
+      lock_problem(lock_of({{"x", claimed}}), lock_of({{"mine", known}})) ==
+      "its flake.lock has another narHash for commit 12345678 of github.com/ann/nixpkgs ('x') than "
+      "sha256-good");
+  CHECK(lock_problem(lock_of({{"x", claimed}, {"y", known}}), lock_of(Json::object())));
+  claimed["locked"]["rev"] = "2234567890";
+  CHECK_FALSE(lock_problem(lock_of({{"x", claimed}, {"y", known}}), lock_of(Json::object())));
+}
+
+// Going back.
+
+TEST_CASE("no build that is older than the one followed last") {
+  Directory directory;
+  const fs::path file = directory.path() / "state/followed-builds.json";
+  FollowedBuilds followed(file);
+  const auto first = record_of("a", 12, "2026-01-15T12:00:00Z");
+  CHECK_FALSE(followed.going_back("x", first));
+  followed.note("x", first);
+  followed.save();
+
+  const FollowedBuilds again(file);
+  CHECK_FALSE(again.going_back("x", first));
+  CHECK_FALSE(again.going_back("x", record_of("a", 13, "2026-01-15T11:00:00Z")));
+  CHECK(again.going_back("x", record_of("a", 11, "2026-01-16T12:00:00Z")));
+  CHECK_FALSE(again.going_back("y", record_of("a", 11, "2026-01-16T12:00:00Z")));
+  // A server that lost its history.
+  CHECK_FALSE(again.going_back("x", record_of("b", 1, "2026-01-15T12:00:01Z")));
+  CHECK(again.going_back("x", record_of("b", 1, "2026-01-15T12:00:00Z")));
+  CHECK(again.going_back("x", record_of("b", 99, "2025-01-15T12:00:00Z")));
+}
+
+TEST_CASE("two runs remember what both have followed") {
+  Directory directory;
+  const fs::path file = directory.path() / "followed-builds.json";
+  FollowedBuilds one(file);
+  FollowedBuilds other(file);
+  one.note("x", record_of("a", 12, "2026-01-15T12:00:00Z"));
+  one.save();
+  other.note("y", record_of("a", 12, "2026-01-15T12:00:00Z"));
+  other.save();
+  const FollowedBuilds both(file);
+  CHECK(both.going_back("x", record_of("a", 11, "2026-01-15T12:00:00Z")));
+  CHECK(both.going_back("y", record_of("a", 11, "2026-01-15T12:00:00Z")));
+}
+
+TEST_CASE("a damaged memory is not taken for an empty one") {
+  Directory directory;
+  const fs::path file = directory.path() / "followed-builds.json";
+  for (const char* text : {"", "[]", R"({"x":1})", R"({"x":{"history":"a","build":1}})",
+                           R"({"x":{"history":"a","build":1,"finish":"soon"}})"}) {
+    write_file_atomic(file, text, 0600);
+    CHECK_THROWS_AS(FollowedBuilds{file}, Error);
+  }
 }
 
 TEST_CASE("what changed between two locks") {
@@ -183,6 +348,25 @@ TEST_CASE("what changed between two locks") {
   CHECK(changes[2].after == "2025-01-15");
   CHECK(input_changes(&after, after).empty());
   CHECK(input_changes(nullptr, after).size() == 2);
+}
+
+TEST_CASE("inputs of inputs change, too") {
+  const auto lock = [](const char* rev) {
+    auto nodes = Json{{"root", {{"inputs", {{"a", "a"}}}}}, {"a", github("a", "1")}};
+    nodes["a"]["inputs"] = {{"b", "b"}, {"follows", Json::array({"a", "b"})}};
+    nodes["b"] = github("b", rev);
+    return nix::FlakeLock::parse(Json{{"version", 7}, {"root", "root"}, {"nodes", nodes}}.dump());
+  };
+  const auto before = lock("1");
+  const auto changes = input_changes(&before, lock("2"));
+  REQUIRE(changes.size() == 1);
+  CHECK(changes[0].name == "a/b");
+
+  auto nodes = Json{{"root", {{"inputs", {{"a", "a"}}}}}, {"a", github("a", "1")}};
+  nodes["a"]["inputs"]["a"] = "a";
+  const auto cycle =
+      nix::FlakeLock::parse(Json{{"version", 7}, {"root", "root"}, {"nodes", nodes}}.dump());
+  CHECK_THROWS_AS(input_changes(&before, cycle), FormatError);
 }
 
 // Generations.

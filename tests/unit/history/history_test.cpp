@@ -432,3 +432,52 @@ TEST_CASE("owner and group can write the history, whatever the umask") {
     CHECK((status.st_mode & 07777) == 0660);
   }
 }
+
+TEST_CASE("the record of a build has what was built, and only that") {
+  const test::TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "history.sqlite";
+  History history(file);
+  const std::int64_t id = history.take_queued({"tools", "", "", "dev"});
+  CHECK_FALSE(history.record(id));
+  history.set_running(id, now());
+  history.set_source(id, "https://example.org/tools", "dev");
+  history.set_commit(id, std::string(40, 'c'), "Subject", "Ann");
+  history.set_lock(id, "a lock");
+  protocol::Target good;
+  good.name = "packages.x";
+  good.result = protocol::TargetResult::success;
+  good.derivation = "/nix/store/00000000000000000000000000000000-x.drv";
+  good.outputs = {{"out", "/nix/store/11111111111111111111111111111111-x", 7}};
+  protocol::Target bad = good;
+  bad.name = "packages.y";
+  bad.result = protocol::TargetResult::failed;
+  history.set_targets(id, {good, bad});
+  CHECK_FALSE(history.record(id));
+  history.finish(id, "1 of 2 targets failed", now());
+
+  History reader(file, Access::read_only);
+  const auto record = reader.record(id);
+  REQUIRE(record);
+  CHECK(record->history == history.id());
+  CHECK(record->build == id);
+  CHECK(record->url == "https://example.org/tools");
+  CHECK(record->branch == "dev");
+  CHECK(record->state == protocol::BuildState::failed);
+  CHECK(record->commit == std::string(40, 'c'));
+  CHECK(record->lock_sha256 == "10ab31347cb7b3a52d838420779a378fead3ce117f0363aa800bfc222132a635");
+  REQUIRE(record->targets.size() == 1);
+  CHECK(record->targets.front().name == "packages.x");
+  CHECK(record->targets.front().outputs.front().path ==
+        "/nix/store/11111111111111111111111111111111-x");
+  CHECK_THROWS(reader.set_lock(id, "another"));
+  CHECK_FALSE(reader.record(id + 1));
+}
+
+TEST_CASE("a build without a commit has no record") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "history.sqlite");
+  const std::int64_t id = history.take_queued({"tools", "", ""});
+  history.set_running(id, now());
+  history.finish(id, "fetch: no such repository", now());
+  CHECK_FALSE(history.record(id));
+}
