@@ -16,6 +16,7 @@
 #include "common/protocol/record.hpp"
 #include "server/async/offload.hpp"
 #include "server/history/history.hpp"
+#include "server/http/socket_address.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -48,9 +49,10 @@ bool may_ask_for_records(std::optional<uid_t> peer, uid_t own, std::optional<uid
 }
 
 http::Reply BuildRecords::handle(const http::Request& request, std::string_view id) {
-  if (!may_ask_for_records(request.peer_user, ::geteuid(), api_user())) {
+  const auto peer = request.peer == "unix" ? http::peer_user(request.socket) : std::nullopt;
+  if (!may_ask_for_records(peer, ::geteuid(), api_user())) {
     log::warn("refused to sign a build record for user {}: only {} may ask",
-              request.peer_user ? std::to_string(*request.peer_user) : "unknown", api_user_name);
+              peer ? std::to_string(*peer) : "unknown", api_user_name);
     return http::text_response(403, "build records are signed for serve-api's user only\n");
   }
   std::int64_t number = 0;

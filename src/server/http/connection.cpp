@@ -13,7 +13,6 @@
 #include "server/http/clock.hpp"
 #include "server/http/contain.hpp"
 #include "server/http/host_rule.hpp"
-#include "server/http/socket_address.hpp"
 #include "server/http/target.hpp"
 
 namespace nixbuild::http {
@@ -35,7 +34,6 @@ Connection::Connection(Worker& worker, UniqueFd socket, std::shared_ptr<const Ro
       socket_(std::move(socket)),
       router_(std::move(router)),
       peer_(std::move(peer)),
-      peer_user_(peer_ == "unix" ? peer_user(socket_.get()) : std::nullopt),
       place_(std::move(place)),
       parser_(worker.shared().options.limits.target_size) {
   deadline_ = coarse_now() + worker_.shared().options.limits.idle_timeout;
@@ -190,7 +188,6 @@ void Connection::begin_request() {
   request_.peer = peer_;
   request_.socket = socket_.get();
   request_.connection = number_;
-  request_.peer_user = peer_user_;
   request_.headers = &parser_;
   request_.body = {};
   request_.range.reset();

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -121,7 +120,6 @@ class Connection final : public EpollTarget, private BodyWriter {
   UniqueFd socket_;
   const std::shared_ptr<const Router> router_;
   const std::string peer_;
-  const std::optional<uid_t> peer_user_;
   PeerLimit::Place place_;
   // The last Host that the router's rule has allowed, so that it is not asked for each request.
   std::string allowed_host_;

@@ -2,8 +2,6 @@
 // the response has been sent.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -42,8 +40,6 @@ struct Request {
   std::string_view peer;   // "127.0.0.1:40312", or "unix"
   int socket = -1;         // the connection's: to ask the kernel about it, and for nothing else
   std::uint64_t connection = 0;  // a number of the connection, never used again
-  std::optional<uid_t>
-      peer_user;  // who connected, on a unix socket; as the kernel says (SO_PEERCRED)
   const RequestHeaders* headers = nullptr;
   // What a GET's Range asks for. One that does not parse, or asks for several ranges, is not here:
   // the server answers it 416 where the response has accept_ranges, and ignores it elsewhere.
