@@ -15,7 +15,9 @@ GOOD = packages(good="echo good > $out")
                                    '"${mk "other" "echo 1 > $out"}"'])  # fmt: skip
 def test_a_claim_to_be_a_derivation_reaches_no_program(builder, claim):
     real = next(str(path) for d in os.environ["PATH"].split(":") if (path := pathlib.Path(d) / "nix-store").exists())
-    calls = builder.root / "calls"
+    # Where builds may write.
+    calls = builder.store / "var/nix/calls"
+    calls.parent.mkdir(parents=True)
     shim = builder.root / "shim/nix-store"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {calls}\nexec {real} "$@"\n')
