@@ -1,10 +1,11 @@
 """run-build and the clone of a repository, whatever happens to either."""
 
-import json
+import os
+import shutil
 import subprocess
 
 import pytest
-from support.build import Repository, flake, packages, repository
+from support.build import MK, Repository, flake, packages, repository
 
 
 def test_a_new_commit_a_rewritten_history_another_branch_and_another_remote(builder):
@@ -91,8 +92,128 @@ def test_submodules(builder):
     assert builder.content("packages.x86_64-linux.x") == "from the submodule"
 
 
-def test_credentials_are_not_told(builder):
-    builder.add("demo", "http://ann:sesame@127.0.0.1:1/x.git")
-    result = builder.run(code=1)
-    told = result.stdout + result.stderr + builder.log() + builder.last()["error"] + json.dumps(builder.status())
-    assert "sesame" not in told and "127.0.0.1" in told
+def bare(builder, source, name):
+    directory = builder.root / "srv" / name
+    directory.parent.mkdir(exist_ok=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", source.path, directory], check=True, capture_output=True)
+    return directory
+
+
+def test_submodules_are_relative_to_the_repository(builder):
+    inner = bare(builder, Repository(builder.root / "inner", {"value": "from the innermost"}), "inner.git")
+    part = Repository(builder.root / "part", {"own": "from the submodule "})
+    part.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "inner")
+    part.git("config", "-f", ".gitmodules", "submodule.inner.url", "../inner.git")
+    part.commit({})
+    bare(builder, part, "part.git")
+    source = Repository(builder.root / "work", {"flake.nix": flake('packages.x86_64-linux.x = mk "x" "cat ${./part}/own ${./part}/inner/value > $out";')})
+    source.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(builder.root / "srv/part.git"), "part")
+    source.git("config", "-f", ".gitmodules", "submodule.part.url", "../part.git")
+    source.commit({})
+    builder.local_inputs = []
+    builder.add("demo", bare(builder, source, "demo.git"))
+    builder.run()
+    assert builder.content("packages.x86_64-linux.x") == "from the submodule from the innermost"
+    first = builder.outputs()
+    builder.run()
+    assert builder.outputs() == first
+
+
+def lfs_repository(builder):
+    source = Repository(builder.root / "src-demo")
+    filters = [f"filter.lfs.{name}={value}" for name, value in (("clean", "git-lfs clean -- %f"), ("smudge", "git-lfs smudge -- %f"), ("required", "true"))]
+    (source.path / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    (source.path / "data.bin").write_text("x" * 2000)
+    (source.path / "flake.nix").write_text(flake('packages.x86_64-linux.x = mk "x" "wc -c < ${./data.bin} > $out";'))
+    options = [word for text in filters for word in ("-c", text)]
+    source.git(*options, "add", "--all")
+    source.git(*options, "commit", "--quiet", "--message", "large")
+    builder.add("demo", source.path)
+    return source
+
+
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="no git-lfs in PATH")
+@pytest.mark.parametrize("kind", ["flake", "default.nix"])
+def test_large_files_are_fetched(builder, kind):
+    source = lfs_repository(builder)
+    if kind == "default.nix":
+        source.git("rm", "--quiet", "flake.nix")
+        (source.path / "default.nix").write_text(f'let{MK} in {{ x = mk "x" "wc -c < ${{./data.bin}} > $out"; }}')
+        source.git("-c", "filter.lfs.clean=git-lfs clean -- %f", "add", "default.nix")
+        source.git("-c", "filter.lfs.clean=git-lfs clean -- %f", "commit", "--quiet", "--message", "no flake")
+    builder.run()
+    assert builder.content(next(iter(builder.results()))) == "2000\n"
+
+
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="no git-lfs in PATH")
+def test_without_git_lfs_pointers_are_not_built(builder):
+    lfs_repository(builder)
+    programs = builder.root / "programs"
+    programs.mkdir()
+    for name in os.listdir("/usr/bin"):
+        if name != "git-lfs":
+            (programs / name).symlink_to(f"/usr/bin/{name}")
+    builder.run(code=1, PATH=str(programs))
+    assert "install the package git-lfs" in builder.last()["error"]
+
+
+def test_a_head_that_names_no_branch(builder):
+    source = Repository(builder.root / "src-demo", {"flake.nix": flake(packages(x="echo 1 > $out"))})
+    remote = builder.root / "bare.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "master", remote], check=True)
+    source.git("push", "--quiet", str(remote), "main")
+    builder.add("demo", remote)
+    builder.run(code=1)
+    assert "set branch" in builder.last()["error"]
+    builder.add("demo", remote, branch="main")
+    builder.run()
+
+
+def test_commits_of_1970(builder):
+    inputs = f'a.url = "path:{builder.root}/a";'
+    (builder.root / "a").mkdir()
+    (builder.root / "a/flake.nix").write_text("{ outputs = _: { }; }")
+    source = repository(builder, {"flake.nix": flake(packages(x="echo 1 > $out"), inputs)})
+    subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b", "commit", "--quiet", "--amend", "--no-edit", "--date", "@0 +0000"], cwd=source.path, check=True, env={**os.environ, "GIT_COMMITTER_DATE": "@0 +0000"})
+    builder.run()
+    assert builder.content("packages.x86_64-linux.x") == "1\n"
+
+
+def test_a_flake_in_a_directory(builder):
+    inputs = f'a.url = "path:{builder.root}/a";'
+    (builder.root / "a").mkdir()
+    (builder.root / "a/flake.nix").write_text("{ outputs = _: { }; }")
+    files = {"nix/my flake/flake.nix": flake('packages.x86_64-linux.x = mk "x" "cat ${../../value} > $out";', inputs), "value": "from the top"}
+    repository(builder, files, dir="nix/my flake")
+    builder.run()
+    assert builder.content("packages.x86_64-linux.x") == "from the top"
+    assert '"a"' in builder.last()["flake_lock"]
+    builder.repositories["demo"]["dir"] = "nix"
+    builder.run(code=1)
+    assert "the directory nix" in builder.last()["error"]
+
+
+def test_a_default_nix_in_a_directory(builder):
+    repository(builder, {"sub/default.nix": f'let{MK} in {{ x = mk "x" "echo 1 > $out"; }}'}, dir="sub")
+    builder.run()
+    assert builder.results() == {"default.x": "success"}
+
+
+@pytest.mark.parametrize("kind", ["tag", "annotated tag", "commit"])
+def test_a_fixed_ref(builder, kind):
+    source = Repository(builder.root / "src-demo", {"flake.nix": flake(packages(x="echo old > $out"))})
+    old = source.head()
+    if kind == "tag":
+        source.git("tag", "v1")
+    elif kind == "annotated tag":
+        source.git("tag", "--annotate", "--message", "one", "v1")
+    source.commit({"flake.nix": flake(packages(x="echo new > $out"))})
+    source.commit({"more": ""})
+    builder.add("demo", source.path, ref=old if kind == "commit" else "v1")
+    for _ in range(2):
+        builder.run()
+        assert builder.content("packages.x86_64-linux.x") == "old\n"
+        assert builder.last()["commit_id"] == old
+    builder.add("demo", source.path, ref="v2")
+    builder.run(code=1)
+    assert "has no tag 'v2'" in builder.last()["error"]

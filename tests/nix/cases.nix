@@ -85,6 +85,7 @@ let
         enable = true;
         secretKeyFile = "/run/secrets/cache-key";
         tokenFile = "/run/secrets/token";
+        credentials.nix-terminal = { sshKeyFile = "/run/secrets/deploy-key"; accessTokensFile = "/run/secrets/tokens"; };
         remoteBuilders = [{ hostName = "mac"; systems = [ "aarch64-darwin" ]; }];
         emulatedSystems = [ "aarch64-linux" ];
         settings.repository = [{ name = "nix-terminal"; url = "https://example.org/nix-terminal"; }];
@@ -466,7 +467,7 @@ in
       polkit = true;
       sockets = { nixbuild-api = [ "sockets.target" ]; nixbuild-cache = [ "sockets.target" ]; };
       services = [ [ "multi-user.target" ] [ "multi-user.target" ] ];
-      builds = { path = [ "nix" "git" "openssh" ]; restartIfChanged = false; };
+      builds = { path = [ "nix" "git" "git-lfs" "openssh" ]; restartIfChanged = false; };
       firewall.tailscale0.allowedTCPPorts = [ 5000 8000 ];
       gc = { automatic = true; dates = "weekly"; };
       optimise = true;
@@ -479,6 +480,7 @@ in
       credential = fullServer.systemd.services.nixbuild-cache.serviceConfig.LoadCredential;
       hidden = map (name: fullServer.systemd.services.${name}.serviceConfig.InaccessiblePaths) [ "nixbuild-build@" "nixbuild-api" ];
       token = { inherit (fullServer.systemd.services.nixbuild-api) environment; inherit (fullServer.systemd.services.nixbuild-api.serviceConfig) LoadCredential; };
+      credentials = fullServer.systemd.services."nixbuild-build@nix-terminal";
       generated = fullServer.systemd.services.nixbuild-key.enable;
       builders = { inherit (fullServer.nix) distributedBuilds buildMachines; };
       emulated = fullServer.boot.binfmt.emulatedSystems;
@@ -490,6 +492,11 @@ in
       credential = [ "" "cache-key:/run/secrets/cache-key" ];
       hidden = let files = [ "-/run/secrets/cache-key" "-/run/secrets/token" ]; in [ files files ];
       token = { environment.NIXBUILD_API_TOKEN_FILE = "%d/token"; LoadCredential = [ "token:/run/secrets/token" ]; };
+      credentials = {
+        overrideStrategy = "asDropin";
+        restartIfChanged = false;
+        serviceConfig.LoadCredential = [ "access_tokens_file:/run/secrets/tokens" "ssh_key_file:/run/secrets/deploy-key" ];
+      };
       generated = false;
       builders = { distributedBuilds = true; buildMachines = [{ hostName = "mac"; systems = [ "aarch64-darwin" ]; }]; };
       emulated = [ "aarch64-linux" ];

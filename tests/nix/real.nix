@@ -56,6 +56,7 @@ let
     "nix"
     "nix-direnv"
     "nix-zsh-completions"
+    "git-lfs"
     "openssh"
     "ripgrep"
     "sd-switch"

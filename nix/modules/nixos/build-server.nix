@@ -21,6 +21,13 @@ let
   groupsOf = user: map (fields: builtins.elemAt fields 1)
     (builtins.filter (fields: builtins.head fields == user) memberships);
 
+  # Credentials have the names of the settings in [[repository]].
+  credentialNames = {
+    sshKeyFile = "ssh_key_file";
+    netrcFile = "netrc_file";
+    accessTokensFile = "access_tokens_file";
+  };
+
   configuration = lib.optional (cfg.settings != { }) config.environment.etc."nixbuild/config.toml".source;
 in
 {
@@ -52,6 +59,23 @@ in
       description = ''
         File with the token that clients of the API must send. Only root has to be able to read it:
         systemd passes it to the API.
+      '';
+    };
+
+    credentials = mkOption {
+      type = types.attrsOf (types.submodule {
+        options = lib.genAttrs (builtins.attrNames credentialNames) (name: mkOption {
+          type = types.nullOr types.str;
+          default = null;
+          description = "The file that is `${credentialNames.${name}}` for this repository.";
+        });
+      });
+      default = { };
+      example = { nix-terminal.sshKeyFile = "/run/secrets/nix-terminal-deploy-key"; };
+      description = ''
+        Files with which private repositories and their inputs are fetched, by the repository's name. Root
+        alone needs to read them: systemd hands them to the builds of that repository, which show them to
+        git and to Nix's fetcher only.
       '';
     };
 
@@ -104,7 +128,7 @@ in
         restartTriggers = configuration;
       };
       systemd.services."nixbuild-build@" = {
-        path = [ config.nix.package pkgs.git pkgs.openssh ];
+        path = [ config.nix.package pkgs.git pkgs.git-lfs pkgs.openssh ];
         # Running builds continue during a switch.
         restartIfChanged = false;
       };
@@ -140,6 +164,22 @@ in
     (lib.mkIf (secrets != [ ]) {
       systemd.services."nixbuild-build@".serviceConfig.InaccessiblePaths = map (file: "-${file}") secrets;
       systemd.services.nixbuild-api.serviceConfig.InaccessiblePaths = map (file: "-${file}") secrets;
+    })
+
+    (lib.mkIf (cfg.credentials != { }) {
+      # Drop-ins for instances of the package's template.
+      systemd.services = builtins.listToAttrs (lib.mapAttrsToList
+        (repository: files: {
+          name = "nixbuild-build@${repository}";
+          value = {
+            overrideStrategy = "asDropin";
+            restartIfChanged = false;
+            serviceConfig.LoadCredential = lib.mapAttrsToList
+              (option: name: "${name}:${files.${option}}")
+              (lib.filterAttrs (option: _: files.${option} != null) credentialNames);
+          };
+        })
+        cfg.credentials);
     })
 
     (lib.mkIf (cfg.remoteBuilders != [ ]) {

@@ -20,6 +20,8 @@ struct Repository {
   std::string name;                   // [a-z0-9][a-z0-9._-]{0,62}
   std::string url;                    // https, ssh, git, file or an absolute path
   std::optional<std::string> branch;  // unset: the remote's HEAD
+  std::optional<std::string> ref;     // a tag, or a commit's 40 digits, instead of a branch
+  std::string dir;                    // where its flake or default.nix is; empty: at the top
   Lock lock = Lock::updated;
   bool push_lock = false;
   int keep = 5;            // successes of each target whose outputs stay rooted
@@ -29,6 +31,10 @@ struct Repository {
   std::vector<std::string> targets;        // attribute paths; empty: all that the flake offers
   std::optional<std::string> home_config;  // a file of the repository, for its home modules
   bool accept_flake_config = false;
+  // Files with what it and its inputs are fetched with.
+  std::filesystem::path ssh_key_file;
+  std::filesystem::path netrc_file;
+  std::filesystem::path access_tokens_file;
   // Directories of this machine that its inputs may come from, and that its builds may read.
   std::vector<std::filesystem::path> local_inputs;
 };

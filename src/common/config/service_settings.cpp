@@ -25,6 +25,13 @@ bool has_control_or_space(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; });
 }
 
+void check_path_inside(const std::string& text) {
+  const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
+  if (text.empty() || path.is_absolute() || *path.begin() == "..") {
+    throw UsageError(fmt::format("'{}': a path inside the repository was expected", text));
+  }
+}
+
 }  // namespace
 
 void add_client_settings(Settings& settings, ClientOptions& options) {
@@ -85,6 +92,11 @@ void add_repository_settings(Settings& settings, Repository& repository) {
       .checked(check_repository_url)
       .add("branch", repository.branch, "NAME", "Branch to build (default: the remote's HEAD)")
       .checked(check_branch)
+      .add("ref", repository.ref, "REF", "A tag, or the 40 digits of a commit, to build instead")
+      .checked(check_branch)
+      .add("dir", repository.dir, "DIR",
+           "The directory of its flake or default.nix (default: the top of the repository)")
+      .checked(check_path_inside)
       .add_choice(
           "lock", repository.lock,
           {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},
@@ -108,14 +120,15 @@ void add_repository_settings(Settings& settings, Repository& repository) {
       })
       .add("home_config", repository.home_config, "FILE",
            "File in the repository that enables options of its home modules")
-      .checked([](const std::string& text) {
-        const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
-        if (text.empty() || path.is_absolute() || *path.begin() == "..") {
-          throw UsageError(fmt::format("'{}': a path inside the repository was expected", text));
-        }
-      })
+      .checked(check_path_inside)
       .add("accept_flake_config", repository.accept_flake_config,
            "Apply the nixConfig of the repository's flake, which can run code")
+      .add("ssh_key_file", repository.ssh_key_file, "FILE",
+           "The private key that the repository and its inputs are fetched with over ssh")
+      .add("netrc_file", repository.netrc_file, "FILE",
+           "User names and passwords for fetching over https, in the format of netrc(5)")
+      .add("access_tokens_file", repository.access_tokens_file, "FILE",
+           "Tokens for inputs on forges: a file with Nix's setting access-tokens")
       .add("local_inputs", repository.local_inputs, "DIR",
            "Directories of this machine that inputs may come from; builds can read them")
       .checked([](const std::string& text) {
@@ -171,6 +184,12 @@ std::vector<Repository> RepositoryList::repositories() const {
     problems.attempt([&] {
       if (element.repository.url.empty()) {
         throw UsageError(fmt::format("repository '{}': url is missing", element.repository.name));
+      }
+      if (element.repository.ref && (element.repository.branch || element.repository.push_lock)) {
+        throw UsageError(fmt::format(
+            "repository '{}': ref is a fixed tag or commit; it goes with neither branch "
+            "nor push_lock",
+            element.repository.name));
       }
     });
     repositories.push_back(element.repository);
@@ -233,6 +252,13 @@ void check_repository_url(std::string_view url) {
     }
   }
   const std::size_t at = authority.rfind('@');
+  if (const std::size_t colon = authority.find(':');
+      (at != std::string_view::npos && colon < at) || url.find('?') != std::string_view::npos) {
+    throw UsageError(
+        fmt::format("'{}': a URL holds no password or token, since other programs could read it; "
+                    "put it into a file and name that as netrc_file (https) or ssh_key_file (ssh)",
+                    without_credentials(url)));
+  }
   const std::string_view host = at == std::string_view::npos ? authority : authority.substr(at + 1);
   if (authority.starts_with('-') || host.starts_with('-')) throw error;
 }

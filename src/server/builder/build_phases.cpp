@@ -34,6 +34,7 @@
 #include "server/builder/targets.hpp"
 #include "server/builder/toolbox.hpp"
 #include "server/builder/warm.hpp"
+#include "server/builder/whole_commit.hpp"
 #include "server/history/build_lock.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
@@ -173,27 +174,37 @@ class Run {
     fs::create_directories(layout_.repository(repository_.name));
     fs::create_directories(layout_.gc_roots(repository_.name));
     fs::create_directories(layout_.home(repository_.name));
-    isolate();
-    tools_.emplace(
-        layout_,
-        Toolbox::Settings{repository_.name, layout_.repository(repository_.name),
-                          layout_.home(repository_.name), !local_path(repository_.url).empty()},
-        isolation_, interruption_, report_);
+    temporary_ = TemporaryDirectory(repository_.name);
+    Toolbox::Settings settings;
+    settings.repository = repository_.name;
+    settings.clone = layout_.repository(repository_.name);
+    settings.dir = fs::path(repository_.dir).lexically_normal();
+    settings.home = layout_.home(repository_.name);
+    settings.allow_local_git = !local_path(repository_.url).empty();
+    settings.credentials = Credentials(repository_);
+    auto isolations = isolate(settings.credentials);
+    tools_.emplace(layout_, std::move(settings), std::move(isolations), interruption_, report_);
   }
 
-  void isolate() {
+  Toolbox::Isolations isolate(Credentials& credentials) {
     if (options_.build.isolation == config::Isolation::none) {
       become_subreaper();
+      credentials.link_in(temporary_.path());
       warn_of_readable_secrets();
-      return;
+      return {};
     }
-    temporary_ = TemporaryDirectory(repository_.name);
-    View view = build_view(options_, layout_, temporary_.path());
+    View evaluation = build_view(options_, layout_, temporary_.path());
+    credentials.hide_in(evaluation);
+    View inputs = evaluation;
+    credentials.show_in(inputs);
+    View git = inputs;
     if (const fs::path source = local_path(repository_.url); !source.empty()) {
-      view.readable.push_back(source);
+      // Its submodules may be the repositories beside it.
+      git.readable.push_back(source.parent_path());
+      if (repository_.push_lock) git.writable.push_back(source);
     }
     try {
-      isolation_ = Isolation(view);
+      return {Isolation(git), Isolation(inputs), Isolation(evaluation)};
     } catch (const SystemError& failure) {
       throw Error(fmt::format(
           "builds cannot be isolated on this system: {}. Allow unprivileged user namespaces, or "
@@ -229,10 +240,17 @@ class Run {
     source.home_config = repository_.home_config;
     source.home_manager = options_.build.home_manager;
 
-    if (!exists_beneath(tools_->clone(), "flake.nix")) {
-      if (!exists_beneath(tools_->clone(), "default.nix")) {
-        throw Error("the repository has neither a flake.nix nor a default.nix");
+    if (!exists_beneath(tools_->clone(), tools_->in_dir("flake.nix"))) {
+      if (!exists_beneath(tools_->clone(), tools_->in_dir("default.nix"))) {
+        throw Error(
+            repository_.dir.empty()
+                ? "the repository has neither a flake.nix nor a default.nix"
+                : fmt::format("the directory {} of the repository has neither a flake.nix nor "
+                              "a default.nix",
+                              repository_.dir));
       }
+      // It is read from the clone itself, where the files of Git LFS are put with this.
+      whole_commit(*tools_, checkout.commit, checkout.committed_at);
       return {source};
     }
     if (repository_.accept_flake_config) {
@@ -240,15 +258,21 @@ class Run {
     }
     source.options = nix_options_;
     const auto reference = [&](const std::string& commit) {
-      return git_flake_reference(tools_->clone().string(), commit, checkout.has_submodules);
+      return git_flake_reference(tools_->clone().string(),
+                                 whole_commit(*tools_, commit, checkout.committed_at),
+                                 repository_.dir);
     };
     source.reference = reference(checkout.commit);
+    // Nix copies an input before it writes a lock.
+    check_named_inputs(*tools_, repository_.local_inputs);
     auto lock = read_lock(*tools_);
+    if (lock) check_locked_inputs(*lock, repository_.local_inputs);
     std::vector<TargetSource> sources;
     if (repository_.lock != config::Lock::committed) {
       const auto committed = lock;
       update_inputs(*tools_, report_);
       lock = read_lock(*tools_);
+      if (lock) check_locked_inputs(*lock, repository_.local_inputs);
       if (lock != committed) {
         TargetSource updated = source;
         updated_commit_ = commit_lock(
@@ -265,6 +289,10 @@ class Run {
 
   std::vector<TargetSource> keep_lock(const std::optional<std::string>& lock,
                                       std::vector<TargetSource>& sources) {
+    if (tools_->has_credentials()) {
+      for (const TargetSource& source : sources)
+        fetch_inputs(*tools_, source.reference);
+    }
     // What is kept is served to everybody, so it must be a lock.
     try {
       if (lock) {
@@ -412,7 +440,6 @@ class Run {
   const protocol::Time queued_at_;
   Report report_;
   TemporaryDirectory temporary_;
-  Isolation isolation_;
   std::optional<Toolbox> tools_;
   Toolbox::Options nix_options_;
   protocol::Time start_;

@@ -57,9 +57,10 @@ bool is_flake_option(std::string_view name) {
 }
 
 Toolbox::Options read_flake_config(Toolbox& tools, Report& report, const std::string& commit) {
-  const std::string expression = fmt::format(
-      "(import \"${{builtins.fetchGit {{ url = {}; rev = {}; }}}}/flake.nix\").nixConfig or {{ }}",
-      nix::nix_string("file://" + tools.clone().string()), nix::nix_string(commit));
+  const std::string expression =
+      fmt::format("(import (builtins.fetchGit {{ url = {}; rev = {}; }} + {})).nixConfig or {{ }}",
+                  nix::nix_string("file://" + tools.clone().string()), nix::nix_string(commit),
+                  nix::nix_string("/" + tools.in_dir("flake.nix").string()));
   const Exit exit =
       tools.run(tools.nix({"nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode",
                            "--option", "pure-eval", "true", "--expr", expression}));

@@ -2,14 +2,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
 
 namespace nixbuild::builder {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::size_t most_lock_bytes = std::size_t{16} << 20;
 
@@ -27,14 +33,55 @@ std::vector<std::string> update_arguments(bool by_name, const std::string& input
   return {"nix", "flake", "lock", "--update-input", input};
 }
 
+std::string text_at(const nlohmann::json& reference, const char* key) {
+  const auto found = reference.find(key);
+  return found != reference.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// The file or directory of this machine that a flake reference's attributes stand for; empty if it
+// is something else, such as a directory of the flake itself.
+fs::path local_path_of(const nlohmann::json& reference) {
+  if (!reference.is_object()) return {};
+  std::string text = text_at(reference, "url");
+  if (text.empty() && text_at(reference, "type") == "path") text = text_at(reference, "path");
+  for (const std::string_view prefix : {"git+", "hg+", "tarball+", "file+"}) {
+    if (text.starts_with(prefix)) text.erase(0, prefix.size());
+  }
+  for (const std::string_view scheme : {"file://", "file:", "path:"}) {
+    if (text.starts_with(scheme)) {
+      text.erase(0, scheme.size());
+      break;
+    }
+  }
+  text.resize(std::min(text.find_first_of("?#"), text.size()));
+  return text.starts_with('/') ? fs::path(text).lexically_normal() : fs::path();
+}
+
+void check_reference(const std::string& input, const nlohmann::json& reference,
+                     const std::vector<fs::path>& allowed) {
+  const fs::path path = local_path_of(reference);
+  if (path.empty()) return;
+  const bool is_allowed =
+      std::any_of(allowed.begin(), allowed.end(), [&](const fs::path& directory) {
+        const fs::path plain = directory.lexically_normal();
+        return std::mismatch(plain.begin(), plain.end(), path.begin(), path.end()).first ==
+               plain.end();
+      });
+  if (is_allowed) return;
+  throw Error(fmt::format(
+      "input '{}' is {}, a file of this server; if builds may read it, add its directory to "
+      "local_inputs of the repository",
+      input, path.string()));
+}
+
 }  // namespace
 
 std::optional<std::string> read_lock(const Toolbox& tools) {
-  return read_file_beneath(tools.clone(), "flake.lock", most_lock_bytes);
+  return read_file_beneath(tools.clone(), tools.in_dir("flake.lock"), most_lock_bytes);
 }
 
 void update_inputs(Toolbox& tools, Report& report) {
-  const Exit all = tools.run_logged(tools.nix({"nix", "flake", "update"}));
+  const Exit all = tools.run_logged(tools.nix_fetching({"nix", "flake", "update"}));
   if (all.ok()) return;
 
   const auto names = locked_inputs(read_lock(tools));
@@ -48,11 +95,43 @@ void update_inputs(Toolbox& tools, Report& report) {
     // git lets a name begin with a dash; Nix would take it for an option.
     const Exit one = name.starts_with('-')
                          ? Exit{1, 0, "", "its name begins with '-'", false}
-                         : tools.run_logged(tools.nix(update_arguments(by_name, name)));
+                         : tools.run_logged(tools.nix_fetching(update_arguments(by_name, name)));
     if (!one.ok()) {
       report.warn(fmt::format("input '{}' stays as it is locked: {}", name, reason_of(one)));
     }
   }
+}
+
+void check_named_inputs(Toolbox& tools, const std::vector<fs::path>& allowed) {
+  constexpr std::string_view expression =
+      "builtins.mapAttrs (name: input: if !builtins.isAttrs input then {{ }} else {{ "
+      "url = input.url or \"\"; type = input.type or \"\"; path = toString (input.path or \"\"); "
+      "}}) "
+      "((import {}).inputs or {{ }})";
+  const std::string file = nix::nix_string((tools.clone() / tools.in_dir("flake.nix")).string());
+  const Exit exit = tools.run(tools.nix({"nix-instantiate", "--eval", "--strict", "--json",
+                                         "--expr", fmt::format(expression, file)}));
+  // If it does not evaluate, Nix will say so when it locks the flake.
+  const auto inputs = nlohmann::json::parse(exit.output, nullptr, false);
+  if (!exit.ok() || !inputs.is_object()) return;
+  for (const auto& [name, reference] : inputs.items())
+    check_reference(name, reference, allowed);
+}
+
+void check_locked_inputs(const std::string& lock, const std::vector<fs::path>& allowed) {
+  const auto json = nlohmann::json::parse(lock, nullptr, false);
+  const auto nodes = json.is_object() ? json.find("nodes") : json.end();
+  if (!json.is_object() || nodes == json.end() || !nodes->is_object()) return;
+  for (const auto& [name, node] : nodes->items()) {
+    for (const char* key : {"original", "locked"}) {
+      if (node.is_object() && node.contains(key)) check_reference(name, node.at(key), allowed);
+    }
+  }
+}
+
+void fetch_inputs(Toolbox& tools, const std::string& reference) {
+  const Exit exit = tools.run_logged(tools.nix_fetching({"nix", "flake", "archive", reference}));
+  if (!exit.ok()) throw Error(fmt::format("fetching the inputs: {}", reason_of(exit)));
 }
 
 }  // namespace nixbuild::builder

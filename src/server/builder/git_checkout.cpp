@@ -20,7 +20,16 @@ constexpr const char* url_file = ".git/nixbuild-url";
 constexpr std::size_t most_url_bytes = 65536;
 constexpr mode_t private_file = 0600;
 
+constexpr const char* everything = "refs/nixbuild/all";
+
+bool is_commit(const std::string& ref) {
+  return ref.size() == 40 && ref.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 std::string remote_ref(const config::Repository& repository) {
+  if (repository.ref) {
+    return is_commit(*repository.ref) ? *repository.ref : "refs/tags/" + *repository.ref;
+  }
   return repository.branch ? "refs/heads/" + *repository.branch : "HEAD";
 }
 
@@ -69,29 +78,58 @@ class BranchGone : public Error {
   using Error::Error;
 };
 
+std::string absence(const config::Repository& repository) {
+  const std::string url = config::without_credentials(repository.url);
+  if (repository.ref) return fmt::format("{} has no tag '{}'", url, *repository.ref);
+  if (repository.branch) return fmt::format("{} has no branch '{}'", url, *repository.branch);
+  return fmt::format(
+      "the HEAD of {} names no branch that exists: the repository has no commits, or "
+      "its branches have other names; set branch for it",
+      url);
+}
+
+Exit fetch_refs(Toolbox& tools, const config::Repository& repository,
+                std::vector<std::string> refs) {
+  std::vector<std::string> arguments = {"fetch",
+                                        "--quiet",
+                                        "--no-tags",
+                                        "--force",
+                                        "--no-auto-maintenance",
+                                        "--recurse-submodules=no",
+                                        "--no-write-fetch-head",
+                                        "--end-of-options",
+                                        repository.url};
+  arguments.insert(arguments.end(), refs.begin(), refs.end());
+  return tools.run(tools.git(std::move(arguments)));
+}
+
 void fetch(Toolbox& tools, const config::Repository& repository) {
-  const std::string ref = remote_ref(repository);
-  const Exit exit =
-      tools.run(tools.git({"fetch", "--quiet", "--no-tags", "--force", "--no-auto-maintenance",
-                           "--recurse-submodules=no", "--no-write-fetch-head", "--end-of-options",
-                           repository.url, fmt::format("+{}:{}", ref, fetched)}));
+  Exit exit =
+      fetch_refs(tools, repository, {fmt::format("+{}:{}", remote_ref(repository), fetched)});
+  if (!exit.ok() && repository.ref && is_commit(*repository.ref)) {
+    // Not every server hands out a commit by its number.
+    exit = fetch_refs(tools, repository,
+                      {fmt::format("+refs/heads/*:{}/heads/*", everything),
+                       fmt::format("+refs/tags/*:{}/tags/*", everything)});
+    if (exit.ok()) {
+      run_git(tools, fmt::format("looking for commit {}", *repository.ref),
+              {"update-ref", fetched, *repository.ref});
+    }
+  }
   if (exit.ok()) return;
   const std::string reason = shown(git_reason(exit), repository);
   if (reason.find("couldn't find remote ref") != std::string::npos) {
-    throw BranchGone(
-        repository.branch
-            ? fmt::format("{} has no branch '{}'", config::without_credentials(repository.url),
-                          *repository.branch)
-            : fmt::format("{} has no commits", config::without_credentials(repository.url)));
+    throw BranchGone(absence(repository));
   }
   throw Error(fmt::format("fetching {}: {}", config::without_credentials(repository.url), reason));
 }
 
-void update_tree(Toolbox& tools, bool& has_submodules) {
+void update_tree(Toolbox& tools, const config::Repository& repository) {
   run_git(tools, "checking out the newest commit", {"reset", "--quiet", "--hard", fetched});
   run_git(tools, "removing what is not part of the commit", {"clean", "-ffdxq"});
-  has_submodules = exists_beneath(tools.clone(), ".gitmodules");
-  if (!has_submodules) return;
+  // What the URLs of submodules and of LFS are relative to.
+  run_git(tools, "naming the remote", {"config", "remote.origin.url", repository.url});
+  if (!exists_beneath(tools.clone(), ".gitmodules")) return;
   run_git(tools, "updating submodules", {"submodule", "--quiet", "sync", "--recursive"});
   run_git(tools, "updating submodules",
           {"submodule", "--quiet", "update", "--init", "--recursive", "--force"});
@@ -149,10 +187,9 @@ Checkout describe(Toolbox& tools) {
 }  // namespace
 
 Checkout check_out(Toolbox& tools, Report& report, const config::Repository& repository) {
-  bool has_submodules = false;
   const auto bring_up_to_date = [&] {
     fetch(tools, repository);
-    update_tree(tools, has_submodules);
+    update_tree(tools, repository);
   };
   const auto begin_anew = [&] {
     report.log(fmt::format("cloning {}", config::without_credentials(repository.url)));
@@ -176,13 +213,12 @@ Checkout check_out(Toolbox& tools, Report& report, const config::Repository& rep
   } else {
     begin_anew();
   }
-  Checkout checkout = describe(tools);
-  checkout.has_submodules = has_submodules;
-  return checkout;
+  return describe(tools);
 }
 
 std::string commit_lock(Toolbox& tools, const Checkout& checkout, CommitTime time) {
-  run_git(tools, "adding flake.lock", {"add", "--force", "--", "flake.lock"});
+  run_git(tools, "adding flake.lock",
+          {"add", "--force", "--", tools.in_dir("flake.lock").string()});
   Command command = tools.git({"-c", "commit.gpgSign=false", "commit", "--quiet", "--no-verify",
                                "--allow-empty", "--message", "flake.lock: Update"});
   for (const char* role : {"AUTHOR", "COMMITTER"}) {
@@ -190,7 +226,7 @@ std::string commit_lock(Toolbox& tools, const Checkout& checkout, CommitTime tim
     command.environment.emplace_back(fmt::format("GIT_{}_EMAIL", role), "nixbuild@localhost");
     if (time == CommitTime::reproducible) {
       command.environment.emplace_back(fmt::format("GIT_{}_DATE", role),
-                                       fmt::format("{} +0000", checkout.committed_at));
+                                       fmt::format("@{} +0000", checkout.committed_at));
     }
   }
   const Exit committed = tools.run(std::move(command));

@@ -14,7 +14,6 @@ struct Checkout {
   std::string subject;
   std::string author;
   std::string committed_at;  // seconds since 1970
-  bool has_submodules = false;
 };
 
 // Fetches into the toolbox's clone and resets it to what was fetched: no merge, so a rewritten

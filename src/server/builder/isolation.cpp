@@ -105,7 +105,7 @@ constexpr unsigned recursive = 0x8000;  // AT_RECURSIVE
 // made.
 struct Plan {
   struct Entry {
-    enum class Kind { directory, file, link, empty } kind;
+    enum class Kind { directory, file, link, empty, fifo } kind;
     std::string target;  // below /new
     std::string source;  // below /old; of a link: what it says
     std::uint64_t attributes = 0;
@@ -183,6 +183,12 @@ class Planner {
       add(path, no_set_uid | no_devices);
     for (const fs::path& path : view.hidden)
       hide(path);
+    for (const auto& [source, target] : view.placed) {
+      bind(resolved(source), target, read_only | no_set_uid | no_devices);
+      // Nix gives up a copy at what is neither file nor directory nor link.
+      const std::string fifo = "/new" + (target.parent_path() / "not-to-be-copied").string();
+      plan_.entries.push_back({Plan::Entry::Kind::fifo, fifo, {}, 0, parents_of(fifo)});
+    }
     // Parents before what lies in them; of two with the same place, the later one counts.
     std::stable_sort(
         plan_.entries.begin(), plan_.entries.end(),
@@ -281,6 +287,8 @@ bool place(const Plan::Entry& entry) {
     case Plan::Entry::Kind::link:
       return ::symlink(entry.source.c_str(), entry.target.c_str()) == 0 || errno == EEXIST ||
              errno == EROFS;
+    case Plan::Entry::Kind::fifo:
+      return ::mkfifo(entry.target.c_str(), 0600) == 0 || errno == EEXIST;
     case Plan::Entry::Kind::empty:
       return make_directory(entry.target.c_str()) &&
              ::mount("tmpfs", entry.target.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") ==

@@ -14,6 +14,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/unique_fd.hpp"
@@ -25,6 +26,9 @@ namespace nixbuild::builder {
 struct View {
   std::vector<std::filesystem::path> writable;
   std::vector<std::filesystem::path> readable;
+  // Files under other names: what each is, and where it appears. A directory that is made for one
+  // cannot be copied into the Nix store as a whole.
+  std::vector<std::pair<std::filesystem::path, std::filesystem::path>> placed;
   // Appears as /tmp and /var/tmp.
   std::filesystem::path temporary;
   // Files, and directories but for what is named above, that stay out of sight even if they lie

@@ -115,10 +115,12 @@ void reap_children() {
   }
 }
 
-std::vector<ProcessId> living_descendants(pid_t spared) {
+std::vector<ProcessId> living_descendants(const std::vector<pid_t>& spared) {
   reap_children();
   auto found = descendants_of(::getpid());
-  std::erase_if(found, [&](const ProcessId& process) { return process.pid == spared; });
+  std::erase_if(found, [&](const ProcessId& process) {
+    return std::find(spared.begin(), spared.end(), process.pid) != spared.end();
+  });
   return found;
 }
 
@@ -193,7 +195,7 @@ std::vector<ProcessId> descendants_of(pid_t ancestor) {
   return found;
 }
 
-void end_descendants(std::chrono::milliseconds patience, pid_t spared) {
+void end_descendants(std::chrono::milliseconds patience, const std::vector<pid_t>& spared) {
   auto living = living_descendants(spared);
   send(living, SIGTERM);
   for (auto waited = look_interval; !living.empty() && waited < patience; waited += look_interval) {

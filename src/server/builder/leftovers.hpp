@@ -38,7 +38,7 @@ std::vector<ProcessId> descendants_of(pid_t ancestor);
 
 // Asks the descendants of this process but `spared` to end, kills those that are there after
 // `patience`, and returns when all are gone. Children are reaped.
-void end_descendants(std::chrono::milliseconds patience, pid_t spared = 0);
+void end_descendants(std::chrono::milliseconds patience, const std::vector<pid_t>& spared = {});
 
 // NAME=VALUE of the environment variable that marks what is started for a repository's build.
 std::pair<std::string, std::string> environment_mark(const history::StateLayout& layout,

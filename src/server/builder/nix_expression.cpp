@@ -211,17 +211,23 @@ std::string bindings(const Query& query) {
 
 }  // namespace
 
-std::string git_flake_reference(std::string_view clone, std::string_view commit, bool submodules) {
-  std::string path;
-  for (const char c : clone) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '/' || c == '.' || c == '-' ||
-        c == '_' || c == '~') {
-      path += c;
-    } else {
-      path += fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+std::string git_flake_reference(std::string_view clone, std::string_view commit,
+                                std::string_view dir) {
+  const auto escaped = [](std::string_view text) {
+    std::string path;
+    for (const char c : text) {
+      if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '/' || c == '.' || c == '-' ||
+          c == '_' || c == '~') {
+        path += c;
+      } else {
+        path += fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      }
     }
-  }
-  return fmt::format("git+file://{}?rev={}{}", path, commit, submodules ? "&submodules=1" : "");
+    return path;
+  };
+  std::string reference = fmt::format("git+file://{}?rev={}", escaped(clone), commit);
+  if (!dir.empty()) reference += "&dir=" + escaped(dir);
+  return reference;
 }
 
 std::string evaluate_expression(const Query& query) {

@@ -14,8 +14,10 @@
 
 namespace nixbuild::builder {
 
-// The flake in a git clone at one commit. It is locked, so that it can be evaluated purely.
-std::string git_flake_reference(std::string_view clone, std::string_view commit, bool submodules);
+// The flake in a git clone at one commit, in its directory `dir` if that is not empty. It is
+// locked, so that it can be evaluated purely.
+std::string git_flake_reference(std::string_view clone, std::string_view commit,
+                                std::string_view dir = {});
 
 // Where the search for derivations begins.
 struct Root {

@@ -108,7 +108,8 @@ class Evaluation {
   }
 
   Query query_of(const std::vector<Root>& roots) const {
-    return {source_.reference, (tools_.clone() / "default.nix").string(), source_.systems, roots};
+    return {source_.reference, (tools_.clone() / tools_.in_dir("default.nix")).string(),
+            source_.systems, roots};
   }
 
   std::string expression_of(const Job& job) const {
@@ -128,9 +129,18 @@ class Evaluation {
 
   Command command_of(const std::string& expression, const fs::path& result) const {
     Toolbox::Options options = source_.options;
-    if (is_flake()) options.emplace_back("pure-eval", "true");
-    Command command =
-        tools_.nix({"nix-instantiate", "--add-root", result.string(), "--indirect", "-"}, options);
+    std::vector<std::string> arguments = {"nix-instantiate", "--add-root", result.string(),
+                                          "--indirect"};
+    if (is_flake()) {
+      options.emplace_back("pure-eval", "true");
+    } else {
+      const auto restriction = Toolbox::restriction();
+      options.insert(options.end(), restriction.begin(), restriction.end());
+      for (const std::string& entry : tools_.search_path())
+        arguments.insert(arguments.end(), {"-I", entry});
+    }
+    arguments.emplace_back("-");
+    Command command = tools_.nix(std::move(arguments), options);
     // There are attribute names longer than an argument may be.
     command.input = expression;
     return command;

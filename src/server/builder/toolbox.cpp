@@ -38,6 +38,11 @@ std::vector<std::pair<std::string, std::string>> git_settings(bool allow_local) 
       {"protocol.ssh.allow", "always"},
       {"protocol.git.allow", "always"},
       {"protocol.file.allow", allow_local ? "always" : "user"},
+      // Files of Git LFS are fetched in one step of their own, see whole_commit.hpp.
+      {"filter.lfs.smudge", ""},
+      {"filter.lfs.clean", ""},
+      {"filter.lfs.process", ""},
+      {"filter.lfs.required", "false"},
       {"http.lowSpeedLimit", low_speed_bytes},
       {"http.lowSpeedTime", low_speed_seconds},
   };
@@ -45,11 +50,11 @@ std::vector<std::pair<std::string, std::string>> git_settings(bool allow_local) 
 
 }  // namespace
 
-Toolbox::Toolbox(const history::StateLayout& layout, Settings settings, Isolation& isolation,
+Toolbox::Toolbox(const history::StateLayout& layout, Settings settings, Isolations isolations,
                  Interruption& interruption, Report& report)
     : layout_(layout),
       settings_(std::move(settings)),
-      isolation_(isolation),
+      isolations_(std::move(isolations)),
       interruption_(interruption),
       report_(report) {}
 
@@ -57,6 +62,8 @@ Command Toolbox::git(std::vector<std::string> arguments) const {
   Command command;
   arguments.insert(arguments.begin(), "git");
   command.arguments = std::move(arguments);
+  command.namespaces = isolations_.git.namespaces();
+  command.environment = settings_.credentials.environment();
   return command;
 }
 
@@ -70,17 +77,43 @@ Command Toolbox::nix(std::vector<std::string> arguments, const Options& options)
   arguments.insert(arguments.begin() + 1, common.begin(), common.end());
   Command command;
   command.arguments = std::move(arguments);
+  command.namespaces = isolations_.evaluation.namespaces();
   return command;
 }
 
+Command Toolbox::nix_fetching(std::vector<std::string> arguments) const {
+  Command command = nix(std::move(arguments), settings_.credentials.nix_options());
+  command.namespaces = isolations_.inputs.namespaces();
+  // Flake commands find the flake by the directory that they run in.
+  command.directory = settings_.clone / settings_.dir;
+  command.environment = settings_.credentials.environment();
+  command.environment.emplace_back("XDG_CACHE_HOME", (settings_.home / ".cache").string());
+  return command;
+}
+
+Toolbox::Options Toolbox::restriction() {
+  return {{"restrict-eval", "true"},
+          {"allowed-uris", "https:// http:// ssh:// git+https:// git+ssh://"}};
+}
+
+std::vector<std::string> Toolbox::search_path() const {
+  std::vector<std::string> entries = {fmt::format("nixbuild-clone={}", settings_.clone.string())};
+  // Where Nix looks by itself if NIX_PATH is not set and evaluation is not restricted.
+  const std::filesystem::path channel = "/nix/var/nix/profiles/per-user/root/channels/nixpkgs";
+  std::error_code error;
+  if (std::getenv("NIX_PATH") == nullptr && std::filesystem::exists(channel, error)) {
+    entries.push_back(fmt::format("nixpkgs={}", channel.string()));
+  }
+  return entries;
+}
+
 void Toolbox::prepare(Command& command) const {
-  command.directory = settings_.clone;
+  if (command.directory.empty()) command.directory = settings_.clone;
   command.ends_with_parent = true;
-  command.namespaces = isolation_.namespaces();
   auto& environment = command.environment;
   environment.push_back(environment_mark(layout_, settings_.repository));
   environment.emplace_back("HOME", settings_.home.string());
-  if (isolation_) environment.emplace_back("TMPDIR", "/tmp");
+  if (!command.namespaces.empty()) environment.emplace_back("TMPDIR", "/tmp");
   environment.emplace_back("GIT_TERMINAL_PROMPT", "0");
   environment.emplace_back("GIT_ASKPASS", "true");
   // What an earlier build may have left in the home directory.
@@ -110,7 +143,7 @@ void Toolbox::wait(std::span<Subprocess* const> children) {
     if (wake == Wake::ended) return;
     if (wake == Wake::stopped) interruption_.check();
     report_.tick();
-    if (!isolation_ && Clock::now() - last_record_ >= record_interval) {
+    if (!isolations_.evaluation && Clock::now() - last_record_ >= record_interval) {
       last_record_ = Clock::now();
       record_descendants(layout_, settings_.repository);
     }
@@ -166,8 +199,11 @@ void Toolbox::run_all(std::vector<Command> commands, std::size_t at_once,
 }
 
 void Toolbox::end_all() {
-  end_descendants(end_patience, isolation_.first_process());
-  isolation_.end();
+  auto& [git, inputs, evaluation] = isolations_;
+  end_descendants(end_patience,
+                  {git.first_process(), inputs.first_process(), evaluation.first_process()});
+  for (Isolation* isolation : {&git, &inputs, &evaluation})
+    isolation->end();
 }
 
 }  // namespace nixbuild::builder

@@ -11,6 +11,7 @@
 
 #include "common/base/subprocess.hpp"
 #include "common/nix/error_reason.hpp"
+#include "server/builder/credentials.hpp"
 #include "server/builder/interruption.hpp"
 #include "server/builder/isolation.hpp"
 #include "server/builder/report.hpp"
@@ -22,10 +23,18 @@ class Toolbox {
   struct Settings {
     std::string repository;
     std::filesystem::path clone;   // where programs run
+    std::filesystem::path dir;     // of the flake in it; empty: at the top
     std::filesystem::path home;    // HOME of programs
     bool allow_local_git = false;  // submodules may come from this machine's files
+    Credentials credentials;
   };
-  Toolbox(const history::StateLayout& layout, Settings settings, Isolation& isolation,
+  // Programs run in the isolation that their purpose needs, or in none.
+  struct Isolations {
+    Isolation git;         // sees the credentials, and a remote that is a path of this machine
+    Isolation inputs;      // Nix as it fetches inputs: sees the credentials
+    Isolation evaluation;  // sees neither
+  };
+  Toolbox(const history::StateLayout& layout, Settings settings, Isolations isolations,
           Interruption& interruption, Report& report);
 
   // Runs one program to its end, in the clone. Throws Interrupted, SystemError when it cannot be
@@ -43,8 +52,19 @@ class Toolbox {
   // comes in `options` is added as --option NAME VALUE.
   using Options = std::vector<std::pair<std::string, std::string>>;
   Command nix(std::vector<std::string> arguments, const Options& options = {}) const;
+  // The same with the repository's credentials: for commands that fetch inputs, and evaluate no
+  // more than it takes to find these.
+  Command nix_fetching(std::vector<std::string> arguments) const;
+  // For expressions that are no flakes, which Nix would otherwise let read any file: options that
+  // restrict evaluation to the clone, to what NIX_PATH names and to fetching, and the entries of
+  // Nix's search path that go with them.
+  static Options restriction();
+  std::vector<std::string> search_path() const;
+  bool has_credentials() const noexcept { return !settings_.credentials.empty(); }
 
   const std::filesystem::path& clone() const noexcept { return settings_.clone; }
+  // A file beside flake.nix or default.nix, relative to the clone.
+  std::filesystem::path in_dir(const char* file) const { return settings_.dir / file; }
 
   // Ends every process of the build: asks first, then kills.
   void end_all();
@@ -55,7 +75,7 @@ class Toolbox {
 
   const history::StateLayout& layout_;
   Settings settings_;
-  Isolation& isolation_;
+  Isolations isolations_;
   Interruption& interruption_;
   Report& report_;
   std::chrono::steady_clock::time_point last_record_;

@@ -27,6 +27,7 @@ let
     "zstd"
     "git"
     "nix"
+    "git-lfs"
     "openssh"
     "syncthing"
     "tailscale"

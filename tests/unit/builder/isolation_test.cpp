@@ -51,10 +51,12 @@ struct Fixture {
       return std::nullopt;
     }
     fs::create_directory(root / "tmp");
-    return Isolation(View{{root / "state/repos/demo"},
-                          {root / "home"},
-                          root / "tmp",
-                          {root / "keys/key", root / "home/key", root / "absent/key"}});
+    View view;
+    view.writable = {root / "state/repos/demo"};
+    view.readable = {root / "home"};
+    view.temporary = root / "tmp";
+    view.hidden = {root / "keys/key", root / "home/key", root / "absent/key"};
+    return Isolation(view);
   }
 
   Command shell(const Isolation& isolation, const std::string& script) const {

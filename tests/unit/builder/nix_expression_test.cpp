@@ -6,9 +6,9 @@ using namespace nixbuild::builder;
 
 TEST_CASE("the reference of a clone") {
   const std::string commit(40, 'a');
-  CHECK(git_flake_reference("/var/lib/x", commit, false) == "git+file:///var/lib/x?rev=" + commit);
-  CHECK(git_flake_reference("/a b?c#%", commit, true) ==
-        "git+file:///a%20b%3Fc%23%25?rev=" + commit + "&submodules=1");
+  CHECK(git_flake_reference("/var/lib/x", commit) == "git+file:///var/lib/x?rev=" + commit);
+  CHECK(git_flake_reference("/a b?c#%", commit, "d/e&f") ==
+        "git+file:///a%20b%3Fc%23%25?rev=" + commit + "&dir=d/e%26f");
 }
 
 TEST_CASE("names are quoted in expressions") {

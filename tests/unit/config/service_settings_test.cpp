@@ -117,7 +117,7 @@ TEST_CASE("names of repositories") {
 TEST_CASE("URLs of repositories") {
   for (const char* good : {"https://github.com/a/b", "http://h:3000/a", "ssh://git@h/a",
                            "ssh://git@h:22/a", "git://h/a", "file:///srv/a", "/srv/a",
-                           "git@github.com:a/b.git", "https://u:p@h/a", "ssh://[::1]/a"}) {
+                           "git@github.com:a/b.git", "https://u@h/a", "ssh://[::1]/a"}) {
     CAPTURE(good);
     CHECK_NOTHROW(check_repository_url(good));
   }
@@ -170,6 +170,21 @@ TEST_CASE("times") {
        {"", "2", "h", "-1h", "2x", "2h3", " 2h", "1.5h", "366d", "99999999999999999999s"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(parse_duration(bad), UsageError);
+  }
+}
+
+TEST_CASE("a URL with a password is refused, without showing it") {
+  for (const char* bad : {"https://user:secret@h/a", "http://:secret@h/a", "ssh://git:secret@h/a",
+                          "https://h/a?token=secret"}) {
+    try {
+      check_repository_url(bad);
+      FAIL(bad);
+    } catch (const UsageError& error) {
+      const std::string message = error.what();
+      CAPTURE(message);
+      CHECK(message.find("secret") == std::string::npos);
+      CHECK(message.find("netrc_file") != std::string::npos);
+    }
   }
 }
 
