@@ -11,6 +11,7 @@
 #include "common/base/log.hpp"
 #include "server/http/ascii.hpp"
 #include "server/http/clock.hpp"
+#include "server/http/conditions.hpp"
 #include "server/http/contain.hpp"
 #include "server/http/host_rule.hpp"
 #include "server/http/target.hpp"
@@ -23,8 +24,6 @@ namespace {
 constexpr std::chrono::milliseconds linger_time{5'000};
 // Pipelined requests answered before other connections get their turn.
 constexpr unsigned requests_a_turn = 32;
-// Bytes thrown away before other connections get their turn.
-constexpr std::size_t discarded_a_turn = std::size_t{1} << 20;
 
 }  // namespace
 
@@ -35,7 +34,7 @@ Connection::Connection(Worker& worker, UniqueFd socket, std::shared_ptr<const Ro
       router_(std::move(router)),
       peer_(std::move(peer)),
       place_(std::move(place)),
-      parser_(worker.shared().options.limits.target_size) {
+      reader_(worker, socket_.get()) {
   deadline_ = coarse_now() + worker_.shared().options.limits.idle_timeout;
 }
 
@@ -43,15 +42,14 @@ Connection::~Connection() = default;
 
 void Connection::on_event(std::uint32_t events) {
   if (state_ == State::closed) return;
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
-  // Behind the client's end of sending there is no further event to wait for.
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) input_ended_ = true;
+  constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  if ((events & (EPOLLIN | ended)) != 0) reader_.on_readable((events & ended) != 0);
   if (state_ == State::handling || state_ == State::streaming) {
     // A client that has only ended its sending still gets its answer; one that is gone does not.
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
       abort();
-    } else if ((events & EPOLLOUT) != 0 && writable_ != nullptr) {
-      writable_->wake();
+    } else if ((events & EPOLLOUT) != 0) {
+      writer_.wake();
     }
     return;
   }
@@ -92,93 +90,32 @@ void Connection::proceed() {
   }
 }
 
-bool Connection::receive() {
-  if (!readable_) return false;
-  if (!buffer_) buffer_ = worker_.take_buffer();
-  const std::size_t room = worker_.buffer_size() - end_;
-  for (;;) {
-    const ssize_t n = ::recv(socket_.get(), buffer_.get() + end_, room, 0);
-    if (n > 0) {
-      end_ += static_cast<std::size_t>(n);
-      if (static_cast<std::size_t>(n) < room && !input_ended_) readable_ = false;
-      return true;
-    }
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      readable_ = false;
-      return false;
-    }
-    close(Close::orderly);
-    return false;
-  }
-}
-
 bool Connection::read_header() {
-  const Limits& limits = worker_.shared().options.limits;
-  for (;;) {
-    // An empty line before a request is passed over (RFC 9112, 2.2).
-    while (state_ == State::idle && end_ - request_start_ >= 2 && buffer_[request_start_] == '\r' &&
-           buffer_[request_start_ + 1] == '\n') {
-      request_start_ += 2;
-    }
-    const std::size_t size = end_ - request_start_;
-    const bool only_break = size == 1 && buffer_[request_start_] == '\r';
-    if (size > 0 && !only_break) {
-      if (state_ == State::idle) {
-        state_ = State::header;
-        // Views of the head point into the buffer, so it is moved, if at all, before any exists:
-        // where the head or, behind it, what frames a body might not have room.
-        const std::size_t body_room = worker_.buffer_size() - limits.header_size;
-        const void* const head_end = ::memmem(buffer_.get() + request_start_, size, "\r\n\r\n", 4);
-        if (request_start_ > 0 &&
-            (head_end == nullptr || static_cast<const char*>(head_end) + body_room >
-                                        buffer_.get() + worker_.buffer_size())) {
-          std::memmove(buffer_.get(), buffer_.get() + request_start_, size);
-          request_start_ = 0;
-          end_ = size;
-        }
-        parser_.begin();
-        deadline_ = MonotonicTime::max();
-        if (worker_.shared().options.access_log) started_ = std::chrono::steady_clock::now();
-      }
-      match_.route = router_->route_count();
-      switch (parser_.parse_header({buffer_.get() + request_start_, size})) {
-        case RequestParser::State::done:
-          begin_ = request_start_ + parser_.header_size();
-          worker_.own_counters().requests_begun.add();
-          if (parser_.header_size() > limits.header_size) {
-            refuse(431, "too many headers", false);
-          } else {
-            begin_request();
-          }
-          return true;
-        case RequestParser::State::failed:
-          begin_ = end_;
-          worker_.own_counters().requests_begun.add();
-          refuse(parser_.refusal().status, parser_.refusal().reason, false);
-          return true;
-        case RequestParser::State::need_more:
-          break;
-      }
-      if (size >= limits.header_size) {
-        begin_ = end_;
-        worker_.own_counters().requests_begun.add();
-        refuse(431, "too many headers", false);
-        return true;
-      }
-      if (deadline_ == MonotonicTime::max()) deadline_ = coarse_now() + limits.header_timeout;
-    } else if (request_start_ > 0) {
-      if (only_break) buffer_[0] = '\r';
-      request_start_ = 0;
-      end_ = size;
-    }
-    if (!receive()) {
-      if (state_ == State::idle && buffer_ && end_ == request_start_) {
-        worker_.give_buffer(std::move(buffer_));
-      }
-      return false;
-    }
+  const ServerOptions& options = worker_.shared().options;
+  match_.route = router_->route_count();
+  const RequestReader::Step step = reader_.read_header();
+  const bool begins = state_ == State::idle && reader_.has_begun();
+  if (begins) {
+    state_ = State::header;
+    if (options.access_log) started_ = std::chrono::steady_clock::now();
   }
+  switch (step) {
+    case RequestReader::Step::blocked:
+      if (begins) deadline_ = coarse_now() + options.limits.header_timeout;
+      return false;
+    case RequestReader::Step::ended:
+      close(Close::orderly);
+      return false;
+    case RequestReader::Step::done:
+      worker_.own_counters().requests_begun.add();
+      begin_request();
+      return true;
+    case RequestReader::Step::refused:
+      worker_.own_counters().requests_begun.add();
+      refuse(reader_.refusal().status, reader_.refusal().reason, false);
+      return true;
+  }
+  return false;
 }
 
 void Connection::begin_request() {
@@ -222,10 +159,10 @@ void Connection::begin_request() {
       (parser_.chunked() && match_.body_limit == 0)) {
     return refuse(413, "the request's body is too long", false);
   }
-  parser_.limit_body(match_.body_limit);
+  reader_.parser().limit_body(match_.body_limit);
   state_ = State::body;
   deadline_ = coarse_now() + worker_.shared().options.limits.write_timeout;
-  if (!parser_.expect().empty() && parser_.version() >= 11 && begin_ == end_) {
+  if (!parser_.expect().empty() && parser_.version() >= 11 && !reader_.has_rest()) {
     constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     const ssize_t n = ::send(socket_.get(), go_on.data(), go_on.size(), MSG_NOSIGNAL);
     // Nothing else is under way, so the kernel has room for it unless the client is gone.
@@ -249,34 +186,21 @@ bool Connection::is_for_us() {
 }
 
 bool Connection::read_body() {
-  for (;;) {
-    std::size_t consumed = 0;
-    const auto state = parser_.parse_body({buffer_.get() + begin_, end_ - begin_}, consumed);
-    begin_ += consumed;
-    if (state == RequestParser::State::done) {
+  switch (reader_.read_body()) {
+    case RequestReader::Step::blocked:
+      return false;
+    case RequestReader::Step::ended:
+      close(Close::orderly);
+      return false;
+    case RequestReader::Step::done:
       request_.body = parser_.body();
       dispatch();
       return true;
-    }
-    if (state == RequestParser::State::failed) {
-      refuse(parser_.refusal().status, parser_.refusal().reason, false);
+    case RequestReader::Step::refused:
+      refuse(reader_.refusal().status, reader_.refusal().reason, false);
       return true;
-    }
-    make_room();
-    if (end_ == worker_.buffer_size()) {
-      refuse(431, "a chunk's header is too long", false);
-      return true;
-    }
-    if (!receive()) return false;
   }
-}
-
-// Makes what the body took free again; the head stays where the request's views point.
-void Connection::make_room() {
-  const std::size_t head_end = request_start_ + parser_.header_size();
-  std::memmove(buffer_.get() + head_end, buffer_.get() + begin_, end_ - begin_);
-  end_ = head_end + (end_ - begin_);
-  begin_ = head_end;
+  return false;
 }
 
 void Connection::dispatch() {
@@ -297,22 +221,17 @@ void Connection::linger() {
   ::shutdown(socket_.get(), SHUT_WR);
   state_ = State::lingering;
   deadline_ = coarse_now() + linger_time;
-  begin_ = end_ = request_start_ = 0;
 }
 
 void Connection::discard_input() {
-  if (!buffer_) buffer_ = worker_.take_buffer();
-  std::size_t discarded = 0;
-  while (readable_) {
-    const ssize_t n = ::recv(socket_.get(), buffer_.get(), worker_.buffer_size(), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      readable_ = false;
+  switch (reader_.discard()) {
+    case RequestReader::Step::done:
+      return worker_.run_again(*this);
+    case RequestReader::Step::ended:
+      return close(Close::orderly);
+    case RequestReader::Step::blocked:
+    case RequestReader::Step::refused:
       return;
-    }
-    if (n <= 0) return close(Close::orderly);
-    discarded += static_cast<std::size_t>(n);
-    if (discarded >= discarded_a_turn) return worker_.run_again(*this);
   }
 }
 
@@ -354,7 +273,7 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
 void Connection::drain() {
   if (state_ != State::idle) return;
   // A request that is already here is still answered.
-  readable_ = true;
+  reader_.on_readable(false);
   resume();
   if (state_ == State::idle) close(Close::orderly);
 }
@@ -386,7 +305,7 @@ void Connection::close(Close how) {
   worker_.unwatch(socket_.get());
   socket_.reset();
   state_ = State::closed;
-  if (buffer_ && !coroutine_running_) worker_.give_buffer(std::move(buffer_));
+  if (!coroutine_running_) reader_.release();
   worker_.own_counters().connections_closed.add();
   worker_.shared().gate.leave();
   if (coroutine_running_) {

@@ -1,6 +1,9 @@
-// One client's connection: a state machine that reads a request, has it answered, sends the answer
-// and begins anew. It lives on one worker's thread and is driven by that worker's epoll events;
-// only a handler's own coroutine, and the producer of a StreamBody, run through Asio.
+// One client's connection: a state machine between the parts that do the work. RequestReader reads
+// a request, the router's handler answers it, plan_response() decides what of the answer is sent,
+// and this or, for a streamed body, StreamWriter sends it.
+//
+// It lives on one worker's thread and is driven by that worker's epoll events; only a handler's own
+// coroutine, and the producer of a StreamBody, run through Asio.
 #pragma once
 
 #include <atomic>
@@ -14,16 +17,15 @@
 #include <string_view>
 
 #include "common/base/unique_fd.hpp"
-#include "server/async/waiter.hpp"
-#include "server/http/conditions.hpp"
-#include "server/http/request_parser.hpp"
-#include "server/http/response_head.hpp"
+#include "server/http/request_reader.hpp"
+#include "server/http/response_plan.hpp"
 #include "server/http/router.hpp"
+#include "server/http/stream_writer.hpp"
 #include "server/http/worker.hpp"
 
 namespace nixbuild::http {
 
-class Connection final : public EpollTarget, private BodyWriter {
+class Connection final : public EpollTarget {
  public:
   Connection(Worker& worker, UniqueFd socket, std::shared_ptr<const Router> router,
              std::string peer, PeerLimit::Place place);
@@ -44,6 +46,13 @@ class Connection final : public EpollTarget, private BodyWriter {
   // As abort(), of a client that takes nothing.
   void cut_stalled(std::string_view why);
 
+  // For the writer of a streamed body:
+  bool is_streaming() const noexcept { return state_ == State::streaming; }
+  asio::any_io_executor executor() { return worker_.executor(); }
+  // The client has to take something in time; meanwhile `queued_bytes` of the body are in memory.
+  void wait_for_client(std::size_t queued_bytes);
+  void wait_no_longer();
+
   bool closed() const noexcept { return state_ == State::closed; }
 
   // The worker's:
@@ -63,8 +72,6 @@ class Connection final : public EpollTarget, private BodyWriter {
     closed,
   };
   enum class Close : std::uint8_t { orderly, reset };
-  enum class BodyKind : std::uint8_t { none, memory, file, stream };
-  enum class IoResult : std::uint8_t { done, blocked, failed };
 
   static std::uint64_t next_number() noexcept {
     static std::atomic<std::uint64_t> last{0};
@@ -75,9 +82,6 @@ class Connection final : public EpollTarget, private BodyWriter {
   void proceed();
   bool read_header();
   bool read_body();
-  // Reads what has come into the buffer; false when nothing has, or the connection has ended.
-  bool receive();
-  void make_room();
   void begin_request();
   bool is_for_us();
   void dispatch();
@@ -91,11 +95,7 @@ class Connection final : public EpollTarget, private BodyWriter {
   void on_reply(const std::exception_ptr& error, Response response);
   // An error that the server itself answers. `keep` leaves the connection usable afterwards.
   void refuse(unsigned status, std::string_view reason, bool keep);
-  Response error_response(unsigned status, std::string_view reason) const;
   void refuse_exception(const std::exception_ptr& error);
-  void select_body(HeadFacts& facts);
-  void apply_range(HeadFacts& facts);
-  void replace_by_error(HeadFacts& facts, unsigned status, std::string_view reason);
   void start_stream();
   static asio::awaitable<Response> run_handler(asio::awaitable<Response> reply);
   asio::awaitable<void> run_producer();
@@ -108,14 +108,6 @@ class Connection final : public EpollTarget, private BodyWriter {
   void end_request();
   void cut(std::string_view why);
 
-  // BodyWriter, body_writer.cpp.
-  asio::awaitable<void> write(std::string_view bytes) override;
-  asio::awaitable<void> send_file(int fd, std::uint64_t offset, std::uint64_t length) override;
-  asio::awaitable<void> until_writable(std::size_t queued_bytes);
-  asio::awaitable<void> yield_turn();
-  void announce(std::uint64_t length);
-  IoResult send_some(std::string_view& bytes, std::string_view& tail, int flags);
-
   Worker& worker_;
   UniqueFd socket_;
   const std::shared_ptr<const Router> router_;
@@ -126,19 +118,11 @@ class Connection final : public EpollTarget, private BodyWriter {
   std::uint64_t allowed_version_ = 0;
   const std::uint64_t number_ = next_number();
   State state_ = State::idle;
-  bool readable_ = false;
-  bool input_ended_ = false;
   bool close_after_ = false;
-  bool input_unread_ =
-      false;  // the request's body, or a malformed request, was not read to its end
+  bool input_unread_ = false;  // not all of a request's body, or of a malformed request, was read
 
-  // The bytes read: [begin_, end_) is not consumed; the request's head stays in place before it.
-  std::unique_ptr<char[]> buffer_;
-  std::size_t request_start_ = 0;
-  std::size_t begin_ = 0;
-  std::size_t end_ = 0;
-  RequestParser parser_;
-
+  RequestReader reader_;
+  const RequestParser& parser_ = reader_.parser();
   Request request_;
   Router::Match match_;
   std::string path_storage_;
@@ -148,25 +132,12 @@ class Connection final : public EpollTarget, private BodyWriter {
 
   Response response_;
   unsigned status_ = 0;
-  std::string head_;      // and, while streaming, what frames the next piece
-  std::size_t sent_ = 0;  // of head_, and of memory_ behind it
   Framing framing_ = Framing::length;
-  BodyKind body_kind_ = BodyKind::none;
-  std::string_view memory_;        // of BodyKind::memory: what is to be sent
-  std::uint64_t body_offset_ = 0;  // of the part of the body that is to be sent
-  std::uint64_t body_length_ = 0;  // of that part; UINT64_MAX when it is not known
-  std::uint64_t body_sent_ = 0;
-
-  // Of a StreamBody.
-  std::uint64_t stream_left_ = 0;  // bytes still to come, when the length is known
-  bool head_started_ = false;
-  bool chunk_open_ = false;  // the line break behind the last chunk is still owed
-  bool stream_broken_ = false;
+  BodyPart body_;
+  Output output_;
+  StreamWriter writer_{*this, output_};
   bool producer_done_ = false;
-  unsigned pieces_ = 0;
-  std::uint64_t bytes_since_yield_ = 0;
   std::exception_ptr stream_error_;
-  async::Waiter* writable_ = nullptr;  // where the producer waits for room
   bool coroutine_running_ = false;
   asio::cancellation_signal cancel_;
 };

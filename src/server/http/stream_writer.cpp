@@ -1,4 +1,5 @@
-// The side of a connection that a StreamBody's producer writes to.
+#include "server/http/stream_writer.hpp"
+
 #include <fmt/format.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -32,34 +33,56 @@ bool is_gone(int error) {
 
 }  // namespace
 
+void StreamWriter::begin(Framing framing, std::uint64_t length) {
+  framing_ = framing;
+  left_ = length;
+  started_ = chunk_open_ = broken_ = false;
+  pieces_ = 0;
+  bytes_since_yield_ = 0;
+}
+
+void StreamWriter::send_head() {
+  if (started_) return;
+  std::string_view none;
+  send_some(none, none, MSG_NOSIGNAL);
+}
+
+bool StreamWriter::finish() {
+  if (broken_ || (framing_ == Framing::length && left_ > 0)) return false;
+  output_.head.erase(0, output_.sent);
+  output_.sent = 0;
+  if (framing_ == Framing::chunked) output_.head += chunk_open_ ? "\r\n0\r\n\r\n" : "0\r\n\r\n";
+  return true;
+}
+
 // Takes `length` bytes as about to be sent, and begins their chunk.
-void Connection::announce(std::uint64_t length) {
-  if (state_ != State::streaming || stream_broken_) throw_gone();
+void StreamWriter::announce(std::uint64_t length) {
+  if (!connection_.is_streaming() || broken_) throw_gone();
   if (framing_ == Framing::length) {
-    if (length > stream_left_) {
-      stream_broken_ = true;
-      throw Error(fmt::format("the body is longer than announced, by {} bytes or more",
-                              length - stream_left_));
+    if (length > left_) {
+      broken_ = true;
+      throw Error(
+          fmt::format("the body is longer than announced, by {} bytes or more", length - left_));
     }
-    stream_left_ -= length;
+    left_ -= length;
   }
-  if (sent_ == head_.size()) {
-    head_.clear();
-    sent_ = 0;
+  if (output_.sent == output_.head.size()) {
+    output_.head.clear();
+    output_.sent = 0;
   }
   if (framing_ == Framing::chunked) {
-    if (chunk_open_) head_ += "\r\n";
-    head_ += fmt::format("{:x}\r\n", length);
+    if (chunk_open_) output_.head += "\r\n";
+    output_.head += fmt::format("{:x}\r\n", length);
     chunk_open_ = true;
   }
 }
 
-asio::awaitable<void> Connection::write(std::string_view bytes) {
+asio::awaitable<void> StreamWriter::write(std::string_view bytes) {
   if (bytes.empty()) co_return;
   announce(bytes.size());
   // In a body of known length more is about to follow, and the kernel may fill its packets; where
   // the length is open somebody may be waiting for just these bytes.
-  const int flags = MSG_NOSIGNAL | (framing_ == Framing::length && stream_left_ > 0 ? MSG_MORE : 0);
+  const int flags = MSG_NOSIGNAL | (framing_ == Framing::length && left_ > 0 ? MSG_MORE : 0);
   std::string_view tail;
   if (framing_ == Framing::chunked) {
     tail = "\r\n";
@@ -73,11 +96,11 @@ asio::awaitable<void> Connection::write(std::string_view bytes) {
   if (++pieces_ >= pieces_a_turn || bytes_since_yield_ >= bytes_a_turn) co_await yield_turn();
 }
 
-asio::awaitable<void> Connection::send_file(int fd, std::uint64_t offset, std::uint64_t length) {
+asio::awaitable<void> StreamWriter::send_file(int fd, std::uint64_t offset, std::uint64_t length) {
   if (length == 0) co_return;
   announce(length);
   std::string_view none;
-  while (sent_ < head_.size()) {
+  while (output_.sent < output_.head.size()) {
     const IoResult result = send_some(none, none, MSG_NOSIGNAL | MSG_MORE);
     if (result == IoResult::blocked) co_await until_writable(0);
     if (result == IoResult::failed) throw_gone();
@@ -85,62 +108,62 @@ asio::awaitable<void> Connection::send_file(int fd, std::uint64_t offset, std::u
   while (length > 0) {
     auto position = static_cast<off_t>(offset);
     const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(length, sendfile_piece));
-    const ssize_t n = ::sendfile(socket_.get(), fd, &position, piece);
+    const ssize_t n = ::sendfile(connection_.fd(), fd, &position, piece);
     const int error = n < 0 ? errno : 0;
     if (n > 0) {
       offset += static_cast<std::uint64_t>(n);
       length -= static_cast<std::uint64_t>(n);
-      body_sent_ += static_cast<std::uint64_t>(n);
+      output_.body_sent += static_cast<std::uint64_t>(n);
       bytes_since_yield_ += static_cast<std::uint64_t>(n);
       if (bytes_since_yield_ >= bytes_a_turn) co_await yield_turn();
     } else if (n == 0) {
-      stream_broken_ = true;
+      broken_ = true;
       throw Error(fmt::format("a file ended {} bytes before its announced length", length));
     } else if (error == EAGAIN || error == EWOULDBLOCK) {
       co_await until_writable(0);
     } else if (error != EINTR) {
-      stream_broken_ = true;
+      broken_ = true;
       if (!is_gone(error)) throw SystemError(error, "sending a file");
-      abort();
+      connection_.abort();
       throw_gone();
     }
   }
   if (++pieces_ >= pieces_a_turn) co_await yield_turn();
 }
 
-// Sends from what is left of head_, then `bytes`, then `tail`, and takes off what was sent.
-Connection::IoResult Connection::send_some(std::string_view& bytes, std::string_view& tail,
-                                           int flags) {
+// Sends from what is left of output_.head, then `bytes`, then `tail`, and takes off what was sent.
+StreamWriter::IoResult StreamWriter::send_some(std::string_view& bytes, std::string_view& tail,
+                                               int flags) {
   std::array<iovec, 3> pieces;
   std::size_t count = 0;
   const auto add = [&](std::string_view piece) {
     if (!piece.empty()) pieces[count++] = {const_cast<char*>(piece.data()), piece.size()};
   };
-  add(std::string_view(head_).substr(sent_));
+  add(std::string_view(output_.head).substr(output_.sent));
   add(bytes);
   add(tail);
   msghdr message{};
   message.msg_iov = pieces.data();
   message.msg_iovlen = count;
-  const ssize_t n = ::sendmsg(socket_.get(), &message, flags);
+  const ssize_t n = ::sendmsg(connection_.fd(), &message, flags);
   if (n < 0) {
     if (errno == EINTR) return IoResult::done;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return IoResult::blocked;
-    stream_broken_ = true;
-    abort();
+    broken_ = true;
+    connection_.abort();
     return IoResult::failed;
   }
-  head_started_ = true;
+  started_ = true;
   auto left = static_cast<std::size_t>(n);
   const auto take = [&left](std::size_t size) {
     const std::size_t taken = std::min(left, size);
     left -= taken;
     return taken;
   };
-  sent_ += take(head_.size() - sent_);
+  output_.sent += take(output_.head.size() - output_.sent);
   const std::size_t body = take(bytes.size());
   bytes.remove_prefix(body);
-  body_sent_ += body;
+  output_.body_sent += body;
   bytes_since_yield_ += body;
   tail.remove_prefix(take(tail.size()));
   return IoResult::done;
@@ -148,30 +171,28 @@ Connection::IoResult Connection::send_some(std::string_view& bytes, std::string_
 
 // Returns when the socket may have room again; meanwhile the producer keeps `queued_bytes` in
 // memory. Throws ClientGone when the connection has ended.
-asio::awaitable<void> Connection::until_writable(std::size_t queued_bytes) {
+asio::awaitable<void> StreamWriter::until_writable(std::size_t queued_bytes) {
   struct Registration {
-    Connection& connection;
-    ~Registration() { connection.writable_ = nullptr; }
+    StreamWriter& writer;
+    ~Registration() { writer.room_ = nullptr; }
   };
-  async::Waiter writable(worker_.executor());
-  writable_ = &writable;
+  async::Waiter room(connection_.executor());
+  room_ = &room;
   const Registration registration{*this};
-  deadline_ = coarse_now() + worker_.shared().options.limits.write_timeout;
-  worker_.set_queued(*this, queued_bytes);
-  asio::awaitable<void> waiting = writable.wait();
+  connection_.wait_for_client(queued_bytes);
+  asio::awaitable<void> waiting = room.wait();
   co_await std::move(waiting);
-  worker_.set_queued(*this, 0);
-  deadline_ = MonotonicTime::max();
+  connection_.wait_no_longer();
   pieces_ = 0;
   bytes_since_yield_ = 0;
-  if (state_ != State::streaming) throw_gone();
+  if (!connection_.is_streaming()) throw_gone();
 }
 
-asio::awaitable<void> Connection::yield_turn() {
+asio::awaitable<void> StreamWriter::yield_turn() {
   pieces_ = 0;
   bytes_since_yield_ = 0;
-  co_await asio::post(worker_.executor(), asio::use_awaitable);
-  if (state_ != State::streaming) throw_gone();
+  co_await asio::post(connection_.executor(), asio::use_awaitable);
+  if (!connection_.is_streaming()) throw_gone();
 }
 
 }  // namespace nixbuild::http
