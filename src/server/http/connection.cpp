@@ -19,8 +19,8 @@
 namespace nixbuild::http {
 namespace {
 
-// How long a client gets to take its answer and close, when it may still be sending: closing at
-// once would reset the connection, and the answer could be lost with it.
+// How long a client that may still be sending has to read its response and close: closing at once
+// would reset the connection, and the response could be lost with it.
 constexpr std::chrono::milliseconds linger_time{5'000};
 // Pipelined requests answered before other connections get their turn.
 constexpr unsigned requests_a_turn = 32;
@@ -142,7 +142,7 @@ void Connection::begin_request() {
   match_ = router_->match(request_.method, request_.path);
   if (match_.handler == nullptr) {
     if (match_.allow.empty()) return refuse(404, "not found", !has_body);
-    return refuse(405, "this method is not for this path", !has_body);
+    return refuse(405, "method not allowed for this path", !has_body);
   }
   // A range is defined for GET alone (RFC 9110, 14.2).
   if (request_.method == Method::get && !parser_.is_head() && !parser_.range().empty()) {
@@ -151,13 +151,13 @@ void Connection::begin_request() {
     range_malformed_ = parsed.form == RangeForm::malformed;
   }
   if (!parser_.expect().empty() && !iequals(parser_.expect(), "100-continue")) {
-    return refuse(417, "this expectation cannot be met", !has_body);
+    return refuse(417, "unsupported expectation", !has_body);
   }
   if (!has_body) return dispatch();
 
   if (parser_.content_length() > match_.body_limit ||
       (parser_.chunked() && match_.body_limit == 0)) {
-    return refuse(413, "the request's body is too long", false);
+    return refuse(413, "the request body is too long", false);
   }
   reader_.parser().limit_body(match_.body_limit);
   state_ = State::body;
@@ -254,14 +254,14 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
     case State::body:
       worker_.own_counters().timeouts.add();
       if (state_ == State::header) worker_.own_counters().requests_begun.add();
-      if (!contain(peer_, [this] { refuse(408, "the request did not come in time", false); })) {
+      if (!contain(peer_, [this] { refuse(408, "timeout waiting for the request", false); })) {
         return abort();
       }
       return resume();
     case State::sending:
     case State::streaming:
       worker_.own_counters().timeouts.add();
-      return cut_stalled("nothing was taken in time");
+      return cut_stalled("timeout sending the response");
     case State::lingering:
       return close(Close::orderly);
     case State::handling:

@@ -187,7 +187,7 @@ bool Connection::flush_file(bool progress) {
       return send_failed(errno, progress || sent > 0);
     }
     if (n == 0) {
-      cut("the file has become shorter");
+      cut("the file was truncated");
       return false;
     }
     sent += static_cast<std::uint64_t>(n);
@@ -250,7 +250,7 @@ void Connection::on_stream_end() {
     if (!contain(peer_, [&] { refuse_exception(error); })) return abort();
     return resume();
   }
-  if (!writer_.finish()) return cut("the body is not as long as announced");
+  if (!writer_.finish()) return cut("the body does not have the announced length");
   body_.kind = BodyKind::none;
   state_ = State::sending;
   resume();

@@ -1,4 +1,4 @@
-// For event loops: what one event's work throws must reach nobody else's.
+// For event loops: an exception from one event's work must not affect any other's.
 #pragma once
 
 #include <exception>
@@ -9,8 +9,7 @@
 
 namespace nixbuild::http {
 
-// Does `work`. What it throws is logged, as having happened to `whom`; returns whether it threw
-// nothing.
+// Runs `work`. Logs what it throws, prefixed with `whom`; returns whether it succeeded.
 template <typename Work>
 bool contain(std::string_view whom, Work&& work) noexcept {
   try {

@@ -1,13 +1,12 @@
-// The system's limit of open descriptors, and how many connections it has room for.
+// The limit on open descriptors, and how many connections it allows.
 #pragma once
 
 #include <cstddef>
 
 namespace nixbuild::http {
 
-// Raises this process's soft limit, as far as the hard one allows, to what so many connections
-// need: a socket each, mostly a file, and some for all else. Returns how many of them there is room
-// for.
+// Raises this process's soft limit, up to the hard one, to what this many connections need: for
+// each a socket and mostly a file, and a reserve for everything else. Returns how many fit.
 std::size_t make_room_for_connections(std::size_t connections) noexcept;
 
 }  // namespace nixbuild::http

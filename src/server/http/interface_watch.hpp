@@ -1,4 +1,4 @@
-// Follows the addresses of a network interface, which may come, go or not exist at all.
+// Follows the addresses of a network interface, which may appear, disappear or not exist at all.
 #pragma once
 
 #include <functional>
@@ -11,13 +11,12 @@
 
 namespace nixbuild::http {
 
-// The addresses that the interface has now and that lie in the wanted ranges; with their zone where
-// they are link-local. Throws SystemError.
+// The interface's current addresses in the wanted ranges; link-local ones with their zone. Throws
+// SystemError.
 std::set<std::string> interface_addresses(const net::InterfaceAddress& wanted);
 
 // Calls `changed` whenever any interface's addresses may have changed: the kernel's messages
-// (rtnetlink(7)) are only the occasion, and the addresses are then read anew. So nothing is lost
-// when messages are (ENOBUFS).
+// (rtnetlink(7)) only trigger reading them anew, so lost messages (ENOBUFS) lose nothing.
 class InterfaceWatch final : public EpollTarget {
  public:
   explicit InterfaceWatch(std::function<void()> changed);

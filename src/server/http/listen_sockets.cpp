@@ -48,7 +48,7 @@ std::string advice(int error) {
     case EADDRNOTAVAIL:
       return " (this machine does not have that address)";
     case EACCES:
-      return " (ports below 1024 are for root)";
+      return " (ports below 1024 need root)";
     default:
       return "";
   }
@@ -97,7 +97,7 @@ bool can_bind_to_devices() {
     const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (::setsockopt(probe.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) == 0) return true;
     log::warn(
-        "this kernel lets only root bind sockets to an interface: a firewall has to keep other "
+        "this kernel lets only root bind sockets to an interface: use a firewall to keep other "
         "networks from Tailscale's addresses");
     return false;
   }();
@@ -163,7 +163,7 @@ UniqueFd listen_unix(const net::UnixAddress& address, mode_t mode) {
   if (!bind_it()) {
     if (errno != EADDRINUSE || !is_socket(address.path)) throw_for(errno, address);
     if (is_alive(target)) throw_for(EADDRINUSE, address);
-    log::info("{}: replacing a socket that nobody listens on", address.path);
+    log::info("{}: replacing a stale socket", address.path);
     if (::unlink(address.path.c_str()) != 0 && errno != ENOENT) throw_for(errno, address);
     if (!bind_it()) throw_for(errno, address);
   }
@@ -209,8 +209,9 @@ std::vector<InheritedSocket> inherited_sockets() {
   for (int i = 0; i < count; ++i) {
     UniqueFd fd(SD_LISTEN_FDS_START + i);
     if (::sd_is_socket(fd.get(), AF_UNSPEC, SOCK_STREAM, 1) <= 0) {
-      log::warn("descriptor {} from the service manager is no listening stream socket: ignored",
-                fd.get());
+      log::warn(
+          "descriptor {} from the service manager is not a listening stream socket, ignoring it",
+          fd.get());
       continue;
     }
     ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);

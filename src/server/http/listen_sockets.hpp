@@ -11,15 +11,14 @@
 
 namespace nixbuild::http {
 
-// `count` sockets that share one address, for as many threads. An address that another socket
-// listens on is refused, also when that one would share it. Throws SystemError naming the address,
-// UsageError for one that is none.
+// `count` sockets that share one address, for as many threads. Fails if another socket listens on
+// the address, even one that would share it. Throws SystemError naming the address, UsageError if
+// it is not a valid one.
 std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count);
 
-// The same for an address of an interface, which need not be there yet. Linux takes connections to
-// an address by whatever interface they come in; these take what comes in by this one, and, with
-// `count` further sockets, what comes from this machine, which reaches all of its addresses by
-// loopback.
+// The same for an address of an interface, which need not have it yet. Linux accepts connections to
+// an address on any interface; these accept only what arrives on this one and, with `count` further
+// sockets, what comes from this machine, which reaches all of its addresses over loopback.
 std::vector<UniqueFd> listen_tcp_on(const std::string& interface, const net::TcpAddress& address,
                                     unsigned count);
 
@@ -37,7 +36,7 @@ class UnixSocketFile {
   ino_t inode_ = 0;
 };
 
-// A socket file on which nobody answers is replaced. Throws Error naming the path.
+// Replaces a socket file on which nobody listens. Throws Error naming the path.
 UniqueFd listen_unix(const net::UnixAddress& address, mode_t mode);
 
 // A socket passed by systemd (sd_listen_fds(3)).
@@ -47,7 +46,7 @@ struct InheritedSocket {
   bool only_v6 = false;  // a socket of all IPv6 addresses takes no IPv4 connections
 };
 
-// Takes over what was passed to this process; once, then there are none.
+// Takes over the sockets that were passed to this process; a second call returns none.
 std::vector<InheritedSocket> inherited_sockets();
 
 // "http://127.0.0.1:5000" or "unix:/run/x.sock".

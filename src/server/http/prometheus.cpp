@@ -57,7 +57,7 @@ void PrometheusText::server(const ServerStatistics& statistics, const Router& ro
   single("connections_total", "counter", "Connections accepted.", statistics.connections_accepted);
   single("connections", "gauge", "Connections open.", statistics.connections_open);
   single("requests", "gauge", "Requests being answered.", statistics.requests_in_flight);
-  single("timeouts_total", "counter", "Connections closed as the client was too slow.",
+  single("timeouts_total", "counter", "Connections closed because the client was too slow.",
          statistics.timeouts);
 }
 

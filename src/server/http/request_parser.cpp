@@ -166,8 +166,8 @@ RequestParser::State RequestParser::fail(unsigned status, const char* reason) {
 
 RequestParser::State RequestParser::fail(const boost::beast::error_code& error) {
   if (error == beast_http::error::header_limit) return fail(431, "too many headers");
-  if (error == beast_http::error::body_limit) return fail(413, "the request's body is too long");
-  if (target_.size() > target_limit_) return fail(414, "the request's target is too long");
+  if (error == beast_http::error::body_limit) return fail(413, "the request body is too long");
+  if (target_.size() > target_limit_) return fail(414, "the request target is too long");
   return fail(400, "malformed request");
 }
 
@@ -181,7 +181,7 @@ RequestParser::State RequestParser::parse_header(std::string_view bytes) {
     const std::size_t longest_line =
         longest_method + target_limit_ + std::string_view("  HTTP/1.1\r\n").size();
     if (bytes.size() > longest_line && bytes.substr(0, longest_line).find('\n') == bytes.npos) {
-      return fail(414, "the request's target is too long");
+      return fail(414, "the request target is too long");
     }
     return State::need_more;
   }
@@ -196,8 +196,8 @@ RequestParser::State RequestParser::finish_header() {
   keep_alive_ = beast_->keep_alive();
   if (const auto length = beast_->content_length()) content_length_ = *length;
   // HTTP/1.0 knows no transfer encoding, so something on the way may have read on by another rule.
-  if (encoding_seen_ && version_ < 11) return fail(400, "a transfer encoding in HTTP/1.0");
-  if (version_ >= 11 && !host_seen_) return fail(400, "the Host header is missing");
+  if (encoding_seen_ && version_ < 11) return fail(400, "Transfer-Encoding in HTTP/1.0");
+  if (version_ >= 11 && !host_seen_) return fail(400, "missing Host header");
   return State::done;
 }
 
@@ -224,7 +224,7 @@ RequestParser::State RequestParser::parse_body(std::string_view bytes, std::size
     // What is left begins with a chunk's first line, behind the line break of the chunk before it.
     const std::string_view line = bytes.substr(consumed);
     if (line.size() >= chunk_line_limit && line.find('\n', 2) == line.npos) {
-      return fail(431, "a chunk's header is too long");
+      return fail(431, "the chunk header is too long");
     }
   }
   return needs_more ? State::need_more : fail(error);

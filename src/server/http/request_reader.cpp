@@ -110,7 +110,7 @@ RequestReader::Step RequestReader::read_body() {
       return refuse(parser_.refusal().status, parser_.refusal().reason);
     }
     make_room();
-    if (end_ == worker_.buffer_size()) return refuse(431, "a chunk's header is too long");
+    if (end_ == worker_.buffer_size()) return refuse(431, "the chunk header is too long");
     const Step received = receive();
     if (received != Step::done) return received;
   }

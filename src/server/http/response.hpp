@@ -23,14 +23,14 @@ namespace asio = boost::asio;
 // Text that several responses may share without copying it.
 using SharedText = std::shared_ptr<const std::string>;
 
-// A whole file from its beginning, sent by sendfile(2). Should the file turn out shorter than
-// `size` while it is sent, the connection is cut.
+// A whole file from its beginning, sent by sendfile(2). If the file is truncated while
+// it is sent, the connection is cut.
 struct FileBody {
   std::shared_ptr<const UniqueFd> file;
   std::uint64_t size = 0;  // bytes
 };
 
-// Thrown into a producer whose client has gone, or has taken nothing for Limits::write_timeout.
+// Thrown into a producer whose client disconnected, or read nothing for Limits::write_timeout.
 class ClientGone : public Error {
  public:
   using Error::Error;
@@ -48,8 +48,8 @@ class BodyWriter {
 };
 
 // A body made while it is sent. When the producer throws, or its bytes are not as many as
-// announced, the connection is cut: a client never takes a part for the whole. (A producer that
-// throws before any byte of the response has left is answered 500.)
+// announced, the connection is cut, so that a client never mistakes a part for the whole. (A
+// producer that throws before any byte of the response has left is answered 500.)
 struct StreamBody {
   // Content-Length where it is known, chunked framing where not (HTTP/1.0: until close).
   std::optional<std::uint64_t> size;

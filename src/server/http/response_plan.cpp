@@ -64,7 +64,7 @@ void apply_range(ResponsePlan& plan, Response& response, const ResponseTerms& te
   if (*terms.range) span = resolve_range(**terms.range, size, response.empty_range_at_end);
   if (!span) {
     std::string content_range = size_known ? fmt::format("bytes */{}", size) : std::string();
-    replace_by_error(plan, response, errors, 416, "this range lies outside of what is here");
+    replace_by_error(plan, response, errors, 416, "range not satisfiable");
     plan.facts.content_range = std::move(content_range);
     return;
   }
@@ -86,7 +86,8 @@ void apply_range(ResponsePlan& plan, Response& response, const ResponseTerms& te
 
 Response error_response(const Router& router, unsigned status, std::string_view reason) {
   Response response;
-  if (contain("making an answer", [&] { response = router.error_response(status, reason); })) {
+  if (contain("rendering an error response",
+              [&] { response = router.error_response(status, reason); })) {
     return response;
   }
   return text_response(status, std::string(reason) + "\n");

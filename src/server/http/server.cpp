@@ -29,7 +29,7 @@ ServerOptions completed(ServerOptions options) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
   const std::size_t room = make_room_for_connections(options.limits.connections);
   if (room < options.limits.connections) {
-    log::warn("the limit of open files (ulimit -Hn) has room for {} connections only, not {}", room,
+    log::warn("the limit on open files (ulimit -Hn) allows only {} connections, not {}", room,
               options.limits.connections);
     options.limits.connections = room;
   }
@@ -133,7 +133,7 @@ void Server::Impl::wait_for_signal() {
 void Server::Impl::on_signal(int number) {
   if (number == SIGHUP) return do_reload();
   log::info("{}: {}", number == SIGINT ? "SIGINT" : "SIGTERM",
-            phase_ == Phase::stopping ? "ending at once" : "finishing what is in flight");
+            phase_ == Phase::stopping ? "stopping immediately" : "finishing requests in flight");
   if (phase_ == Phase::stopping) return end_now();
   begin_stop();
 }
@@ -158,7 +158,7 @@ void Server::Impl::begin_stop() {
   stop_timer_.expires_after(shared_.options.limits.shutdown_timeout);
   stop_timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    log::warn("connections were still in use after {} ms: cut",
+    log::warn("connections were still in use after {} ms, closing them",
               shared_.options.limits.shutdown_timeout.count());
     end_now();
   });

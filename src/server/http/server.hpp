@@ -23,10 +23,9 @@ namespace nixbuild::http {
 struct Limits {
   std::size_t header_size = 16 * 1024;  // bytes, request line and headers; more is answered 431
   std::size_t target_size = 8 * 1024;   // bytes; more is answered 414
-  // All connections of the process, fewer where the system's limit of open files has no room for
-  // them. At the limit nothing is accepted until one ends: clients wait in the kernel's queue and
-  // none is refused. While some wait, connections between requests are not kept for idle_timeout,
-  // but for crowded_idle_timeout.
+  // Open connections of the process; fewer if the limit on open files is too low. At the limit
+  // nothing is accepted until one closes: clients wait in the kernel's queue and none is refused.
+  // While some wait, idle connections are closed after crowded_idle_timeout.
   std::size_t connections = 8192;
   // Bytes of answers in memory that slow clients have not taken, of all clients together. Beyond,
   // those that have taken nothing for longest are cut.
@@ -42,9 +41,9 @@ struct Limits {
 };
 
 struct ServerOptions {
-  unsigned threads = 0;  // 0: one a core
+  unsigned threads = 0;  // 0: one per core
   Limits limits;
-  bool access_log = false;  // a line a request, at level info
+  bool access_log = false;  // log a line for each request, at level info
   // Addresses and ranges from which many clients come, so that they may hold any number of
   // connections; any other peer is bounded, see PeerLimit.
   std::vector<std::string> trusted_proxies;
@@ -72,7 +71,7 @@ struct ServerStatistics {
   // Indexed by route, as Router::pattern does, then by status / 100 (0 to 5). Only of the router
   // given to the constructor.
   std::vector<std::array<std::uint64_t, 6>> responses;
-  std::array<std::uint64_t, 6> unmatched{};  // of requests that no route took
+  std::array<std::uint64_t, 6> unmatched{};  // of requests that no route matched
 };
 
 class Server {
@@ -82,14 +81,14 @@ class Server {
   Server(ServerOptions options, std::shared_ptr<const Router> router);
   ~Server();
 
-  // Binds at once; throws Error naming the address, also where another server has it.
-  // An interface without addresses is a warning: they are bound when they appear. Logs
+  // Binds at once; throws Error naming the address, also if another server has it. An interface
+  // without addresses is a warning: they are bound when they appear. Logs
   // "listening on http://ADDRESS:PORT" for each address once run() serves it.
   void listen(Listener listener);
 
   // Serves until stop(), SIGTERM or SIGINT; then stops accepting, finishes what is in flight, at
-  // most Limits::shutdown_timeout, and returns. A second signal ends it at once. Tells systemd of
-  // readiness, reloading and stopping and feeds its watchdog from the serving threads.
+  // most Limits::shutdown_timeout, and returns. A second signal ends it at once. Notifies
+  // systemd of readiness, reloading and stopping, and feeds its watchdog while all threads respond.
   void run();
   void stop();
 

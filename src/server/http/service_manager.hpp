@@ -1,5 +1,5 @@
-// What systemd is told of this service (sd_notify(3)). Without libsystemd, or when nobody listens
-// on NOTIFY_SOCKET, all of this does nothing.
+// Notifies systemd of this service's state (sd_notify(3)). Does nothing without libsystemd or
+// without NOTIFY_SOCKET.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@ void reloading();
 void stopping();
 void alive();
 
-// How often `alive` is expected at least; nothing when no watchdog is set.
+// The longest interval that systemd allows between calls of alive(); nothing without a watchdog.
 std::optional<std::chrono::microseconds> watchdog_interval();
 
 }  // namespace nixbuild::http::service_manager

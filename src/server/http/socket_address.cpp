@@ -32,7 +32,7 @@ SocketAddress to_socket_address(const net::TcpAddress& address) {
   const int error = ::getaddrinfo(address.host.c_str(), nullptr, &hints, &found);
   if (error != 0) {
     throw UsageError(
-        fmt::format("'{}' cannot be listened on: {}", address.host,
+        fmt::format("cannot listen on '{}': {}", address.host,
                     error == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(error)));
   }
   SocketAddress result;

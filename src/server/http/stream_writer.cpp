@@ -24,7 +24,7 @@ constexpr std::uint64_t bytes_a_turn = std::uint64_t{1} << 20;
 constexpr unsigned pieces_a_turn = 64;
 
 [[noreturn]] void throw_gone() {
-  throw ClientGone("the client has gone or takes nothing any more");
+  throw ClientGone("the client disconnected or stalled");
 }
 
 bool is_gone(int error) {
@@ -118,7 +118,7 @@ asio::awaitable<void> StreamWriter::send_file(int fd, std::uint64_t offset, std:
       if (bytes_since_yield_ >= bytes_a_turn) co_await yield_turn();
     } else if (n == 0) {
       broken_ = true;
-      throw Error(fmt::format("a file ended {} bytes before its announced length", length));
+      throw Error(fmt::format("the file ended {} bytes before its announced length", length));
     } else if (error == EAGAIN || error == EWOULDBLOCK) {
       co_await until_writable(0);
     } else if (error != EINTR) {

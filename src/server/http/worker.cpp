@@ -24,7 +24,7 @@ namespace nixbuild::http {
 namespace {
 
 constexpr int events_a_round = 256;
-// Rounds of events before timers, coroutines and posted work get their turn.
+// Rounds of events before timers, coroutines and posted work run.
 constexpr int rounds_a_turn = 8;
 constexpr int accepts_a_turn = 64;
 // Read buffers kept for the next requests.
@@ -73,8 +73,8 @@ bool ConnectionGate::enter() noexcept {
 void ConnectionGate::leave() {
   open_.fetch_sub(1);
   if (!waiting_.load() || !waiting_.exchange(false) || !on_place) return;
-  // Whoever could not be told now is told at the next place.
-  if (!contain("making room for a connection", on_place)) waiting_.store(true);
+  // Those who were not woken now are woken when the next place is free.
+  if (!contain("waking workers that wait for a place", on_place)) waiting_.store(true);
 }
 
 class Worker::Acceptor final : public EpollTarget {
@@ -106,7 +106,7 @@ Worker::~Worker() = default;
 
 void Worker::run() {
   const auto work = boost::asio::make_work_guard(context_);
-  // Whatever is thrown where nobody has thought of it: the thread goes on, and its pump with it.
+  // After an unexpected exception the thread goes on, and its pump with it.
   while (!contain("serving thread", [this] {
     if (!pump_is_due_) schedule_pump();
     context_.run();
@@ -122,8 +122,8 @@ void Worker::schedule_pump() {
 
 void Worker::run_again(Connection& connection) {
   again_.push_back(&connection);
-  // A reply that came later is sent outside of the pump, which may wait for an event that never
-  // comes: a socket that has room all along gives none.
+  // A deferred reply is sent outside of the pump, which may wait for an event that never comes: a
+  // socket that is writable all along produces none.
   if (waiting_) epoll_.cancel();
 }
 
@@ -136,8 +136,8 @@ void Worker::pump() {
   pump_is_due_ = true;
 }
 
-// Delivers what is ready now; false when nothing was. An event comes only once, so nothing that one
-// throws may keep the others from being delivered.
+// Delivers the events that are ready; false if there were none. An event comes only once, so an
+// exception from one must not keep the others from being delivered.
 bool Worker::deliver() {
   std::array<epoll_event, events_a_round> events;
   const int count = ::epoll_wait(epoll_.native_handle(), events.data(), events_a_round, 0);
@@ -176,12 +176,12 @@ void Worker::add_listener(ListenSocket socket) {
   if (accepting_) watch_acceptors();
 }
 
-// Those that cannot be watched now are tried again with the next sweep.
+// Retries those that cannot be watched with the next sweep.
 void Worker::watch_acceptors() {
   for (const auto& acceptor : acceptors_) {
     if (acceptor->watched) continue;
-    acceptor->watched = contain("listening; trying again in a moment",
-                                [&] { watch(acceptor->socket.fd->get(), *acceptor); });
+    acceptor->watched =
+        contain("listening, will retry", [&] { watch(acceptor->socket.fd->get(), *acceptor); });
     if (!acceptor->watched) schedule_sweep();
   }
 }
@@ -205,7 +205,7 @@ void Worker::remove_listener(std::uint64_t id) {
 }
 
 void Worker::accept_from(Acceptor& acceptor) {
-  // From a socket that all threads share, one at a time, or the first to wake would take them all.
+  // One at a time from a socket that all threads share, or the first to wake would accept them all.
   const int most = acceptor.socket.shared ? 1 : accepts_a_turn;
   for (int i = 0; i < most && accepting_; ++i) {
     if (!shared_.gate.enter()) return pause_accepting();
@@ -217,7 +217,7 @@ void Worker::accept_from(Acceptor& acceptor) {
       const int error = errno;
       shared_.gate.leave();
       if (out_of_resources(error)) {
-        log::warn("accepting a connection: {}; trying again in a moment", std::strerror(error));
+        log::warn("accepting a connection: {}, will retry", std::strerror(error));
         return pause_accepting();
       }
       if (error == EAGAIN || error == EWOULDBLOCK || error == EBADF || error == EINVAL) return;
@@ -309,7 +309,7 @@ void Worker::each_connection(const Work& work) {
 
 void Worker::drain() {
   if (draining_) return;
-  // Whoever has connected already is still served: closing the socket would reset them.
+  // Serve clients that have connected already: closing the socket would reset them.
   resume_accepting();
   for (const auto& acceptor : acceptors_) {
     std::size_t before = 0;
@@ -354,7 +354,7 @@ void Worker::sweep() {
   resume_accepting();
   const MonotonicTime now = coarse_now();
   each_connection([&](Connection& connection) {
-    contain("a connection's time", [&] { connection.check_deadline(now, crowded); });
+    contain("checking a deadline", [&] { connection.check_deadline(now, crowded); });
   });
   bury();
   if (!connections_.empty()) schedule_sweep();

@@ -33,8 +33,8 @@ namespace nixbuild::http {
 class Connection;
 class Worker;
 
-// What an epoll event is delivered to. It may not be destroyed while events are being delivered:
-// see Worker::retire.
+// The recipient of epoll events. It must not be destroyed while events are being delivered: see
+// Worker::retire.
 class EpollTarget {
  public:
   virtual ~EpollTarget() = default;
@@ -47,10 +47,10 @@ class ConnectionGate {
   explicit ConnectionGate(std::size_t limit) : limit_(limit) {}
 
   std::size_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
-  // Takes a place; false when there is none, and then `on_place` is called once there is.
+  // Takes a place; false if there is none: then `on_place` is called once there is.
   bool enter() noexcept;
   void leave();
-  // Said by a worker that has seen clients who cannot be let in; true until one is.
+  // Set by a worker that has seen clients waiting to be accepted; true until one is.
   void set_crowded() noexcept { crowded_.store(true); }
   bool is_crowded() const noexcept { return crowded_.load(); }
   std::function<void()> on_place;  // called on the thread that leaves
@@ -110,8 +110,7 @@ class Worker {
   void drain();
   void abort_connections();
   void resume_accepting();
-  // Delivers events of any descriptor; level-triggered. It is for the caller to close it only
-  // after `unwatch`.
+  // Delivers events of any descriptor; level-triggered. Call `unwatch` before closing it.
   void watch(int fd, EpollTarget& target);
   void unwatch(int fd);
 
@@ -120,7 +119,7 @@ class Worker {
   WorkerCounters& own_counters() noexcept { return counters_; }
   bool draining() const noexcept { return draining_; }
   std::string_view date_line();
-  // Calls the connection's resume() after the others have had their turn.
+  // Calls the connection's resume() after the others' events.
   void run_again(Connection& connection);
   // Unlinks a closed connection; it is destroyed when no event can reach it any more.
   void retire(Connection& connection);
