@@ -96,7 +96,9 @@ void add_repository_settings(Settings& settings, Repository& repository) {
       .checked(check_branch)
       .add("dir", repository.dir, "DIR",
            "The directory of its flake or default.nix (default: the top of the repository)")
-      .checked(check_path_inside)
+      .checked([](const std::string& text) {
+        if (!text.empty()) check_path_inside(text);
+      })
       .add_choice(
           "lock", repository.lock,
           {{"updated", Lock::updated}, {"committed", Lock::committed}, {"both", Lock::both}},

@@ -134,7 +134,7 @@ class CacheGrammar:
         target = generator.choice(
             [f"/{ABSENT}.narinfo", f"/{ABSENT}.ls", f"/nar/{ABSENT}.nar", f"/nar/{'0' * 52}.nar.zst?hash={part}",
              f"/nar/{digest}.nar.gz", "/log/x.drv", f"/log/{ABSENT}-x.drv", "/no/such/route", "/%2e%2e%2fetc/passwd",
-             f"/realisations/sha256:{'0' * 64}!out.doi", f"/build-trace-v2/{ABSENT}-x.drv/out.doi", "//", "/nar/",
+             f"/realisations/sha256:{'0' * 64}!out.doi", f"/build-trace-v2/{ABSENT}-x.drv/out.doi", "/nar/",
              "/" + "a" * 3000, f"/{part}.narinfo.narinfo"]
         )  # fmt: skip
 
