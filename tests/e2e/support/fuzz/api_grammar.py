@@ -181,7 +181,9 @@ class ApiGrammar:
             [[("Origin", "http://evil.example.com")], [("Origin", "null")], [("Sec-Fetch-Site", "cross-site")],
              [("Host", "evil.example.com")], [("Host", "evil.example.com:8000")]]
         )  # fmt: skip
-        return Request("POST", "/build/trigger/again", answers(403), headers, self.random_body(generator))
+        # The server ends the connection of a request for another host, rather than read its body.
+        body = None if headers[0][0] == "Host" else self.random_body(generator)
+        return Request("POST", "/build/trigger/again", answers(403), headers, body)
 
     def too_long(self, generator):
         return Request(
