@@ -108,13 +108,15 @@ class Target:
     def connect(self, peer, timeout=10):
         return self.network.connect(peer, self.address, timeout)
 
+    def request(self, path=None, headers=""):
+        host = f"[{self.address[0]}]" if ":" in self.address[0] else self.address[0]
+        return f"GET {path or self.path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
+
     def ask(self, peer, path=None, timeout=10):
         """The status that `peer` gets for one request; None if the connection ends first."""
-        host = f"[{self.address[0]}]" if ":" in self.address[0] else self.address[0]
-        request = f"GET {path or self.path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         try:
             with self.connect(peer, timeout) as connection:
-                connection.sendall(request.encode())
+                connection.sendall(self.request(path, "Connection: close\r\n"))
                 received = connection.recv(1 << 16)
         except (ConnectionResetError, BrokenPipeError):
             return None
