@@ -10,7 +10,7 @@ CONTENT_RANGE = re.compile(rb"bytes (?:([0-9]+)-([0-9]+)|\*)/([0-9]+)")
 ONCE = (b"date", b"content-length", b"transfer-encoding", b"content-type", b"connection", b"etag", b"content-range")
 # No server of ours has another reason to answer. 500 is a defect whatever was asked, and so is 503 but where a route
 # says so: see Answer.status and the routes' checks.
-STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 408, 413, 414, 416, 417, 422, 431, 503}
+STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 408, 413, 414, 416, 417, 422, 429, 431, 503}
 
 
 class Malformed(Exception):
