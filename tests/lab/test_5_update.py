@@ -44,6 +44,13 @@ def locked(home, name):
     return json.loads(home.lock())["nodes"][name]["locked"]["rev"]
 
 
+def check_nothing_is_followed(home, why):
+    refused = home.update(code=4, NIX_CONFIG="max-jobs = 0")
+    assert "the server is not followed" in refused.stderr and why in refused.stderr, str(refused)
+    assert "--upstream" in refused.stderr
+    assert home.generation() is None and home.lock() is None
+
+
 def test_what_the_server_has_built_comes_from_there_signed(server, tailnet, laptop, home):
     commit = Clone(laptop).push(terminal="echo for the home > $out")
     laptop.run("bt", "--wait", user="alice")
@@ -51,12 +58,19 @@ def test_what_the_server_has_built_comes_from_there_signed(server, tailnet, lapt
     publish(home, "one")
     home.write("home-configuration/flake.nix", FLAKE.replace("@HOME@", "terminal"))
 
+    check_nothing_is_followed(home, "this machine has no key to verify build records with")
+    laptop.follow(server.public_key())
+    check_nothing_is_followed(home, "Nix does not trust the record key")
     laptop.trust(WRONG_KEY)
-    refused = home.update(code=1, NIX_CONFIG="max-jobs = 0")
+    laptop.follow(WRONG_KEY)
+    check_nothing_is_followed(home, "is not signed by a key that this machine verifies records with")
+    # Nor does Nix take what is signed by another key than its own.
+    refused = home.update("--upstream", code=1, NIX_CONFIG="max-jobs = 0")
     assert "signature" in refused.stderr or "not signed by any of the keys" in refused.stderr, str(refused)
     assert home.generation() is None and home.lock() is None
 
     laptop.trust(server.public_key())
+    laptop.follow(server.public_key())
     # Whatever is not substituted fails. The sources of inputs are garbage to Nix, and are still wanted below.
     updated = home.update("--no-gc", NIX_CONFIG="max-jobs = 0")
     assert home.generation() == output and locked(home, "nix-terminal") == commit

@@ -140,6 +140,10 @@ class Machine:
         self.write("/etc/nix/nix.conf", f"{conf}# the build server\n{lines}")
         self.restart_nix()
 
+    def follow(self, key):
+        """What the owner of a client that follows the server's builds writes, besides."""
+        self.write("/etc/nixbuild/config.toml", f'[client]\nrecord_keys = ["{key}"]\n')
+
     def restart_nix(self):
         # Tests do it more often than systemd takes for sane.
         self.run("systemctl", "reset-failed", "nix-daemon.service", "nix-daemon.socket")

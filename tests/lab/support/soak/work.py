@@ -162,13 +162,22 @@ class Builder(Worker):
             watcher.communicate()
         # A build that was under way already may be of what was there before.
         for text, code in ((done.stdout, done.code), watched):
-            said = [int(number) for number in re.findall(rf"{mark} (\d+)$", text, re.MULTILINE)]
-            if code == 0 and said and said != list(range(1, LINES + 1)):
-                raise Wrong(f"of the {LINES} lines that a build said, these came: {said}")
+            if code == 0:
+                self.check_lines(text, mark)
         assert done.code == 0, done
         self.report.count("builds that succeeded")
         with self.power:
             self.learn()
+
+    @staticmethod
+    def check_lines(text, mark):
+        """Each attempt at a build, which is repeated if Nix is killed, says each line once; the last says all."""
+        attempts = [[int(number) for number in re.findall(rf"{mark} (\d+)$", attempt, re.MULTILINE)]
+                    for attempt in text.split("nix-store gave up: ")]  # fmt: skip
+        attempts = [said for said in attempts if said]
+        complete = list(range(1, LINES + 1))
+        if attempts and (attempts[-1] != complete or any(said != complete[: len(said)] for said in attempts)):
+            raise Wrong(f"of the {LINES} lines that a build said, these came in each attempt: {attempts}")
 
     def learn(self):
         status = self.server.status()
