@@ -45,7 +45,8 @@ def attack(request, network, root):
         else:
             builder = request.getfixturevalue("builder")
             repository(builder, GOOD)
-            server = ApiServer(builder, *listen)
+            # An AddressSanitizer keeps what was freed, by default up to 256 MiB of it.
+            server = ApiServer(builder, *listen, ASAN_OPTIONS="quarantine_size_mb=1")
             server.prefix = [*network.prefix, *limit]
             path = "/build/status"
         server.start()

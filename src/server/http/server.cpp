@@ -24,6 +24,8 @@ using std::chrono::milliseconds;
 
 // How long coroutines get to end after their connections were cut.
 constexpr milliseconds unwind_time{200};
+// Signals that come within this time are one wish to reload.
+constexpr milliseconds reload_delay{10};
 
 ServerOptions completed(ServerOptions options) {
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
@@ -46,7 +48,8 @@ class Server::Impl {
         workers_(make_workers(shared_)),
         listeners_(workers_, router_),
         watchdog_(workers_),
-        stop_timer_(executor()) {
+        stop_timer_(executor()),
+        reload_timer_(executor()) {
     shared_.gate.on_place = [this] {
       for (const auto& worker : workers_) {
         worker->post([target = worker.get()] { target->resume_accepting(); });
@@ -82,6 +85,7 @@ class Server::Impl {
   void end_now();
   void on_worker_drained();
   void stop_workers();
+  void reload_soon();
   void do_reload();
 
   ServerShared shared_;
@@ -95,6 +99,8 @@ class Server::Impl {
   Watchdog watchdog_;
   std::unique_ptr<boost::asio::signal_set> signals_;
   boost::asio::steady_timer stop_timer_;
+  boost::asio::steady_timer reload_timer_;
+  bool reload_is_due_ = false;
 };
 
 void Server::Impl::run() {
@@ -131,11 +137,22 @@ void Server::Impl::wait_for_signal() {
 }
 
 void Server::Impl::on_signal(int number) {
-  if (number == SIGHUP) return do_reload();
+  if (number == SIGHUP) return reload_soon();
   log::info("{}: {}", number == SIGINT ? "SIGINT" : "SIGTERM",
             phase_ == Phase::stopping ? "stopping immediately" : "finishing requests in flight");
   if (phase_ == Phase::stopping) return end_now();
   begin_stop();
+}
+
+// Asio hands over every signal that came, even during a reload; those that wait ask for one more.
+void Server::Impl::reload_soon() {
+  if (reload_is_due_) return;
+  reload_is_due_ = true;
+  reload_timer_.expires_after(reload_delay);
+  reload_timer_.async_wait([this](const boost::system::error_code& error) {
+    reload_is_due_ = false;
+    if (!error) do_reload();
+  });
 }
 
 void Server::Impl::do_reload() {

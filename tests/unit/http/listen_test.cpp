@@ -304,6 +304,30 @@ TEST_CASE("signals: one SIGTERM finishes, two end at once, SIGHUP reloads") {
   CHECK(client.ended());
 }
 
+TEST_CASE("signals that come during a reload do not each ask for one more") {
+  Server server(TestServer::two_threads(), hello_router());
+  server.listen({net::TcpAddress{"127.0.0.1", 0}, nullptr});
+  std::atomic<int> reloads{0};
+  std::atomic<bool> sent{false};
+  server.on_reload([&] {
+    ++reloads;
+    sent.wait(false);
+  });
+  std::thread thread([&] { server.run(); });
+  wait_until_serving(server);
+  ::kill(::getpid(), SIGHUP);
+  CHECK(eventually([&] { return reloads == 1; }));
+  for (int i = 0; i < 500; ++i)
+    ::kill(::getpid(), SIGHUP);
+  sent = true;
+  sent.notify_all();
+  CHECK(eventually([&] { return reloads == 2; }));
+  ::kill(::getpid(), SIGTERM);
+  thread.join();
+  // One, unless this machine stood still between two of them.
+  CHECK(reloads < 50);
+}
+
 TEST_CASE("the log tells the addresses, and the requests where that is wanted") {
   const Directory directory;
   const std::string path = directory.file("log");
