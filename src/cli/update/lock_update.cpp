@@ -218,7 +218,9 @@ std::optional<nlohmann::json> lock_shared_input(const Runner& runner, const std:
   const nlohmann::json& own = FlakeLock::locked_of(mine);
   const std::string commit = attribute(theirs, "rev");
   const std::string hash = attribute(theirs, "narHash");
-  if (attribute(own, "rev") == commit && attribute(own, "narHash") == hash) return own;
+  if (attribute(own, "rev") == commit && attribute(own, "narHash") == hash) {
+    return std::make_optional(own);
+  }
   nlohmann::json source = theirs;
   for (const char* name_of_claim : {"narHash", "lastModified", "revCount", "dir"})
     source.erase(name_of_claim);
