@@ -51,11 +51,19 @@ def hide_secrets(builder):
     return places
 
 
+def encoded(path):
+    return "".join(f"%{ord(c):02x}" if c != "/" else c for c in str(path))
+
+
 INPUTS = {
     "path": lambda file: f'url = "path:{file.parent}"; flake = false;',
     "path to the file": lambda file: f'url = "path:{file}"; flake = false;',
     "through /proc": lambda file: f'url = "path:/proc/self/root{file.parent}"; flake = false;',
     "relative": lambda file: f'url = "path:../../../../../../../..{file.parent}"; flake = false;',
+    "relative, without a scheme": lambda file: f'url = "../../../../../../../..{file.parent}"; flake = false;',
+    "encoded": lambda file: f'url = "path:{encoded(file.parent)}"; flake = false;',
+    "encoded git": lambda file: f'url = "git+file://{encoded(file.parent)}"; flake = false;',
+    "of its own input": lambda file: f'url = "path:./."; inputs.t.inputs.u.url = "path:{file.parent}"; flake = false;',
     "file": lambda file: f'url = "file://{file}"; flake = false;',
     "as attributes": lambda file: f'type = "path"; path = "{file.parent}"; flake = false;',
 }
@@ -69,7 +77,21 @@ def test_inputs_of_the_machine_are_refused(closed, kind):
         text = flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.s}/* ${inputs.s} > $out";', f"s = {{ {INPUTS[kind](file)} }};")
         source.commit({"flake.nix": text})
         closed.run(code=1)
+        assert "local_inputs" in closed.last()["error"]
         assert not found(closed), file
+
+
+@pytest.mark.parametrize("distraction", ['"\xff".url = "path:./."', 't = throw "no"', 't.path = { }', 't.inputs.u.path = x: x'])
+def test_what_cannot_be_read_is_not_taken_for_harmless(closed, distraction):
+    file = hide_secrets(closed)[1]
+    source = repository(closed, {"flake.nix": flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.s}/* > $out";', f's.url = "path:{file.parent}"; s.flake = false; {distraction};')})
+    text = (source.path / "flake.nix").read_text()
+    (source.path / "flake.nix").write_bytes(text.encode("latin-1"))
+    source.git("commit", "--quiet", "--all", "--allow-empty", "--message", "odd")
+    closed.run(code=1)
+    assert closed.last()["error"].startswith("inputs: ")
+    assert closed.last()["error"].startswith("inputs: the inputs cannot be read") or "local_inputs" in closed.last()["error"]
+    assert not found(closed)
 
 
 def test_a_git_repository_of_the_machine_is_no_input(closed):

@@ -70,3 +70,28 @@ def test_no_line_of_a_build_reads_like_the_servers(any_builder):
     long_lines = [line for line in lines if "yyyy" in line]
     assert len(long_lines) == 1 and long_lines[0].startswith("x> yyy") and len(long_lines[0]) < 17000
     assert "exit code 3" in builder.targets()["packages.x86_64-linux.x"]["error"]
+
+
+def eats(name, elements):
+    """A package for which a list of so many elements is made, of some 60 bytes each."""
+    return f'packages.x86_64-linux.{name} = mk "{name}" "echo ${{toString (builtins.length (builtins.genList (n: n) {elements}))}} > $out";\n'
+
+
+def test_an_evaluation_that_eats_memory_stops_no_other(builder):
+    builder.settings = '[build]\neval_memory = "512M"\n'
+    # One of them needs more than its share of the memory, and less than all of it.
+    repository(builder, {"flake.nix": flake(GOOD + eats("eater", 60_000_000) + eats("glutton", 200_000_000) + eats("large", 5_000_000))})
+    builder.run(code=1)
+    names = {name.removeprefix("packages.x86_64-linux."): result for name, result in builder.results().items()}
+    assert names == {"eater": "evaluation failed", "glutton": "evaluation failed", "good": "success", "large": "success"}
+    for name in ("eater", "glutton"):
+        error = builder.targets()[f"packages.x86_64-linux.{name}"]["error"]
+        assert "more memory than eval_memory in [build] allows (512 MiB)" in error
+
+
+def test_inputs_that_eat_memory_end_the_build_only(builder):
+    builder.settings = '[build]\neval_memory = "256M"\n'
+    text = flake(GOOD).replace("inputs = {", "inputs = builtins.seq (builtins.length (builtins.genList (n: n) 400000000)) {", 1)
+    repository(builder, {"flake.nix": text})
+    builder.run(code=1)
+    assert builder.last()["error"].startswith("inputs: ")

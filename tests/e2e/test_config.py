@@ -88,18 +88,22 @@ def test_show_prints_a_file_that_can_be_read(config):
 [[repository]]
 name = "odd"
 url = '/srv/we"ird\\x'
-[[repository]]
-name = "secret"
-url = "https://u:hunter2@h/x?token=abc"
 """)
     shown = program("config", "show", "--config", file)
     assert shown.returncode == 0, shown.stderr
-    assert "hunter2" not in shown.stdout and "abc" not in shown.stdout
     again = program("config", "show", "--config", config(shown.stdout))
     assert again.returncode == 0, again.stderr
     values = [[line.partition("  # ")[0] for line in text.splitlines()] for text in (shown.stdout, again.stdout)]
     assert values[0] == values[1]
     assert 'url = "/srv/we\\"ird\\\\x"' in values[0]
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown(config):
+    file = config('[[repository]]\nname = "secret"\nurl = "https://u:hunter2@h/x?token=abc"\n')
+    for verb in ("show", "check"):
+        shown = program("config", verb, "--config", file)
+        assert shown.returncode == 2 and "netrc_file" in shown.stderr
+        assert "hunter2" not in shown.stdout + shown.stderr and "abc" not in shown.stdout + shown.stderr
 
 
 def test_a_configuration_that_cannot_be_written_is_an_error():

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #endif
 
@@ -53,7 +54,20 @@ void reset_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+#ifdef __linux__
+bool limit_memory(std::uint64_t bytes) {
+  struct rlimit limit {};
+  if (bytes == 0 || ::getrlimit(RLIMIT_DATA, &limit) != 0) return bytes == 0;
+  if (limit.rlim_max <= bytes) return true;
+  limit.rlim_cur = limit.rlim_max = bytes;
+  return ::setrlimit(RLIMIT_DATA, &limit) == 0;
+}
+#endif
+
 [[noreturn]] void execute(const Launch& launch) {
+#ifdef __linux__
+  if (!limit_memory(launch.memory_limit)) fail_child(launch);
+#endif
   place_descriptors(launch);
   if (launch.directory != nullptr && ::chdir(launch.directory) != 0) fail_child(launch);
   reset_signals();

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace nixbuild {
 
@@ -20,6 +21,7 @@ struct Launch {
   int report;  // where the reason is told when the program cannot be started
   bool new_session;
   bool ends_with_parent;
+  std::uint64_t memory_limit;
   const int* namespaces;
   std::size_t namespace_count;
   pid_t parent;

@@ -310,6 +310,7 @@ Subprocess::Subprocess(Command command) {
                       report.write.get(),
                       command.new_session,
                       command.ends_with_parent,
+                      command.memory_limit,
                       command.namespaces.data(),
                       command.namespaces.size(),
                       ::getpid()};

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -48,6 +49,8 @@ struct Command {
 
   // Linux only.
   bool ends_with_parent = false;  // it gets SIGTERM when the thread that started it ends
+  // What it and each of its children may allocate, in bytes (RLIMIT_DATA); 0: as this process.
+  std::uint64_t memory_limit = 0;
   // Descriptors of namespaces that it joins, in this order, a user namespace first. In there it has
   // no privilege to mount, trace, or administer.
   std::vector<int> namespaces;

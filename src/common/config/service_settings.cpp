@@ -82,6 +82,8 @@ void add_build_settings(Settings& settings, BuildOptions& options) {
           {{"required", Isolation::required}, {"none", Isolation::none}},
           "Show git and Nix nothing but the repository's own files and refuse to build where "
           "the system does not allow that, or run them without isolation")
+      .add_size("eval_memory", options.eval_memory,
+                "Memory that the evaluation of a build may use; 0 means half of the machine's")
       .add("home_manager", options.home_manager, "FLAKE",
            "home-manager flake for the home modules of flakes that have no input of that name");
 }

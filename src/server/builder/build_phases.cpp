@@ -1,9 +1,11 @@
 #include "server/builder/build_phases.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <set>
 #include <string>
@@ -60,6 +62,15 @@ std::string summary_of_failures(const std::vector<protocol::Target>& targets) {
     text += fmt::format("; and {} more", failed - most_targets_in_error);
   }
   return fmt::format("{} of {} targets failed{}", failed, targets.size(), text);
+}
+
+std::uint64_t memory_for_evaluation(std::uint64_t configured) {
+  if (configured != 0) return configured;
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0
+             ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) / 2
+             : 0;
 }
 
 // One build, from the taken lock to its end.
@@ -180,6 +191,7 @@ class Run {
     settings.clone = layout_.repository(repository_.name);
     settings.dir = fs::path(repository_.dir).lexically_normal();
     settings.home = layout_.home(repository_.name);
+    settings.eval_memory = memory_for_evaluation(options_.build.eval_memory);
     settings.allow_local_git = !local_path(repository_.url).empty();
     settings.credentials = Credentials(repository_);
     auto isolations = isolate(settings.credentials);

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/terminal.hpp"
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
 
@@ -38,40 +40,70 @@ std::string text_at(const nlohmann::json& reference, const char* key) {
   return found != reference.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+std::string decoded(const std::string& text) {
+  const auto digit = [](char c) {
+    return std::isdigit(static_cast<unsigned char>(c)) != 0 ? c - '0' : (c | 0x20) - 'a' + 10;
+  };
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
+        std::isxdigit(static_cast<unsigned char>(text[i + 2])) != 0) {
+      result.push_back(static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2])));
+      i += 2;
+    } else {
+      result.push_back(text[i]);
+    }
+  }
+  return result;
+}
+
+bool is_at_or_below(const fs::path& path, const fs::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
+         directory.end();
+}
+
 // The file or directory of this machine that a flake reference's attributes stand for; empty if it
-// is something else, such as a directory of the flake itself.
-fs::path local_path_of(const nlohmann::json& reference) {
+// is something else, such as a directory of the flake itself. A relative path begins at `directory`
+// of `clone`, if these are known.
+fs::path local_path_of(const nlohmann::json& reference, const fs::path& clone,
+                       const fs::path& directory) {
   if (!reference.is_object()) return {};
   std::string text = text_at(reference, "url");
-  if (text.empty() && text_at(reference, "type") == "path") text = text_at(reference, "path");
+  const bool is_url = !text.empty();
+  if (!is_url && text_at(reference, "type") == "path") text = text_at(reference, "path");
   for (const std::string_view prefix : {"git+", "hg+", "tarball+", "file+"}) {
     if (text.starts_with(prefix)) text.erase(0, prefix.size());
   }
+  bool is_path = !is_url || text.starts_with('.');
   for (const std::string_view scheme : {"file://", "file:", "path:"}) {
-    if (text.starts_with(scheme)) {
-      text.erase(0, scheme.size());
-      break;
-    }
+    if (!text.starts_with(scheme)) continue;
+    text.erase(0, scheme.size());
+    is_path = true;
+    break;
   }
-  text.resize(std::min(text.find_first_of("?#"), text.size()));
-  return text.starts_with('/') ? fs::path(text).lexically_normal() : fs::path();
+  if (is_url) {
+    text.resize(std::min(text.find_first_of("?#"), text.size()));
+    text = decoded(text);
+  }
+  if (text.starts_with('/')) return fs::path(text).lexically_normal();
+  if (!is_path || clone.empty()) return {};
+  fs::path path = (directory / text).lexically_normal();
+  return is_at_or_below(path, clone.lexically_normal()) ? fs::path() : path;
 }
 
-void check_reference(const std::string& input, const nlohmann::json& reference,
-                     const std::vector<fs::path>& allowed) {
-  const fs::path path = local_path_of(reference);
+void check_path(const std::string& input, const fs::path& path,
+                const std::vector<fs::path>& allowed) {
   if (path.empty()) return;
   const bool is_allowed =
       std::any_of(allowed.begin(), allowed.end(), [&](const fs::path& directory) {
-        const fs::path plain = directory.lexically_normal();
-        return std::mismatch(plain.begin(), plain.end(), path.begin(), path.end()).first ==
-               plain.end();
+        return is_at_or_below(path, directory.lexically_normal());
       });
   if (is_allowed) return;
   throw Error(fmt::format(
       "input '{}' is {}, a file of this server; if builds may read it, add its directory to "
       "local_inputs of the repository",
-      input, path.string()));
+      terminal::printable(input), terminal::printable(path.string())));
 }
 
 }  // namespace
@@ -104,18 +136,32 @@ void update_inputs(Toolbox& tools, Report& report) {
 
 void check_named_inputs(Toolbox& tools, const std::vector<fs::path>& allowed) {
   constexpr std::string_view expression =
-      "builtins.mapAttrs (name: input: if !builtins.isAttrs input then {{ }} else {{ "
+      "let part = input: if !builtins.isAttrs input then {{ }} else {{ "
       "url = input.url or \"\"; type = input.type or \"\"; path = toString (input.path or \"\"); "
-      "}}) "
-      "((import {}).inputs or {{ }})";
-  const std::string file = nix::nix_string((tools.clone() / tools.in_dir("flake.nix")).string());
+      "inputs = builtins.mapAttrs (name: part) (input.inputs or {{ }}); }}; "
+      "in builtins.mapAttrs (name: part) ((import {}).inputs or {{ }})";
+  const fs::path directory = (tools.clone() / tools.in_dir("flake.nix")).parent_path();
+  const std::string file = nix::nix_string((directory / "flake.nix").string());
   const Exit exit = tools.run(tools.nix({"nix-instantiate", "--eval", "--strict", "--json",
                                          "--expr", fmt::format(expression, file)}));
-  // If it does not evaluate, Nix will say so when it locks the flake.
+  if (!exit.ok()) throw Error(fmt::format("the inputs cannot be read: {}", reason_of(exit)));
   const auto inputs = nlohmann::json::parse(exit.output, nullptr, false);
-  if (!exit.ok() || !inputs.is_object()) return;
-  for (const auto& [name, reference] : inputs.items())
-    check_reference(name, reference, allowed);
+  if (!inputs.is_object()) throw Error("the inputs cannot be read: their names are not UTF-8");
+  std::vector<const nlohmann::json*> waiting = {&inputs};
+  while (!waiting.empty()) {
+    const nlohmann::json& level = *waiting.back();
+    waiting.pop_back();
+    for (const auto& [name, input] : level.items()) {
+      // What an input's own inputs are relative to is known when they are locked.
+      const bool is_own = &level == &inputs;
+      check_path(name,
+                 local_path_of(input, is_own ? tools.clone() : fs::path(),
+                               is_own ? directory : fs::path()),
+                 allowed);
+      if (const auto below = input.find("inputs"); below != input.end() && below->is_object())
+        waiting.push_back(&*below);
+    }
+  }
 }
 
 void check_locked_inputs(const std::string& lock, const std::vector<fs::path>& allowed) {
@@ -124,7 +170,8 @@ void check_locked_inputs(const std::string& lock, const std::vector<fs::path>& a
   if (!json.is_object() || nodes == json.end() || !nodes->is_object()) return;
   for (const auto& [name, node] : nodes->items()) {
     for (const char* key : {"original", "locked"}) {
-      if (node.is_object() && node.contains(key)) check_reference(name, node.at(key), allowed);
+      if (node.is_object() && node.contains(key))
+        check_path(name, local_path_of(node.at(key), {}, {}), allowed);
     }
   }
 }

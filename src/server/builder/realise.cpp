@@ -59,7 +59,10 @@ Command realise_command(const Toolbox& tools, const std::vector<std::string>& op
                                         "--add-root",   root.string(),   "--indirect",
                                         "--log-format", "internal-json", "--"};
   arguments.insert(arguments.end(), operands.begin(), operands.end());
-  return tools.nix(std::move(arguments), options);
+  Command command = tools.nix(std::move(arguments), options);
+  // It evaluates nothing, and without a daemon it starts the builders.
+  command.memory_limit = 0;
+  return command;
 }
 
 // Those of `paths` that are not in the store.

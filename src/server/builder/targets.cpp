@@ -41,6 +41,13 @@ struct Job {
   std::string home;  // Kind::home: the expression
 };
 
+// Nix says so last, or its garbage collector does before it gives up.
+bool ran_out_of_memory(const Exit& exit) {
+  if (exit.ok()) return false;
+  return exit.signal == 0 ? reason_in(exit.error) == "out of memory"
+                          : exit.error.find("Out of Memory") != std::string::npos;
+}
+
 // A target, and where the search for it began.
 struct Item {
   std::size_t beginning = 0;
@@ -61,7 +68,11 @@ class Evaluation {
 
   std::vector<protocol::Target> run() {
     begin();
-    while (!waiting_.empty()) {
+    while (!waiting_.empty() || !hungry_.empty()) {
+      if (waiting_.empty()) {
+        waiting_.push_back(std::move(hungry_.back()));
+        hungry_.pop_back();
+      }
       run_waiting();
       if (std::exchange(needs_check_, false)) check();
       Job listed = std::exchange(listed_, {});
@@ -159,8 +170,10 @@ class Evaluation {
     }
     // How many targets there are is not known before the first process has ended.
     if (!items_.empty()) show(left);
-    const std::size_t at_once =
-        std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_at_once);
+    const std::size_t at_once = std::min(
+        jobs.size(), std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_at_once));
+    for (Command& command : commands)
+      command.memory_limit /= at_once;
     tools_.run_all(std::move(commands), at_once, [&](std::size_t index, const Exit& exit) {
       const Job& job = jobs[index];
       const auto found = exit.ok() ? read_result(results[index]) : std::nullopt;
@@ -169,11 +182,13 @@ class Evaluation {
           report_.log(fmt::format("nix: {}", line));
         for (const Found& one : *found)
           take(job, one);
+      } else if (at_once > 1 && ran_out_of_memory(exit)) {
+        hungry_.push_back(job);
       } else {
         give_up(job, exit);
       }
       left -= job.roots.size();
-      show(left + waiting_.size() + listed_.roots.size());
+      show(left + waiting_.size() + hungry_.size() + listed_.roots.size());
     });
   }
 
@@ -190,9 +205,9 @@ class Evaluation {
   // A process has failed: its roots are evaluated in smaller groups, or the one is to blame.
   void give_up(const Job& job, const Exit& exit) {
     has_failed_ = true;
-    if (exit.signal != 0 && job.roots.size() > 1) {
+    if ((exit.signal != 0 || ran_out_of_memory(exit)) && job.roots.size() > 1) {
       report_.warn(fmt::format("evaluating {} targets at once: {}; trying fewer at a time",
-                               job.roots.size(), reason_of(exit)));
+                               job.roots.size(), reason_for(exit)));
     }
     const bool is_beginning = job.roots.front().kind != Root::Kind::listed;
     if (job.kind == Job::Kind::evaluate && (is_beginning || job.roots.size() == 1)) {
@@ -215,7 +230,13 @@ class Evaluation {
   void check() {
     if (std::exchange(is_checked_, true)) return;
     const Exit exit = tools_.run_logged(command_of(check_expression(query_of({})), new_result()));
-    if (!exit.ok()) throw Error(reason_of(exit));
+    if (!exit.ok()) throw Error(reason_for(exit));
+  }
+
+  std::string reason_for(const Exit& exit) const {
+    if (!ran_out_of_memory(exit)) return reason_of(exit);
+    return fmt::format("it needs more memory than eval_memory in [build] allows ({} MiB)",
+                       tools_.eval_memory() >> 20);
   }
 
   void split(const Job& job, std::size_t count) {
@@ -395,7 +416,7 @@ class Evaluation {
     protocol::Target* const target = add(beginning, path);
     if (target == nullptr) return;
     target->result = protocol::TargetResult::evaluation_failed;
-    target->error = exit.ok() ? "Nix's answer cannot be read" : reason_of(exit);
+    target->error = exit.ok() ? "Nix's answer cannot be read" : reason_for(exit);
     target->log_tail = history::last_lines(exit.error, history::log_tail_lines);
     report_.log(fmt::format("{}: evaluation failed", target->name));
     for (const std::string& line : target->log_tail)
@@ -450,7 +471,8 @@ class Evaluation {
 
   std::vector<Root> beginnings_;
   std::vector<Job> waiting_;
-  Job listed_;  // the members of sets that the last processes found
+  std::vector<Job> hungry_;  // those that their share of the memory was too little for
+  Job listed_;               // the members of sets that the last processes found
   std::vector<Item> items_;
   std::set<std::string> names_;
   int results_ = 0;

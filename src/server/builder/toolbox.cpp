@@ -78,6 +78,7 @@ Command Toolbox::nix(std::vector<std::string> arguments, const Options& options)
   Command command;
   command.arguments = std::move(arguments);
   command.namespaces = isolations_.evaluation.namespaces();
+  command.memory_limit = settings_.eval_memory;
   return command;
 }
 

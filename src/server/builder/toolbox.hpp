@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -22,10 +23,11 @@ class Toolbox {
  public:
   struct Settings {
     std::string repository;
-    std::filesystem::path clone;   // where programs run
-    std::filesystem::path dir;     // of the flake in it; empty: at the top
-    std::filesystem::path home;    // HOME of programs
-    bool allow_local_git = false;  // submodules may come from this machine's files
+    std::filesystem::path clone;    // where programs run
+    std::filesystem::path dir;      // of the flake in it; empty: at the top
+    std::filesystem::path home;     // HOME of programs
+    bool allow_local_git = false;   // submodules may come from this machine's files
+    std::uint64_t eval_memory = 0;  // bytes, for the processes that evaluate at one time
     Credentials credentials;
   };
   // Programs run in the isolation that their purpose needs, or in none.
@@ -51,6 +53,7 @@ class Toolbox {
   // Any of Nix's programs, with flakes turned on and no configuration of a flake accepted. What
   // comes in `options` is added as --option NAME VALUE.
   using Options = std::vector<std::pair<std::string, std::string>>;
+  // It may use `eval_memory`, and what it starts as well.
   Command nix(std::vector<std::string> arguments, const Options& options = {}) const;
   // The same with the repository's credentials: for commands that fetch inputs, and evaluate no
   // more than it takes to find these.
@@ -60,6 +63,7 @@ class Toolbox {
   // Nix's search path that go with them.
   static Options restriction();
   std::vector<std::string> search_path() const;
+  std::uint64_t eval_memory() const noexcept { return settings_.eval_memory; }
   bool has_credentials() const noexcept { return !settings_.credentials.empty(); }
 
   const std::filesystem::path& clone() const noexcept { return settings_.clone; }

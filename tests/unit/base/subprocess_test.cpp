@@ -115,6 +115,14 @@ TEST_CASE("what is collected is bounded: the beginning of output, the end of err
   CHECK(exit.error.size() <= 8);
 }
 
+#ifdef __linux__
+TEST_CASE("a program and its children may allocate so much") {
+  Command command = shell("sh -c 'ulimit -S -d; ulimit -H -d'");
+  command.memory_limit = std::uint64_t{64} << 20;
+  CHECK(run(std::move(command)).output == "65536\n65536\n");
+}
+#endif
+
 TEST_CASE("descriptors of this process do not reach the program") {
   // Without close-on-exec, as one that another library has opened.
   const UniqueFd leaked(::open("/dev/null", O_RDONLY));
