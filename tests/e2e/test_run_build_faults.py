@@ -33,8 +33,8 @@ def test_killed(builder, prefix, phase):
     else:
         # Nix's own processes too, so that its builder is nobody's child. Descendants are recorded every second.
         record = builder.state / "locks/demo.processes"
-        builder.wait_for(lambda: all(str(pid) in record.read_text().split() for pid in builder.processes()
-                                     if pid != process.pid))  # fmt: skip
+        builder.wait_for(lambda: record.exists() and all(str(pid) in record.read_text().split()
+                                                         for pid in builder.processes() if pid != process.pid))  # fmt: skip
         for pid, command in builder.processes().items():
             if pid == process.pid or "nix" in command.split()[0]:
                 os.kill(pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ have real Nix build the flake's configuration, and make the result a generation 
 import json
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
@@ -106,9 +107,13 @@ class Machine:
         return self.run(BINARY, "system-update", *options, **keywords)
 
     def start(self, *options, **more):
+        def heed_interrupts():
+            # Background jobs of a script ignore SIGINT, and what they start inherits that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
         return subprocess.Popen(self.command(BINARY, "system-update", *options), env=self.environment(**more),
                                 cwd=self.flake, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True, start_new_session=True)  # fmt: skip
+                                text=True, start_new_session=True, preexec_fn=heed_interrupts)  # fmt: skip
 
     def nix(self, *words, **keywords):
         return self.run("nix", "--extra-experimental-features", "nix-command flakes", *words, **keywords).stdout

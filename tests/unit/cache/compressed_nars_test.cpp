@@ -475,7 +475,7 @@ TEST_CASE("work that nobody waits for any more is dropped before it begins") {
   leave.emit(boost::asio::cancellation_type::terminal);
   context.run();
   fixture.until_made();
-  CHECK(fixture.nars->statistics().jobs.queued == 0);
+  CHECK(test::eventually([&] { return fixture.nars->statistics().jobs.queued == 0; }));
   CHECK_FALSE(fixture.cache->find({other.nar_hash, zstd}));
   CHECK(fixture.cache->find({fixture.info.nar_hash, zstd}));
 }
