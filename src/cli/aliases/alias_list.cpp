@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstddef>
-#include <string_view>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -28,20 +27,22 @@ bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// Of what bash, zsh, fish and Atuin all take, the part that means the same to each.
-bool is_name(std::string_view text) {
-  return !text.empty() && (is_letter_or_digit(text.front()) || text.front() == '_') &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return is_letter_or_digit(c) || c == '_' || c == '-' || c == '.';
-         });
-}
-
 bool has_control(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     return byte < 0x20 || byte == 0x7f;
   });
 }
+
+// Words of the grammar of bash, zsh and fish, and the commands with which startup files define
+// aliases.
+constexpr auto reserved = std::to_array<std::string_view>({
+    "alias",    "and",       "begin", "break", "builtin", "case",     "command",
+    "continue", "coproc",    "do",    "done",  "elif",    "else",     "end",
+    "esac",     "eval",      "fi",    "for",   "foreach", "function", "if",
+    "in",       "nocorrect", "not",   "or",    "repeat",  "return",   "select",
+    "source",   "switch",    "then",  "time",  "unalias", "until",    "while",
+});
 
 void leave_out(AliasList& list, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
@@ -56,22 +57,38 @@ void add(AliasList& list, const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
     const std::size_t equals = text.find('=');
     const std::string name = text.substr(0, equals);
-    if (equals == std::string::npos || !is_name(name)) {
+    if (equals == std::string::npos || !is_alias_name(name)) {
       throw UsageError(
-          fmt::format("{}: NAME=COMMAND was expected, with a name of letters, digits, '_', '-' "
-                      "and '.'",
+          fmt::format("{}: expected NAME=COMMAND, with a name of letters, digits, '_', '-' and '.' "
+                      "that is no word of a shell's own, such as 'if' or 'alias'",
                       nix::printable(text)));
     }
     std::string command = text.substr(equals + 1);
-    if (command.find_first_not_of(' ') == std::string::npos || has_control(command)) {
+    if (!is_alias_command(command)) {
       throw UsageError(
-          fmt::format("{}: the command must be one line of text, not empty", nix::printable(text)));
+          fmt::format("{}: the command must be one line of text, not empty, of at most {} bytes",
+                      nix::printable(text), longest_alias_command));
     }
     list[name] = std::move(command);
   }
 }
 
 }  // namespace
+
+bool is_alias_name(std::string_view name) {
+  constexpr std::size_t longest = 64;
+  return !name.empty() && name.size() <= longest &&
+         (is_letter_or_digit(name.front()) || name.front() == '_') &&
+         std::all_of(
+             name.begin(), name.end(),
+             [](char c) { return is_letter_or_digit(c) || c == '_' || c == '-' || c == '.'; }) &&
+         std::find(reserved.begin(), reserved.end(), name) == reserved.end();
+}
+
+bool is_alias_command(std::string_view command) {
+  return command.find_first_not_of(' ') != std::string_view::npos && !has_control(command) &&
+         command.size() <= longest_alias_command;
+}
 
 AliasList wanted_aliases(const config::Configuration& configuration) {
   AliasList list = built_in();

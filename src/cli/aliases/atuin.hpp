@@ -1,38 +1,70 @@
 // Atuin's own commands, as far as aliases need them.
 //
-// Tried with Atuin 18.6: without [dotfiles] enabled = true its alias commands change and print
-// nothing, say so on standard error and exit 0; so what was set has to be read back. `atuin kv` is
-// synced with the aliases, to every machine of the account.
+// Tried with Atuin 18.6 and 18.23:
+// - Without [dotfiles] enabled = true, 18.6's alias commands change and print nothing, say so on
+//   standard error and exit 0; so what was set is read back. 18.23 has `alias list` only, and its
+//   `atuin init` loads no aliases.
+// - `atuin kv` is synced between both versions, to every machine of the account, the last change of
+//   a key winning. 18.23 drops values longer than 36 KB on every machine, without an error. Atuin's
+//   daemon downloads them, but they can be read only after `kv rebuild`.
+// - Any command makes a key if there is none, except that `alias list` of 18.23 fails. Records that
+//   are encrypted with a key of that kind stop 18.6 from syncing on every machine of the account.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/aliases/alias_plan.hpp"
+#include "cli/aliases/synced_list.hpp"
 
 namespace nixbuild::cli {
 
+// Where this Atuin can set aliases.
+enum class AliasStore { dotfiles, key_value };
+
 class Atuin {
  public:
-  // Throws Error where there is no `atuin` in PATH.
+  // Throws Error if there is no `atuin` in PATH.
   Atuin();
+  // The path of `atuin`, if there is one.
+  static std::optional<std::string> find();
 
-  // Throws UsageError where Atuin's configuration does not turn dotfiles on, Error where this Atuin
-  // cannot do them.
-  AliasList aliases() const;
-  // Each throws Error where Atuin says that it failed.
+  // By what it can do. Throws Error if it can set aliases nowhere.
+  AliasStore store() const;
+  // Throws Error, with what to do, if Atuin has no key and would make one that is not the
+  // account's.
+  void require_key(AliasStore store) const;
+  // True also if it does not tell where the key is.
+  bool has_key() const;
+  bool is_logged_in() const;
+
+  // Atuin's own aliases. Nothing if it lists none: its dotfiles are not enabled, or it has none any
+  // more.
+  std::optional<AliasList> dotfiles() const;
+  // Each throws Error if Atuin says that it failed.
   void set(const std::string& name, const std::string& command) const;
   void remove(const std::string& name) const;
 
+  // Nothing if there has never been a list.
+  std::optional<SyncedList> list() const;
+  void set_list(const SyncedList& list) const;
   AliasRecord record() const;
   void set_record(const AliasRecord& record) const;
 
-  // Nothing, or why it could not be done.
+  // Nothing, or why it could not be done and what to do about it. Throws Error if this machine's
+  // key is not the account's: then nothing may be set.
   std::optional<std::string> sync() const;
+  // Makes the key-value store what was synced; only Atuin's daemon leaves that to be done.
+  void read_synced() const;
+  // Whether it is configured to sync by itself, as far as it tells.
+  bool syncs_by_itself() const;
 
  private:
   std::string run(std::vector<std::string> arguments) const;
+  std::string value(const char* key) const;
+  void set_value(const char* key, const std::string& text) const;
 
   std::string program_;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 #include <system_error>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
@@ -80,18 +81,18 @@ fs::path startup_file(Shell shell) {
          "fish/conf.d/nixbuild-aliases.fish";
 }
 
-Change install_aliases(Shell shell, const AliasList& aliases, const fs::path& file) {
+Change install_lines(std::string_view lines, const fs::path& file) {
   const fs::path target = behind_links(file);
   if (target.string().starts_with("/nix/store/")) {
     throw Error(
         fmt::format("{} is made by Nix, from a home-manager or NixOS configuration; set "
-                    "programs.bootstrap.aliases there",
+                    "programs.bootstrap.aliases or programs.bootstrap.atuin.enable there",
                     file.string()));
   }
   const std::optional<std::string> content = read_file(target);
   std::string wanted;
   try {
-    wanted = with_alias_block(content.value_or(""), alias_lines(shell, aliases));
+    wanted = with_alias_block(content.value_or(""), lines);
   } catch (const Error& problem) {
     throw Error(fmt::format("{}: {}", file.string(), problem.what()));
   }
@@ -106,6 +107,33 @@ Change install_aliases(Shell shell, const AliasList& aliases, const fs::path& fi
   }
   write_file_atomic(target, wanted, is_there ? status.st_mode & 07777 : 0644);
   return Change::written;
+}
+
+bool loads_synced_aliases(Shell shell) {
+  const fs::path file = startup_file(shell);
+  std::vector<fs::path> files = {file};
+  if (shell == Shell::bash) {
+    for (const char* name : {".bash_profile", ".profile"})
+      files.push_back(file.parent_path() / name);
+    files.insert(files.end(), {"/etc/bashrc", "/etc/bash.bashrc"});
+  } else if (shell == Shell::zsh) {
+    files.push_back(file.parent_path() / ".zshenv");
+    files.insert(files.end(), {"/etc/zshrc", "/etc/zsh/zshrc"});
+  } else {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(file.parent_path(), error))
+      files.push_back(entry.path());
+    files.push_back(file.parent_path().parent_path() / "config.fish");
+    files.push_back("/etc/fish/config.fish");
+  }
+  return std::any_of(files.begin(), files.end(), [](const fs::path& path) {
+    try {
+      const auto content = read_file(path);
+      return content && content->find("--from-atuin") != std::string::npos;
+    } catch (const Error&) {
+      return false;  // the shell cannot read it either
+    }
+  });
 }
 
 }  // namespace nixbuild::cli

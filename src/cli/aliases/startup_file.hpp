@@ -1,4 +1,5 @@
-// Aliases in the file that a shell reads when it starts, for shells without Atuin.
+// Aliases in the file that a shell reads when it starts: the aliases themselves, for shells without
+// Atuin, or the line that loads those that Atuin syncs.
 #pragma once
 
 #include <filesystem>
@@ -19,8 +20,12 @@ std::filesystem::path startup_file(Shell shell);
 
 enum class Change { none, written };
 
-// Puts the aliases into the shell's startup file, whose mode stays; a link is followed. Throws
-// Error where Nix made the file, SystemError where it cannot be written.
-Change install_aliases(Shell shell, const AliasList& aliases, const std::filesystem::path& file);
+// Puts the lines into the startup file, whose mode stays; a link is followed. Throws Error where
+// Nix made the file, SystemError where it cannot be written.
+Change install_lines(std::string_view lines, const std::filesystem::path& file);
+
+// Whether a startup file of the shell, the user's or the system's, has the line that loads the
+// aliases which Atuin syncs.
+bool loads_synced_aliases(Shell shell);
 
 }  // namespace nixbuild::cli

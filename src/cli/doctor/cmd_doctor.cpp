@@ -12,6 +12,7 @@
 
 #include "cli/api_client.hpp"
 #include "cli/command.hpp"
+#include "cli/doctor/alias_check.hpp"
 #include "cli/doctor/client_checks.hpp"
 #include "cli/doctor/report.hpp"
 #include "cli/doctor/server_checks.hpp"
@@ -196,6 +197,7 @@ std::vector<Check> check_all(const Doctor& command) {
       checks.push_back(std::move(*check));
     checks.push_back(check_fallback(*nix));
   }
+  if (auto check = check_aliases()) checks.push_back(std::move(*check));
   const char* told = std::getenv("NIX_STORE_DIR");
   const std::string store = told != nullptr && *told != '\0' ? told : "/nix/store";
   if (const auto space = disk_space(store)) {

@@ -10,6 +10,7 @@
 #include "cli/aliases/alias_plan.hpp"
 #include "cli/aliases/shell.hpp"
 #include "cli/aliases/startup_file.hpp"
+#include "cli/aliases/synced_list.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 
@@ -38,7 +39,7 @@ TEST_CASE("the user's aliases join the built-in ones") {
 
 TEST_CASE("aliases that no shell should see") {
   for (const char* text : {"", "x", "=x", "a b=x", "-n=x", "a'=x", "a$b=x", "é=x",
-                           "a=", "a=  ", "a=x\ny", "a=\x1b[2J"}) {
+                           "a=", "a=  ", "a=x\ny", "a=\x1b[2J", "if=x", "alias=x", "end=x"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(wanted({{text}, {}}), UsageError);
   }
@@ -51,6 +52,17 @@ TEST_CASE("quoting") {
   CHECK(quote(Shell::fish, "it's \\ $x") == R"('it\'s \\ $x')");
   CHECK(alias_lines(Shell::bash, {{"ll", "ls -l"}}) == "alias ll='ls -l'\n");
   CHECK(alias_lines(Shell::fish, {{"ll", "ls -l"}}) == "alias ll 'ls -l'\n");
+}
+
+TEST_CASE("fish keeps a command that is more than words as a string") {
+  CHECK(alias_lines(Shell::fish, {{"x", "true; end; evil"}}) ==
+        "function x; eval 'true; end; evil $argv'; end\n");
+  CHECK(alias_lines(Shell::fish, {{"x", "--help"}}) == "function x; eval '--help $argv'; end\n");
+  CHECK(alias_lines(Shell::fish, {{"ls", " ls 'a'"}}) ==
+        "function ls; eval (contains -- ls (builtin --names); and echo builtin; or echo command) "
+        "' ls \\'a\\' $argv'; end\n");
+  CHECK(alias_lines(Shell::fish, {{"contains", "x"}, {"string", "x"}}).empty());
+  CHECK(alias_lines(Shell::zsh, {{"string", "x"}}) == "alias string='x'\n");
 }
 
 TEST_CASE("shells by name and by path") {
@@ -124,6 +136,62 @@ TEST_CASE("what is no longer wanted goes, unless it is gone already") {
   CHECK(plan.after.empty());
 }
 
+TEST_CASE("a synced list reads back, without what no shell should load") {
+  const SyncedList list = {{{"a", "x \"y\" é"}}, {{"b", {"1", "2"}}}, {{"c", "z"}}};
+  CHECK(parse_synced_list(format_synced_list(list)) == list);
+  for (const char* text :
+       {"", "x", "[]", "{", "null", R"({"aliases":[]})", R"({"aliases":{"a":1}})",
+        R"({"aliases":{"if":"x","a b":"x","c":"x\ny","d":""}})"})
+    CHECK(parse_synced_list(text) == SyncedList());
+}
+
+TEST_CASE("a shell gets the list and the dotfiles, but what was superseded") {
+  const SyncedList list = {
+      {{"a", "1"}, {"b", "1"}}, {{"b", {"old"}}, {"gone", {"old"}}}, {{"d", "4"}}};
+  CHECK(effective_aliases(list, AliasList{{"b", "old"}, {"gone", "old"}, {"c", "3"}}) ==
+        AliasList{{"a", "1"}, {"b", "1"}, {"c", "3"}});
+  // A person has set them since.
+  CHECK(effective_aliases(list, AliasList{{"b", "new"}, {"gone", "new"}}) ==
+        AliasList{{"a", "1"}, {"b", "new"}, {"gone", "new"}});
+  // An Atuin that lists none any more.
+  CHECK(effective_aliases(list, std::nullopt) == AliasList{{"a", "1"}, {"b", "1"}, {"d", "4"}});
+  AliasList all = {{"a", "1"}, {"if", "x"}, {"t", "a\tb"}};
+  CHECK(take_unloadable(all) == AliasList{{"if", "x"}, {"t", "a\tb"}});
+  CHECK(all == AliasList{{"a", "1"}});
+}
+
+TEST_CASE("the list after the dotfiles can only be read") {
+  const AliasList dotfiles = {{"a", "1"}, {"b", "old"}, {"gone", "x"}, {"mine", "m"}};
+  const AliasRecord record = {{"a", {"1"}}, {"b", {"old"}}, {"gone", {"x"}}};
+  const AliasList wanted = {{"a", "1"}, {"b", "2"}, {"mine", "m2"}};
+  const SyncedList before;
+  const AliasPlan plan =
+      plan_aliases(wanted, effective_aliases(before, dotfiles), record, Others::keep);
+  const SyncedList next = next_list(before, dotfiles, wanted, plan);
+  CHECK(next.aliases == AliasList{{"a", "1"}, {"b", "2"}});
+  CHECK(next.superseded == AliasRecord{{"b", {"old"}}, {"gone", {"x"}}});
+  CHECK(next.dotfiles == AliasList{{"a", "1"}, {"mine", "m"}});
+  const AliasList now = {{"a", "1"}, {"b", "2"}, {"mine", "m"}};
+  CHECK(effective_aliases(next, dotfiles) == now);
+  // Once more: nothing changes.
+  const AliasPlan again = plan_aliases(wanted, now, plan.after, Others::keep);
+  CHECK(next_list(next, dotfiles, wanted, again) == next);
+  // What the dotfiles no longer have needs no record.
+  CHECK(next_list(next, AliasList{}, wanted, again).superseded.empty());
+}
+
+TEST_CASE("an Atuin that sets its dotfiles brings them in line with the list") {
+  const SyncedList list = {{{"a", "2"}}, {{"a", {"1"}}, {"gone", {"x"}}}, {}};
+  const AliasList dotfiles = {{"a", "1"}, {"gone", "x"}, {"mine", "m"}};
+  const AliasList wanted = {{"a", "2"}};
+  AliasPlan plan =
+      plan_aliases(wanted, effective_aliases(list, dotfiles), {{"a", {"2"}}}, Others::keep);
+  CHECK(plan.set.empty());
+  include_superseded(plan, list, dotfiles, wanted);
+  CHECK(plan.set == AliasList{{"a", "2"}});
+  CHECK(plan.remove == std::vector<std::string>{"gone"});
+}
+
 TEST_CASE("the block in a startup file") {
   const std::string lines = "alias a='b'\n";
   const std::string block = "# >>> nixbuild aliases >>>\nalias a='b'\n# <<< nixbuild aliases <<<\n";
@@ -146,16 +214,15 @@ TEST_CASE("installing keeps the file's mode and follows a link") {
   const fs::path real = directory / "real";
   write_file_atomic(real, "mine\n", 0640);
   fs::create_symlink("real", directory / "link");
-  CHECK(install_aliases(Shell::bash, {{"a", "b"}}, directory / "link") == Change::written);
-  CHECK(install_aliases(Shell::bash, {{"a", "b"}}, directory / "link") == Change::none);
+  CHECK(install_lines("alias a=b\n", directory / "link") == Change::written);
+  CHECK(install_lines("alias a=b\n", directory / "link") == Change::none);
   CHECK(fs::is_symlink(directory / "link"));
   CHECK(read_file(real)->starts_with("mine\n# >>>"));
   struct stat status = {};
   ::stat(real.c_str(), &status);
   CHECK((status.st_mode & 07777) == 0640);
 
-  CHECK(install_aliases(Shell::fish, {{"a", "b"}}, directory / "fish/conf.d/x.fish") ==
-        Change::written);
+  CHECK(install_lines("alias a b\n", directory / "fish/conf.d/x.fish") == Change::written);
   fs::create_symlink("/nix/store/x-rc", directory / "managed");
-  CHECK_THROWS_AS(install_aliases(Shell::bash, {{"a", "b"}}, directory / "managed"), Error);
+  CHECK_THROWS_AS(install_lines("alias a=b\n", directory / "managed"), Error);
 }
