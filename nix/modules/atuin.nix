@@ -1,7 +1,10 @@
 # Home Manager: Atuin, which syncs shell history and aliases between machines.
-{ config, lib, ... }:
+{ config, lib, options, ... }:
 let
   cfg = config.programs.bootstrap;
+  synced = import ./synced-aliases.nix cfg.package;
+  # Older versions of Home Manager call it initExtra.
+  zshInit = if options.programs.zsh ? initContent then "initContent" else "initExtra";
   isWanted = (cfg.enable && cfg.atuin.enable) || (config.programs.terminal.enable or false);
 in
 {
@@ -17,7 +20,7 @@ in
     };
   };
 
-  config = lib.mkIf isWanted {
+  config = lib.mkIf isWanted (lib.mkMerge [{
     programs.atuin = {
       enable = true;
       enableZshIntegration = lib.mkDefault true;
@@ -39,9 +42,16 @@ in
           "^password"
         ];
 
-        # Without this, Atuin syncs no aliases.
+        # Without this, Atuin before 18.23 syncs no aliases.
         dotfiles.enabled = true;
       };
     };
-  };
+  }
+    (lib.mkIf cfg.enable {
+      # Atuin 18.23 and newer load no aliases. Behind `atuin init` and the aliases of the configuration:
+      # what was synced is newer.
+      programs.bash.initExtra = lib.mkAfter synced.bash;
+      programs.zsh.${zshInit} = lib.mkAfter synced.zsh;
+      programs.fish.interactiveShellInit = lib.mkAfter synced.fish;
+    })]);
 }

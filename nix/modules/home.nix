@@ -10,9 +10,14 @@ let
     rebuild = "nixbuild system-update --no-update --no-gc";
     system-update = "nixbuild system-update";
   };
+  # Words of the shells themselves, which `nixbuild aliases` refuses.
+  reserved = "alias|and|begin|break|builtin|case|command|continue|coproc|do|done|elif|else|end|esac|eval|fi"
+    + "|for|foreach|function|if|in|nocorrect|not|or|repeat|return|select|source|switch|then|time|unalias|until|while";
   # Aliases that every shell and Atuin accept. The program refuses others, so Home Manager alone sets them.
   isPortable = name: command:
-    builtins.match "[A-Za-z0-9_][A-Za-z0-9_.-]*" name != null
+    builtins.match "[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}" name != null
+    && builtins.match reserved name == null
+    && builtins.stringLength command <= 4096
     && builtins.match "[^[:cntrl:]]*[^[:cntrl:] ][^[:cntrl:]]*" command != null;
   ownAliases = lib.filterAttrs
     (name: command: builtinAliases.${name} or null != command && isPortable name command)

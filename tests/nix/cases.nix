@@ -236,7 +236,7 @@ in
       let
         config = home [
           default
-          (bootstrap { aliases = { ".." = "cd .."; "a b" = "c"; lines = "a\nb"; tab = "a\tb"; blank = " "; "g.s-1" = "git status -s"; }; })
+          (bootstrap { aliases = { ".." = "cd .."; "a b" = "c"; lines = "a\nb"; tab = "a\tb"; blank = " "; "g.s-1" = "git status -s"; "if" = "x"; }; })
         ];
       in
       {
@@ -245,7 +245,7 @@ in
       };
     want = {
       extra = [ "g.s-1=git status -s" ];
-      shells = [ ".." "a b" "blank" "g.s-1" "lines" "tab" ];
+      shells = [ ".." "a b" "blank" "g.s-1" "if" "lines" "tab" ];
     };
   };
   "client: Atuin" = {
@@ -261,6 +261,26 @@ in
       history_filter = [ "^secret" "^password" ];
       dotfiles.enabled = true;
     };
+  };
+  "client: shells load the aliases that Atuin syncs" = {
+    got =
+      let
+        of = config: {
+          bash = config.programs.bash.initExtra;
+          zsh = config.programs.zsh.initContent;
+          fish = config.programs.fish.interactiveShellInit;
+        };
+        load = "/bin/nixbuild aliases --shell";
+        ends = lines: builtins.mapAttrs (shell: line: mentions "${load} ${shell} --from-atuin" [ line ]) lines;
+      in
+      {
+        on = ends (of client');
+        without = of (home [ default (bootstrap { }) ]);
+        alone = of (home [ (modules + "/terminal.nix") ]);
+      };
+    want =
+      let none = { bash = ""; zsh = ""; fish = ""; }; in
+      { on = { bash = true; zsh = true; fish = true; }; without = none; alone = none; };
   };
   "client: bash has the aliases, too" = {
     got = {
@@ -415,6 +435,25 @@ in
       tailscale = { enable = true; authKeyFile = "/etc/secrets/tailscale"; };
       server = "build-server";
       warnings = [ ];
+    };
+  };
+  "NixOS client: shells load the aliases that Atuin syncs" = {
+    got =
+      let
+        shells = config: builtins.mapAttrs
+          (shell: options: mentions "/bin/nixbuild aliases --shell ${shell} --from-atuin" [ options.interactiveShellInit ])
+          { inherit (config.programs) bash zsh fish; };
+        config = nixos [ client (bootstrap { atuin.enable = true; }) ];
+      in
+      {
+        on = shells config;
+        atuin = builtins.elem "atuin" (namesOf config.environment.systemPackages);
+        off = shells nixosClient;
+      };
+    want = {
+      on = { bash = true; zsh = true; fish = true; };
+      atuin = true;
+      off = { bash = false; zsh = false; fish = false; };
     };
   };
   "NixOS server: users are those of sysusers.d" = {

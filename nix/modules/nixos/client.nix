@@ -1,12 +1,16 @@
-# NixOS: the build server as a substituter for all users.
-{ config, lib, ... }:
+# NixOS: the build server as a substituter for all users, and the aliases that each of them syncs.
+{ config, lib, pkgs, ... }:
 let
   cfg = config.programs.bootstrap;
+  synced = import ../synced-aliases.nix cfg.package;
   inherit (import ../caches.nix { inherit lib; }) caches clientSettings recordKeys;
   chosen = caches cfg;
 in
 {
   imports = [ ../cache-options.nix ./settings.nix ./tailscale.nix ];
+
+  options.programs.bootstrap.atuin.enable =
+    lib.mkEnableOption "Atuin, and in bash, zsh and fish the aliases that it syncs for the user";
 
   config = lib.mkIf cfg.enable (lib.mkMerge [
     {
@@ -18,6 +22,12 @@ in
         server = lib.mkDefault cfg.buildServer.address;
         record_keys = lib.mkIf (recordKeys cfg != [ ]) (lib.mkDefault (recordKeys cfg));
       };
+    })
+    (lib.mkIf cfg.atuin.enable {
+      environment.systemPackages = [ pkgs.atuin ];
+      programs.bash.interactiveShellInit = lib.mkAfter synced.bash;
+      programs.zsh.interactiveShellInit = lib.mkAfter synced.zsh;
+      programs.fish.interactiveShellInit = lib.mkAfter synced.fish;
     })
     (lib.mkIf (chosen.substituters != [ ]) {
       nix.settings = clientSettings // {

@@ -7,6 +7,7 @@ let
   list = mkOption { type = types.listOf types.anything; default = [ ]; };
   flag = mkOption { type = types.bool; default = false; };
   program = { enable = flag; };
+  lines = mkOption { type = types.lines; default = ""; };
   editor = program // { defaultEditor = flag; viAlias = flag; vimAlias = flag; };
   base = { config, ... }: {
     options = {
@@ -29,11 +30,12 @@ let
       nix.settings = set;
       programs = {
         atuin = program // { enableBashIntegration = flag; enableZshIntegration = flag; settings = set; };
-        bash = program;
+        bash = program // { initExtra = lines; };
         bat = program;
         direnv = program // { nix-direnv = program; };
         eza = program;
         fd = program;
+        fish = program // { interactiveShellInit = lines; };
         git = program;
         home-manager = program;
         htop = program;
@@ -42,7 +44,7 @@ let
         ripgrep = program;
         tmux = program;
         zoxide = program;
-        zsh = program // { autosuggestion = program; syntaxHighlighting = program; };
+        zsh = program // { initContent = lines; autosuggestion = program; syntaxHighlighting = program; };
       };
       services.syncthing = program // {
         settings.devices = set;

@@ -39,6 +39,7 @@ let
     mkDefault = mkOverride 1000;
     mkForce = mkOverride 50;
     mkOptionDefault = mkOverride 1500;
+    mkAfter = content: content; # the order of lines is not kept
     mkOption = attributes: attributes // { _type = "option"; };
     mkEnableOption = name: mkOption { type = types.bool; default = false; description = "Whether to enable ${name}."; };
     literalExpression = text: { _type = "literalExpression"; inherit text; };

@@ -37,6 +37,9 @@ let
         distributedBuilds = flag;
         buildMachines = list;
       };
+      programs = lib.genAttrs [ "bash" "zsh" "fish" ] (_: {
+        interactiveShellInit = mkOption { type = types.lines; default = ""; };
+      });
       security.polkit.enable = flag;
       services.tailscale = {
         enable = flag;
