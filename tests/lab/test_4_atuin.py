@@ -19,16 +19,19 @@ enabled = true
 def account(lab, server, laptop, desktop):
     """Alice's account on the server's Atuin, logged in to from both of her machines."""
     server.join_tailnet()
-    server.run("systemctl", "start", "postgresql")
-    wait_for(lambda: server.run("pg_isready", code=None).code == 0, "PostgreSQL is ready")
-    server.run("psql", "--quiet", "--command=CREATE USER atuin PASSWORD 'atuin'",
-               "--command=CREATE DATABASE atuin OWNER atuin", user="postgres", directory="/")  # fmt: skip
-    server.run(
-        "systemd-run", "--unit=atuin-server", "--setenv=HOME=/root", "--setenv=ATUIN_HOST=100.64.0.1",
-        "--setenv=ATUIN_PORT=8888", "--setenv=ATUIN_OPEN_REGISTRATION=true",
-        "--setenv=ATUIN_DB_URI=postgres://atuin:atuin@localhost/atuin",
-        "atuin", "server", "start",
-    )  # fmt: skip
+    environment = {"HOME": "/root", "ATUIN_HOST": "100.64.0.1", "ATUIN_PORT": "8888", "ATUIN_OPEN_REGISTRATION": "true"}
+    if server.run("sh", "-c", "command -v atuin-server", code=None).code == 0:
+        command = ("atuin-server", "start")
+        environment["ATUIN_DB_URI"] = "sqlite:///root/atuin.sqlite"
+    else:
+        command = ("atuin", "server", "start")
+        environment["ATUIN_DB_URI"] = "postgres://atuin:atuin@localhost/atuin"
+        server.run("systemctl", "start", "postgresql")
+        wait_for(lambda: server.run("pg_isready", code=None).code == 0, "PostgreSQL is ready")
+        server.run("psql", "--quiet", "--command=CREATE USER atuin PASSWORD 'atuin'",
+                   "--command=CREATE DATABASE atuin OWNER atuin", user="postgres", directory="/")  # fmt: skip
+    server.run("systemd-run", "--unit=atuin-server", *(f"--setenv={name}={value}" for name, value in environment.items()),
+               *command)  # fmt: skip
     for machine in (laptop, desktop):
         machine.write("/home/alice/.config/atuin/config.toml", CONFIGURATION)
         machine.run("chown", "--recursive", "alice:", "/home/alice/.config")
@@ -45,10 +48,17 @@ def test_aliases_set_on_the_laptop_work_on_the_desktop(account, tailnet, server,
     laptop.run("nixbuild", "aliases", "--sync", user="alice", SHELL="/usr/bin/zsh")
     laptop.run("atuin", "sync", user="alice")
     desktop.run("atuin", "sync", user="alice")
-    listed = desktop.run("atuin", "dotfiles", "alias", "list", user="alice").stdout.splitlines()
-    assert "bt=nixbuild trigger" in listed and "rebuild=nixbuild system-update --no-update --no-gc" in listed
+    if desktop.run("sh", "-c", "atuin dotfiles alias --help | grep -q '^  set '", code=None).code == 0:
+        listed = desktop.run("atuin", "dotfiles", "alias", "list", user="alice").stdout.splitlines()
+        assert "bt=nixbuild trigger" in listed and "rebuild=nixbuild system-update --no-update --no-gc" in listed
+        inits = {shell: f"atuin init {shell}" for shell in ("bash", "zsh", "fish")}
+    else:
+        # The first shell has the machine's copy refreshed, for those after it.
+        inits = {shell: f"nixbuild aliases --shell {shell} --from-atuin" for shell in ("bash", "zsh", "fish")}
+        wait_for(lambda: "alias bt='nixbuild trigger'" in desktop.run("sh", "-c", inits["bash"], user="alice").stdout,
+                 "the aliases are on the desktop")  # fmt: skip
     for shell, start in (("bash", "--rcfile /dev/null"), ("zsh", "--no-rcs"), ("fish", "--no-config")):
-        init = 'eval "$(atuin init bash)"' if shell == "bash" else f"atuin init {shell} | source /dev/stdin"
+        init = f"{inits[shell]} | source /dev/stdin" if shell == "fish" else f'eval "$({inits[shell]})"'
         said = desktop.run(shell, *start.split(), "-i", user="alice", input=f"{init}\nbs --json\n").stdout
         assert '"is_running"' in said, f"{shell}: {said}"
 
