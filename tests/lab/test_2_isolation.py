@@ -119,22 +119,17 @@ def test_nothing_is_uncovered(seen):
     assert seen("uncovering").count("\n") >= 3
 
 
-@pytest.mark.parametrize("path, why", [
-    ("/etc", "local_inputs"),
-    ("/home/alice", "local_inputs"),
-    (f"{STATE}/home/other", "local_inputs"),
-    (f"{STATE}/repos/other", "local_inputs"),
-    ("/proc/self/root/home/alice", "local_inputs"),
-    # To Nix it lies within the flake's own source.
-    ("../../../../../home/alice", "targets failed"),
+@pytest.mark.parametrize("path", [
+    "/etc", "/home/alice", f"{STATE}/home/other", f"{STATE}/repos/other", "/proc/self/root/home/alice",
+    "../../../../../home/alice",
 ])  # fmt: skip
-def test_a_path_outside_of_the_clone_is_no_input(server, seen, laptop, path, why):
+def test_a_path_outside_of_the_clone_is_no_input(server, seen, laptop, path):
     url = f'inputs.outside = {{ url = "path:{path}"; flake = false; }};\n  outputs'
     script = "find ${outside}/ -type f -exec cat {} + > $out"
     flake = FLAKE.replace("outputs", url, 1).replace("{ self }", "{ self, outside }")
     Clone(laptop).commit(flake.replace("@PACKAGES@", f"terminal = mk \"terminal\" ''{script}'';"))
     refused = laptop.run("bt", "--wait", user="alice", code=1)
-    assert why in refused.stderr, str(refused)
+    assert "local_inputs" in refused.stderr, str(refused)
     server.run("grep", "--recursive", "--quiet", SECRET, "/nix/store", f"{STATE}/logs/nix-terminal", code=1)
 
 
