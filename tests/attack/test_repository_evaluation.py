@@ -95,3 +95,27 @@ def test_inputs_that_eat_memory_end_the_build_only(builder):
     repository(builder, {"flake.nix": text})
     builder.run(code=1)
     assert builder.last()["error"].startswith("inputs: ")
+
+
+def test_the_history_of_a_build_is_bounded(builder):
+    """Long names of attributes, and more of them than anybody has."""
+    many = """packages.x86_64-linux = builtins.listToAttrs (builtins.genList (n: {
+        name = "${toString n}-${builtins.concatStringsSep "" (builtins.genList (_: "nnnnnnnnnn") 100)}"; value = mk "x" "echo 1 > $out";
+      }) @COUNT@);"""
+    source = repository(builder, {"flake.nix": flake(many.replace("@COUNT@", "500"))})
+    builder.run()
+    assert len(builder.results()) == 500 and max(map(len, builder.results())) < 500
+    before = (builder.state / "history.sqlite").stat().st_size
+    source.commit({"flake.nix": flake(many.replace("@COUNT@", "60000"))})
+    builder.run(code=1, timeout=280)
+    assert "choose among them with targets" in builder.last()["error"]
+    assert builder.targets() == {}
+    assert (builder.state / "history.sqlite").stat().st_size < before + 2**20
+
+
+def test_a_lock_that_no_flake_has_is_not_kept(builder):
+    lock = '{"nodes": {"root": {"inputs": {}}' + "".join(f', "n{n}-{"x" * 1000}": {{}}' for n in range(3000)) + '}, "root": "root", "version": 7}'
+    repository(builder, {"flake.nix": flake(GOOD), "flake.lock": lock}, lock="committed")
+    builder.run()
+    assert builder.query("SELECT flake_lock FROM builds") == [{"flake_lock": None}]
+    assert "flake.lock is not kept with the build" in builder.log()

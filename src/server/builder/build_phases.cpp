@@ -49,6 +49,7 @@ using protocol::TargetResult;
 namespace fs = std::filesystem;
 
 constexpr std::size_t most_targets_in_error = 5;
+constexpr std::size_t most_kept_lock_bytes = std::size_t{2} << 20;
 
 std::string summary_of_failures(const std::vector<protocol::Target>& targets) {
   std::string text;
@@ -308,6 +309,9 @@ class Run {
     // What is kept is served to everybody, so it must be a lock.
     try {
       if (lock) {
+        if (lock->size() > most_kept_lock_bytes) {
+          throw FormatError(fmt::format("it has more than {} MiB", most_kept_lock_bytes >> 20));
+        }
         nix::FlakeLock::parse(*lock);
         history_.set_lock(id_, *lock);
       }

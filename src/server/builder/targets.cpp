@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "server/builder/evaluation_result.hpp"
 #include "server/builder/interruption.hpp"
 #include "server/builder/nix_expression.hpp"
+#include "server/history/kept_text.hpp"
 
 namespace nixbuild::builder {
 namespace {
@@ -30,6 +32,9 @@ constexpr std::size_t parts = 4;
 constexpr std::size_t longest_claim = 200;  // bytes of what a repository says, in a message
 constexpr std::size_t longest_reason = 600;
 constexpr std::size_t most_logged_lines = 1000;
+// Names, derivations and outputs of a build's targets, some thirty thousand of them, in bytes: the
+// history keeps them, and the API answers with them.
+constexpr std::size_t most_target_bytes = std::size_t{16} << 20;
 
 // What one process evaluates.
 struct Job {
@@ -46,6 +51,19 @@ bool ran_out_of_memory(const Exit& exit) {
   if (exit.ok()) return false;
   return exit.signal == 0 ? reason_in(exit.error) == "out of memory"
                           : exit.error.find("Out of Memory") != std::string::npos;
+}
+
+// Not more than the history keeps of a target.
+std::vector<std::string> last_lines_of(const std::string& error) {
+  std::vector<std::string> lines = history::last_lines(error, history::log_tail_lines);
+  std::size_t left = history::target_text_limit;
+  auto first = lines.end();
+  while (first != lines.begin() && std::prev(first)->size() < left) {
+    --first;
+    left -= first->size() + 1;
+  }
+  lines.erase(lines.begin(), first);
+  return lines;
 }
 
 // A target, and where the search for it began.
@@ -344,11 +362,21 @@ class Evaluation {
   protocol::Target* add(std::size_t beginning, const AttributePath& path) {
     std::string name = name_of(path);
     if (!names_.insert(name).second) return nullptr;
+    count_bytes(name.size());
     Item& item = items_.emplace_back();
     item.beginning = beginning;
     item.path = path;
     item.target.name = std::move(name);
     return &item.target;
+  }
+
+  void count_bytes(std::size_t count) {
+    bytes_ += count;
+    if (bytes_ <= most_target_bytes) return;
+    throw Error(fmt::format(
+        "the repository offers too much to build: the names, derivations and outputs of "
+        "its targets have more than {} MiB; choose among them with targets",
+        most_target_bytes >> 20));
   }
 
   // What the repository says of a derivation is not trusted: its outputs are those that its file in
@@ -381,8 +409,11 @@ class Evaluation {
     if (target == nullptr) return;
     target->result = protocol::TargetResult::pending;
     target->derivation = found.derivation;
-    for (const Derivation::Output& output : derivation->outputs)
+    count_bytes(found.derivation.size());
+    for (const Derivation::Output& output : derivation->outputs) {
+      count_bytes(output.name.size() + output.path.size());
       target->outputs.push_back({output.name, output.path, 0});
+    }
     if (found.kind == Found::Kind::empty_home) {
       report_.warn(fmt::format(
           "{} is the same as an empty home: set home_config to a file of the repository that turns "
@@ -417,7 +448,7 @@ class Evaluation {
     if (target == nullptr) return;
     target->result = protocol::TargetResult::evaluation_failed;
     target->error = exit.ok() ? "Nix's answer cannot be read" : reason_for(exit);
-    target->log_tail = history::last_lines(exit.error, history::log_tail_lines);
+    target->log_tail = last_lines_of(exit.error);
     report_.log(fmt::format("{}: evaluation failed", target->name));
     for (const std::string& line : target->log_tail)
       report_.log("  " + line);
@@ -475,6 +506,7 @@ class Evaluation {
   Job listed_;               // the members of sets that the last processes found
   std::vector<Item> items_;
   std::set<std::string> names_;
+  std::size_t bytes_ = 0;  // of names, derivations and outputs
   int results_ = 0;
   bool has_failed_ = false;  // some process, so that groups are made smaller
   bool needs_check_ = false;

@@ -49,6 +49,12 @@ protocol::Build build_of(const Statement& row) {
   return build;
 }
 
+std::size_t text_size(const protocol::Build& build) {
+  return build.repository.size() + build.triggered_by.size() + build.triggered_from.size() +
+         build.commit_subject.size() + build.commit_author.size() +
+         build.error.value_or("").size() + build.branch.value_or("").size();
+}
+
 std::vector<protocol::Build> builds_of(Statement statement) {
   std::vector<protocol::Build> builds;
   while (statement.step())
@@ -429,10 +435,17 @@ protocol::BuildList History::list(const std::string& repository, int limit,
       .bind(before.value_or(std::numeric_limits<std::int64_t>::max()))
       .bind(static_cast<std::int64_t>(limit) + 1);
   protocol::BuildList list;
-  list.builds = builds_of(std::move(statement));
-  if (list.builds.size() > static_cast<std::size_t>(limit)) {
-    list.builds.pop_back();
-    if (!list.builds.empty()) list.next_before = list.builds.back().id;
+  std::size_t size = 0;
+  while (statement.step()) {
+    protocol::Build build = build_of(statement);
+    size += text_size(build);
+    const bool is_full = list.builds.size() == static_cast<std::size_t>(limit) ||
+                         (size > list_text_limit && !list.builds.empty());
+    if (is_full) {
+      if (!list.builds.empty()) list.next_before = list.builds.back().id;
+      break;
+    }
+    list.builds.push_back(std::move(build));
   }
   return list;
 }

@@ -16,6 +16,8 @@ constexpr std::size_t target_text_limit = std::size_t{64} << 10;  // error and l
 constexpr std::size_t build_text_limit = std::size_t{1} << 20;    // of all targets of a build
 constexpr std::size_t build_error_limit = 4096;
 constexpr std::size_t commit_text_limit = 1024;  // subject, author
+// A list of builds ends before it has more than this, unless the first one has.
+constexpr std::size_t list_text_limit = std::size_t{1} << 20;
 
 // `text`, or its beginning and "…" in at most `limit` bytes; whole UTF-8 characters.
 std::string shortened(std::string_view text, std::size_t limit);

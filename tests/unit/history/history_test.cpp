@@ -10,6 +10,7 @@
 #include "../support/temporary_directory.hpp"
 #include "common/base/files.hpp"
 #include "common/base/time.hpp"
+#include "server/history/kept_text.hpp"
 
 using namespace nixbuild;
 using namespace nixbuild::history;
@@ -269,6 +270,26 @@ TEST_CASE("the list is newest first, in pages") {
   CHECK(history.list("", 100, {}).builds.size() == 10);
   CHECK(history.list("", 100, {}).builds.front().repository == "b");
   CHECK(history.list("a'; --", 100, {}).builds.empty());
+}
+
+TEST_CASE("a list ends before it is large, and the rest follows") {
+  const test::TemporaryDirectory directory;
+  History history(directory.path() / "h");
+  constexpr int builds = 400;
+  for (int i = 0; i < builds; ++i) {
+    history.finish(history.take_queued({"a", "", ""}), std::string(10'000, 'x'), now());
+  }
+  auto page = history.list("a", 1000, {});
+  int seen = 0;
+  int pages = 1;
+  for (;; ++pages) {
+    CHECK(page.builds.size() <= list_text_limit / build_error_limit);
+    seen += static_cast<int>(page.builds.size());
+    if (!page.next_before) break;
+    page = history.list("a", 1000, page.next_before);
+  }
+  CHECK(seen == builds);
+  CHECK(pages == 2);
 }
 
 TEST_CASE("the oldest builds go, those of other repositories and the running one stay") {
