@@ -1,6 +1,5 @@
 #include "cli/machine/binary_cache.hpp"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -55,17 +54,11 @@ CacheInfo parse_cache_info(std::string_view text) {
   return info;
 }
 
-std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text) {
-  const time_t time = curl_getdate(text.c_str(), nullptr);
-  if (time == -1) return std::nullopt;
-  return std::chrono::sys_seconds(std::chrono::seconds(time));
-}
-
 BinaryCache::BinaryCache(const net::ServerAddress& address) : http_(options_of(address)) {}
 
 net::HttpResponse BinaryCache::get(std::string_view path) {
   net::HttpResponse response = http_.get(path);
-  if (const auto date = parse_http_date(response.date)) clock_lead_ = *date - now();
+  if (const auto date = net::parse_http_date(response.date)) clock_lead_ = *date - now();
   return response;
 }
 

@@ -22,9 +22,6 @@ struct CacheInfo {
 // none.
 CacheInfo parse_cache_info(std::string_view text);
 
-// The time of an HTTP date; nothing when `text` is none.
-std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text);
-
 class BinaryCache {
  public:
   explicit BinaryCache(const net::ServerAddress& address);

@@ -1,7 +1,11 @@
 #include "common/net/curl.hpp"
 
 #include <fmt/format.h>
+#ifdef NIXBUILD_LIBCURL_DIR
+#include <dlfcn.h>
+#endif
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -13,16 +17,43 @@
 namespace nixbuild::net {
 namespace {
 
-void set_up_libcurl() {
-  struct Library {
-    Library() {
-      if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        throw Error("libcurl cannot be set up");
-    }
-    ~Library() { curl_global_cleanup(); }
-  };
-  static const Library library;
+#ifdef NIXBUILD_LIBCURL_DIR
+// Some distributions name it after the TLS library that it uses.
+constexpr std::array library_names = {NIXBUILD_LIBCURL_DIR "libcurl.so.4",
+                                      NIXBUILD_LIBCURL_DIR "libcurl-gnutls.so.4"};
+
+void* open_library() {
+  std::string reason;
+  for (const char* name : library_names) {
+    if (void* library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL)) return library;
+    if (reason.empty()) reason = ::dlerror();
+  }
+  throw Error(fmt::format("cannot load libcurl: {}; install it (Debian: libcurl4)", reason));
 }
+
+template <class Function>
+void find(void* library, const char* name, Function& function) {
+  function = reinterpret_cast<Function>(::dlsym(library, name));
+  if (function == nullptr) throw Error(fmt::format("libcurl has no function {}", name));
+}
+
+Libcurl find_functions() {
+  void* const library = open_library();
+  Libcurl found;
+#define NIXBUILD_FIND(NAME) find(library, "curl_" #NAME, found.NAME);
+  NIXBUILD_CURL_FUNCTIONS(NIXBUILD_FIND)
+#undef NIXBUILD_FIND
+  return found;
+}
+#else
+Libcurl find_functions() {
+  Libcurl found;
+#define NIXBUILD_FIND(NAME) found.NAME = &::curl_##NAME;
+  NIXBUILD_CURL_FUNCTIONS(NIXBUILD_FIND)
+#undef NIXBUILD_FIND
+  return found;
+}
+#endif
 
 // The proxy that the environment names for this server; empty where there is none. libcurl reads
 // it by itself, this is only to tell of it.
@@ -63,7 +94,7 @@ double seconds(std::chrono::milliseconds time) {
 [[noreturn]] void cannot_connect(CURL* handle, const HttpOptions& options) {
   const ServerAddress& server = options.server;
   long error_number = 0;
-  curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &error_number);
+  libcurl().easy_getinfo(handle, CURLINFO_OS_ERRNO, &error_number);
   const auto error = static_cast<int>(error_number);
   if (!server.unix_socket.empty()) {
     // curl does not always pass on the error's number of a unix socket.
@@ -94,8 +125,8 @@ double seconds(std::chrono::milliseconds time) {
 [[noreturn]] void timed_out(CURL* handle, const HttpOptions& options, std::string_view request) {
   curl_off_t resolved = 0;
   curl_off_t connected = 0;
-  curl_easy_getinfo(handle, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
-  curl_easy_getinfo(handle, CURLINFO_CONNECT_TIME_T, &connected);
+  libcurl().easy_getinfo(handle, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+  libcurl().easy_getinfo(handle, CURLINFO_CONNECT_TIME_T, &connected);
   const ServerAddress& server = options.server;
   if (resolved == 0 && connected == 0) {
     unreachable(options,
@@ -123,22 +154,36 @@ double seconds(std::chrono::milliseconds time) {
 
 }  // namespace
 
+const Libcurl& libcurl() {
+  struct Library {
+    Library() : functions(find_functions()) {
+      if (functions.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        throw Error("libcurl cannot be set up");
+    }
+    ~Library() { functions.global_cleanup(); }
+    Library(const Library&) = delete;
+    Library& operator=(const Library&) = delete;
+    Libcurl functions;
+  };
+  static const Library library;
+  return library.functions;
+}
+
 EasyHandle make_easy(const HttpOptions& options) {
-  set_up_libcurl();
-  EasyHandle handle(curl_easy_init());
+  EasyHandle handle(libcurl().easy_init());
   if (!handle) throw std::bad_alloc();
   CURL* curl = handle.get();
-  curl_easy_setopt(curl, CURLOPT_USERAGENT, "nixbuild/" NIXBUILD_VERSION);
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                   static_cast<long>(options.connect_timeout.count()));
-  curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+  libcurl().easy_setopt(curl, CURLOPT_USERAGENT, "nixbuild/" NIXBUILD_VERSION);
+  libcurl().easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                        static_cast<long>(options.connect_timeout.count()));
+  libcurl().easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
   // Not to wait, at the end, for a thread that still resolves a name.
-  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+  libcurl().easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 #endif
-  if (options.server.is_local()) curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  if (options.server.is_local()) libcurl().easy_setopt(curl, CURLOPT_PROXY, "");
   if (!options.server.unix_socket.empty()) {
-    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, options.server.unix_socket.c_str());
+    libcurl().easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, options.server.unix_socket.c_str());
   }
   return handle;
 }
@@ -147,7 +192,8 @@ void add_header(HeaderList& list, std::string_view name, std::string_view value)
   if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
     throw UsageError(fmt::format("the value of the header {} has a line end in it", name));
   }
-  curl_slist* longer = curl_slist_append(list.get(), fmt::format("{}: {}", name, value).c_str());
+  curl_slist* longer =
+      libcurl().slist_append(list.get(), fmt::format("{}: {}", name, value).c_str());
   if (longer == nullptr) throw std::bad_alloc();
   (void)list.release();
   list.reset(longer);
@@ -182,7 +228,7 @@ void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& option
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
       throw RefusedError(fmt::format("{}: TLS failed: {}; {} itself speaks http://, not https://",
-                                     where, curl_easy_strerror(code), options.service));
+                                     where, libcurl().easy_strerror(code), options.service));
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
       throw RefusedError(
@@ -190,7 +236,7 @@ void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& option
                       "{}'s",
                       where, request, options.server.port, options.service));
     default:
-      throw RefusedError(fmt::format("{}: {}: {}", where, request, curl_easy_strerror(code)));
+      throw RefusedError(fmt::format("{}: {}: {}", where, request, libcurl().easy_strerror(code)));
   }
 }
 

@@ -1,5 +1,8 @@
-// What all uses of libcurl share: its set-up, its handles, its errors as ours. Private to this
+// What all uses of libcurl share: its functions, its handles, its errors as ours. Private to this
 // folder.
+//
+// With the thirty libraries that it needs, libcurl takes longer to load than a short command takes
+// to run. So the program is not linked with it, but loads it at its first request.
 #pragma once
 
 #include <curl/curl.h>
@@ -12,20 +15,38 @@
 
 namespace nixbuild::net {
 
+// clang-format off
+#define NIXBUILD_CURL_FUNCTIONS(DO)                                                      \
+  DO(easy_cleanup) DO(easy_getinfo) DO(easy_init) DO(easy_perform) DO(easy_setopt)       \
+  DO(easy_strerror) DO(getdate) DO(global_cleanup) DO(global_init) DO(multi_add_handle)  \
+  DO(multi_cleanup) DO(multi_info_read) DO(multi_init) DO(multi_perform) DO(multi_poll)  \
+  DO(multi_remove_handle) DO(slist_append) DO(slist_free_all) DO(strnequal)
+// clang-format on
+
+// Each function of libcurl that is used: `easy_init` is curl_easy_init.
+struct Libcurl {
+#define NIXBUILD_DECLARE(NAME) decltype(&::curl_##NAME) NAME = nullptr;
+  NIXBUILD_CURL_FUNCTIONS(NIXBUILD_DECLARE)
+#undef NIXBUILD_DECLARE
+};
+
+// libcurl, loaded and set up by the first call. Throws Error if that is not possible.
+const Libcurl& libcurl();
+
 struct EasyDeleter {
-  void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+  void operator()(CURL* handle) const noexcept { libcurl().easy_cleanup(handle); }
 };
 struct MultiDeleter {
-  void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
+  void operator()(CURLM* handle) const noexcept { libcurl().multi_cleanup(handle); }
 };
 struct ListDeleter {
-  void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+  void operator()(curl_slist* list) const noexcept { libcurl().slist_free_all(list); }
 };
 using EasyHandle = std::unique_ptr<CURL, EasyDeleter>;
 using MultiHandle = std::unique_ptr<CURLM, MultiDeleter>;
 using HeaderList = std::unique_ptr<curl_slist, ListDeleter>;
 
-// Sets libcurl up, once, and makes a handle with all that `options` say but the total timeout.
+// Makes a handle with all that `options` say but the total timeout.
 EasyHandle make_easy(const HttpOptions& options);
 
 // Appends "NAME: VALUE". Throws UsageError where the value has a line end in it.

@@ -47,17 +47,17 @@ class EventStream::Impl {
       : options_(std::move(options)),
         path_(std::move(path)),
         times_(times),
-        multi_(curl_multi_init()),
+        multi_(libcurl().multi_init()),
         easy_(make_easy(options_)),
         random_(std::random_device{}()) {
     if (!multi_) throw std::bad_alloc();
     CURL* curl = easy_.get();
-    curl_easy_setopt(curl, CURLOPT_URL, (options_.server.base_url() + path_).c_str());
-    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Impl::take_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, this);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &Impl::take_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, this);
+    libcurl().easy_setopt(curl, CURLOPT_URL, (options_.server.base_url() + path_).c_str());
+    libcurl().easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+    libcurl().easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Impl::take_body);
+    libcurl().easy_setopt(curl, CURLOPT_WRITEDATA, this);
+    libcurl().easy_setopt(curl, CURLOPT_HEADERFUNCTION, &Impl::take_header);
+    libcurl().easy_setopt(curl, CURLOPT_HEADERDATA, this);
   }
   ~Impl() { disconnect(); }
   Impl(const Impl&) = delete;
@@ -88,7 +88,7 @@ class EventStream::Impl {
     add_header(headers_, "Accept", "text/event-stream");
     if (!options_.token.empty()) add_header(headers_, "Authorization", "Bearer " + options_.token);
     if (!parser_.last_id().empty()) add_header(headers_, "Last-Event-ID", parser_.last_id());
-    curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
+    libcurl().easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
     parser_.reset();
     failed_response_ = {};
     head_is_whole_ = false;
@@ -97,23 +97,23 @@ class EventStream::Impl {
     failure_ = nullptr;
     silence_.restart();
     connected_at_ = Steady::now();
-    curl_multi_add_handle(multi_.get(), easy_.get());
+    libcurl().multi_add_handle(multi_.get(), easy_.get());
     connected_ = true;
   }
 
   void disconnect() {
     if (!std::exchange(connected_, false)) return;
-    curl_multi_remove_handle(multi_.get(), easy_.get());
+    libcurl().multi_remove_handle(multi_.get(), easy_.get());
   }
 
   // Lets libcurl read and write what it can now.
   void perform() {
     int running = 0;
-    curl_multi_perform(multi_.get(), &running);
+    libcurl().multi_perform(multi_.get(), &running);
     bool ended = false;
     CURLcode code = CURLE_OK;
     int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+    while (const CURLMsg* message = libcurl().multi_info_read(multi_.get(), &left)) {
       if (message->msg != CURLMSG_DONE) continue;
       ended = true;
       code = message->data.result;
@@ -180,8 +180,9 @@ class EventStream::Impl {
       timeout = std::min(timeout, std::chrono::ceil<milliseconds>(retry_at_ - Steady::now()));
     }
     curl_waitfd waiting = {wake_fd, CURL_WAIT_POLLIN, 0};
-    curl_multi_poll(multi_.get(), &waiting, wake_fd >= 0 ? 1 : 0,
-                    static_cast<int>(std::max<milliseconds::rep>(timeout.count(), 0)), nullptr);
+    libcurl().multi_poll(multi_.get(), &waiting, wake_fd >= 0 ? 1 : 0,
+                         static_cast<int>(std::max<milliseconds::rep>(timeout.count(), 0)),
+                         nullptr);
     return waiting.revents != 0;
   }
 
@@ -203,25 +204,24 @@ class EventStream::Impl {
       return;
     }
     constexpr std::string_view date = "date:";
-    if (line.size() > date.size() && curl_strnequal(line.data(), date.data(), date.size()) != 0) {
+    if (line.size() > date.size() &&
+        libcurl().strnequal(line.data(), date.data(), date.size()) != 0) {
       date_ = line.substr(date.size());
     }
     if (line != "\r\n" && line != "\n") return;
     long status = 0;
-    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+    libcurl().easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) return;  // an interim answer, another head follows
     head_is_whole_ = true;
     const char* text = nullptr;
-    curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &text);
+    libcurl().easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &text);
     failed_response_.status = static_cast<unsigned>(status);
     failed_response_.content_type = text != nullptr ? text : "";
     is_stream_ = status == 200 && failed_response_.content_type.starts_with("text/event-stream");
     if (!is_stream_) return;
     has_streamed_ = true;
-    if (const std::time_t time = curl_getdate(date_.c_str(), nullptr);
-        !date_.empty() && time != -1) {
-      const seconds offset =
-          std::chrono::sys_seconds(seconds(time)) - std::chrono::floor<seconds>(System::now());
+    if (const auto time = parse_http_date(date_)) {
+      const seconds offset = *time - std::chrono::floor<seconds>(System::now());
       clock_offset_ = std::chrono::abs(offset) > clock_tolerance ? offset : seconds(0);
     }
   }

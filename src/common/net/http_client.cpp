@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 #include <exception>
 #include <utility>
 
@@ -26,7 +27,7 @@ std::size_t take_body(char* data, std::size_t, std::size_t size, void* context) 
   try {
     if (transfer.sink != nullptr) {
       long status = 0;
-      curl_easy_getinfo(transfer.handle, CURLINFO_RESPONSE_CODE, &status);
+      libcurl().easy_getinfo(transfer.handle, CURLINFO_RESPONSE_CODE, &status);
       if (status == 200) {
         (*transfer.sink)(std::string_view(data, size));
         return size;
@@ -94,31 +95,31 @@ struct HttpClient::Handle {
     Transfer transfer{curl, options.body_limit, sink, {}, {}};
     if (!options.token.empty()) add_header(headers, "Authorization", "Bearer " + options.token);
     const std::string url = options.server.base_url() + std::string(path);
-    curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
+    libcurl().easy_setopt(curl, CURLOPT_URL, url.c_str());
+    libcurl().easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+    libcurl().easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    libcurl().easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+    libcurl().easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    libcurl().easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
     const bool is_download = sink != nullptr;
     const auto total = static_cast<long>(options.total_timeout.count());
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, is_download ? 0L : total);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, is_download ? 1L : 0L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, is_download ? 30L : 0L);
+    libcurl().easy_setopt(curl, CURLOPT_TIMEOUT_MS, is_download ? 0L : total);
+    libcurl().easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, is_download ? 1L : 0L);
+    libcurl().easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, is_download ? 30L : 0L);
 
-    const CURLcode code = curl_easy_perform(curl);
+    const CURLcode code = libcurl().easy_perform(curl);
     if (transfer.failure) std::rethrow_exception(transfer.failure);
     if (code != CURLE_OK) {
       throw_transfer_error(code, curl, options, fmt::format("{} {}", method, path));
     }
     long status = 0;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    libcurl().easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     transfer.response.status = static_cast<unsigned>(status);
     const char* text = nullptr;
-    curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &text);
+    libcurl().easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &text);
     if (text != nullptr) transfer.response.content_type = text;
     text = nullptr;
-    curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &text);
+    libcurl().easy_getinfo(curl, CURLINFO_REDIRECT_URL, &text);
     if (text != nullptr) transfer.response.location = text;
     return std::move(transfer.response);
   }
@@ -133,16 +134,16 @@ HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
 HttpResponse HttpClient::get(std::string_view path) {
-  curl_easy_setopt(handle_->easy.get(), CURLOPT_HTTPGET, 1L);
+  libcurl().easy_setopt(handle_->easy.get(), CURLOPT_HTTPGET, 1L);
   return handle_->perform(options_, "GET", path, {}, nullptr);
 }
 
 HttpResponse HttpClient::post(std::string_view path, std::string_view body,
                               const std::vector<HttpHeader>& headers) {
   CURL* curl = handle_->easy.get();
-  curl_easy_setopt(curl, CURLOPT_POST, 1L);
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.empty() ? "" : body.data());
+  libcurl().easy_setopt(curl, CURLOPT_POST, 1L);
+  libcurl().easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+  libcurl().easy_setopt(curl, CURLOPT_POSTFIELDS, body.empty() ? "" : body.data());
   HeaderList list;
   const bool has_type = std::any_of(headers.begin(), headers.end(), [](const HttpHeader& header) {
     return header.name == "Content-Type";
@@ -155,7 +156,7 @@ HttpResponse HttpClient::post(std::string_view path, std::string_view body,
 }
 
 HttpResponse HttpClient::download(std::string_view path, const Sink& sink) {
-  curl_easy_setopt(handle_->easy.get(), CURLOPT_HTTPGET, 1L);
+  libcurl().easy_setopt(handle_->easy.get(), CURLOPT_HTTPGET, 1L);
   return handle_->perform(options_, "GET", path, {}, &sink);
 }
 
@@ -186,6 +187,12 @@ void throw_refused(const HttpOptions& options, std::string_view request,
       fmt::format("{}: {} was answered with {}{}, not as the API does; {}", where, request,
                   response.status, shown.empty() ? "" : fmt::format(" \"{}\"", shown), check),
       response.status);
+}
+
+std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text) {
+  const std::time_t time = libcurl().getdate(text.c_str(), nullptr);
+  if (time == -1) return std::nullopt;
+  return std::chrono::sys_seconds(std::chrono::seconds(time));
 }
 
 }  // namespace nixbuild::net

@@ -79,6 +79,9 @@ struct HttpHeader {
   std::string value;
 };
 
+// The time of an HTTP date; nothing when `text` is none.
+std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text);
+
 // Keeps its connection from one request to the next. Not thread-safe; each thread has its own.
 class HttpClient {
  public:

@@ -27,10 +27,10 @@ TEST_CASE("a malformed key or store directory is refused") {
 
 TEST_CASE("HTTP dates") {
   using namespace std::chrono;
-  CHECK(parse_http_date("Wed, 15 Jan 2025 14:30:00 GMT") ==
+  CHECK(net::parse_http_date("Wed, 15 Jan 2025 14:30:00 GMT") ==
         sys_seconds(sys_days(year(2025) / 1 / 15) + 14h + 30min));
-  CHECK_FALSE(parse_http_date("").has_value());
-  CHECK_FALSE(parse_http_date("now").has_value());
+  CHECK_FALSE(net::parse_http_date("").has_value());
+  CHECK_FALSE(net::parse_http_date("now").has_value());
 }
 
 TEST_CASE("the signer is the key whose signature verifies") {
