@@ -13,6 +13,7 @@
 #include "common/base/terminal.hpp"
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
+#include "server/builder/isolation.hpp"
 
 namespace nixbuild::builder {
 namespace {
@@ -56,11 +57,6 @@ std::string decoded(const std::string& text) {
     }
   }
   return result;
-}
-
-bool is_at_or_below(const fs::path& path, const fs::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
-         directory.end();
 }
 
 // The file or directory of this machine that a flake reference's attributes stand for; empty if it

@@ -145,11 +145,6 @@ std::string_view description(Step step) {
   return "making namespaces";
 }
 
-bool is_at_or_below(const fs::path& path, const fs::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
-         directory.end();
-}
-
 fs::path resolved(const fs::path& path) {
   std::error_code error;
   auto result = fs::weakly_canonical(path, error);
@@ -485,6 +480,11 @@ std::pair<UniqueFd, UniqueFd> make_pipe() {
 }
 
 }  // namespace
+
+bool is_at_or_below(const fs::path& path, const fs::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
+         directory.end();
+}
 
 Isolation::Isolation(const View& view) {
   const Plan plan = Planner().plan_for(view);

@@ -21,6 +21,9 @@
 
 namespace nixbuild::builder {
 
+// Whether `path` is `directory` or below it, by their names alone.
+bool is_at_or_below(const std::filesystem::path& path, const std::filesystem::path& directory);
+
 // Paths that do not exist are skipped. Each appears under its own name and, if that leads through
 // symbolic links, under its real one.
 struct View {
