@@ -30,20 +30,20 @@ std::optional<std::string> detail_of(const net::HttpResponse& response) {
 }
 
 net::HttpOptions options_of(const config::ClientOptions& client,
-                            std::optional<std::chrono::milliseconds> patience) {
+                            std::optional<std::chrono::milliseconds> timeout) {
   net::HttpOptions options;
   options.server = net::parse_server_address(client.server);
   if (!client.token_file.empty()) options.token = keys::read_token_file(client.token_file);
   options.error_detail = detail_of;
-  if (patience) options.connect_timeout = options.total_timeout = *patience;
+  if (timeout) options.connect_timeout = options.total_timeout = *timeout;
   return options;
 }
 
 }  // namespace
 
 ApiClient::ApiClient(const config::ClientOptions& options,
-                     std::optional<std::chrono::milliseconds> patience)
-    : http_(options_of(options, patience)) {}
+                     std::optional<std::chrono::milliseconds> timeout)
+    : http_(options_of(options, timeout)) {}
 
 std::string ApiClient::text(const std::string& path) {
   net::HttpResponse response = http_.get(path);

@@ -18,10 +18,10 @@ namespace nixbuild::cli {
 
 class ApiClient {
  public:
-  // Reads the token's file. `patience` bounds how long a request may take, where the usual is too
+  // Reads the token's file. `timeout` bounds how long a request may take, where the usual is too
   // long. Throws UsageError when the server's address or the token is of no use.
   explicit ApiClient(const config::ClientOptions& options,
-                     std::optional<std::chrono::milliseconds> patience = std::nullopt);
+                     std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 
   // Each throws UnreachableError when there is no answer, RefusedError when it is another than a T.
   template <typename T>

@@ -69,9 +69,9 @@ protocol::BuildStatus ClientCommand::status(ApiClient& api) const {
   return status;
 }
 
-ApiClient ClientCommand::connect(std::optional<std::chrono::milliseconds> patience) {
+ApiClient ClientCommand::connect(std::optional<std::chrono::milliseconds> timeout) {
   flags_.load();
-  return ApiClient(configuration_.client, patience);
+  return ApiClient(configuration_.client, timeout);
 }
 
 }  // namespace nixbuild::cli

@@ -23,7 +23,7 @@ using protocol::Operation;
 using protocol::path_of;
 
 // A person waits for the answer with a finger on the Tab key.
-constexpr std::chrono::milliseconds timeout{1000};
+constexpr std::chrono::milliseconds completion_timeout{1000};
 constexpr std::string_view most_builds = "100";
 
 // What the shells' scripts understand instead of words to choose from.
@@ -83,7 +83,7 @@ std::string words_for(Complete& complete, const OptionSpec& option) {
   const bool is_repository = kind == "REPO" || kind == "REPO|ID";
   const bool is_build = kind == "ID" || kind == "REPO|ID";
   if (!is_repository && !is_build) return out;
-  ApiClient api = complete.connect(timeout);
+  ApiClient api = complete.connect(completion_timeout);
   if (is_repository) out += repositories(api);
   try {
     if (is_build) out += builds(api);

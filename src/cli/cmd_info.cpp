@@ -68,10 +68,10 @@ ExitCode run_health(Query& command) {
   return is_healthy ? ExitCode::done : ExitCode::failed;
 }
 
-void add(CommandSpec& program, const char* name, const char* description, const char* footer,
+void add(CommandSpec& program, const char* name, const char* description, const char* text,
          ExitCode (*run)(Query&)) {
   CommandSpec& command = program.add_command(name, description);
-  command.footer(footer);
+  command.footer(text);
   auto state = std::make_shared<Query>(command);
   command.flag("--json", state->json, "Print the answer as JSON");
   command.action([state, run] { return run(*state); });

@@ -14,10 +14,6 @@
 namespace nixbuild::cli {
 namespace {
 
-std::string describe(const nix::PublicKey& key) {
-  return fmt::format("{}  {}", key.fingerprint(), terminal::printable(key.name()));
-}
-
 [[noreturn]] void refuse_change(const std::string& cache_url,
                                 const std::vector<KeyChange>& changes) {
   std::string message = fmt::format("THE PUBLIC KEY OF {} HAS CHANGED\n", cache_url);

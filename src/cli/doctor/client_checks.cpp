@@ -46,10 +46,6 @@ PublicKeys parsed(const std::vector<std::string>& texts) {
   return keys;
 }
 
-std::string describe(const nix::PublicKey& key) {
-  return fmt::format("{}  {}", key.fingerprint(), printable(key.name()));
-}
-
 std::string nix_conf_lines(const std::string& cache_url, const PublicKeys& keys) {
   std::string lines = fmt::format("extra-substituters = {}", cache_url);
   std::vector<std::string> texts;

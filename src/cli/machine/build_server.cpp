@@ -7,8 +7,8 @@
 namespace nixbuild::cli {
 
 BuildServer ask_build_server(const config::ClientOptions& options,
-                             std::optional<std::chrono::milliseconds> patience) {
-  ApiClient api(options, patience);
+                             std::optional<std::chrono::milliseconds> timeout) {
+  ApiClient api(options, timeout);
   BuildServer server;
   server.api = api.server();
   server.cache = net::parse_server_address(net::default_cache_url(server.api), net::cache_port);

@@ -20,10 +20,10 @@ struct BuildServer {
   std::vector<std::string> store_paths;  // of its newest build
 };
 
-// Asks the API; where that gives no answer, the cache is taken to be at the same host. `patience`
+// Asks the API; where that gives no answer, the cache is taken to be at the same host. `timeout`
 // bounds how long a request may take, where the usual is too long. Throws UsageError when the
 // settings are of no use.
 BuildServer ask_build_server(const config::ClientOptions& options,
-                             std::optional<std::chrono::milliseconds> patience = std::nullopt);
+                             std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 
 }  // namespace nixbuild::cli

@@ -6,6 +6,7 @@
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/terminal.hpp"
 #include "common/config/load.hpp"
 #include "common/config/state_dir.hpp"
 
@@ -29,6 +30,10 @@ void for_each_line(std::string_view text, const Use& use) {
 }
 
 }  // namespace
+
+std::string describe(const nix::PublicKey& key) {
+  return fmt::format("{}  {}", key.fingerprint(), terminal::printable(key.name()));
+}
 
 PublicKeys keys_of(std::string_view text, std::string_view cache_url) {
   PublicKeys keys;

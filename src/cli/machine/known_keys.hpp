@@ -13,6 +13,9 @@ namespace nixbuild::cli {
 
 using PublicKeys = std::vector<nix::PublicKey>;
 
+// A key for people: its fingerprint and its name.
+std::string describe(const nix::PublicKey& key);
+
 // Those of one cache in the text of such a file. Lines of another form are passed over.
 PublicKeys keys_of(std::string_view text, std::string_view cache_url);
 // The text with these keys, and no others, for that cache.

@@ -43,7 +43,7 @@ NixSettings ask_settings(const Environment& environment) {
   });
 }
 
-std::string user_name() {
+std::string effective_user() {
   const passwd* entry = ::getpwuid(::geteuid());
   return entry != nullptr ? entry->pw_name : std::string();
 }
@@ -166,7 +166,7 @@ std::optional<LocalNix> ask_nix() {
   nix.system_settings = ask_settings({{"NIX_USER_CONF_FILES", ""}, {"NIX_CONFIG", std::nullopt}});
   nix.owns_store = writes_to_store();
   nix.is_trusted = nix.owns_store || names_user(list_of(nix.system_settings, "trusted-users"),
-                                                user_name(), group_names());
+                                                effective_user(), group_names());
   return nix;
 }
 

@@ -27,15 +27,15 @@ std::string without_final_dot(std::string_view name) {
   return lower(name);
 }
 
-std::string text_of(const Json& object, const char* key) {
+std::string string_in(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 TailscaleNode node_of(const Json& object) {
   TailscaleNode node;
-  node.host_name = text_of(object, "HostName");
-  node.dns_name = text_of(object, "DNSName");
+  node.host_name = string_in(object, "HostName");
+  node.dns_name = string_in(object, "DNSName");
   node.online = object.value("Online", Json(false)) == Json(true);
   if (const auto found = object.find("TailscaleIPs"); found != object.end() && found->is_array()) {
     for (const Json& address : *found) {
@@ -68,7 +68,7 @@ Tailscale parse_tailscale_status(std::string_view json) {
     throw FormatError("`tailscale status --json` printed no JSON object");
   }
   Tailscale tailscale;
-  const std::string state = text_of(status, "BackendState");
+  const std::string state = string_in(status, "BackendState");
   if (state == "Running" || state == "Starting") {
     tailscale.state = Tailscale::State::running;
   } else if (state == "NeedsLogin" || state == "NeedsMachineAuth") {

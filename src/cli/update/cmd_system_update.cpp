@@ -38,7 +38,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // A server that takes longer to answer is gone, for this run.
-constexpr auto patience = 2s;
+constexpr auto server_timeout = 2s;
 
 struct SystemUpdate {
   explicit SystemUpdate(CommandSpec& app)
@@ -72,7 +72,7 @@ void leave_out_silent_caches(Runner& runner) {
   const NixSettings settings = read_nix_settings(
       [&runner](std::vector<std::string> arguments) { return runner.nix(std::move(arguments)); });
   std::vector<std::string> substituters = list_of(settings, "substituters");
-  const std::vector<std::string> silent = silent_caches(substituters, patience);
+  const std::vector<std::string> silent = silent_caches(substituters, server_timeout);
   if (silent.empty()) return;
   for (const std::string& url : silent) {
     std::erase(substituters, url);
@@ -86,7 +86,7 @@ void leave_out_silent_caches(Runner& runner) {
 // that is what cannot be.
 std::optional<std::vector<protocol::Repository>> ask_server(const config::ClientOptions& options,
                                                             std::string& silent_host) {
-  ApiClient api(options, patience);
+  ApiClient api(options, server_timeout);
   try {
     return api.get<protocol::RepositoryList>(protocol::path_of(protocol::Operation::repositories))
         .repositories;

@@ -9,12 +9,12 @@ namespace nixbuild::cli {
 namespace {
 
 // Any response is an answer: one that asks for a password may get it from Nix, out of its netrc.
-bool answers(const std::string& url, std::chrono::milliseconds patience) {
+bool answers(const std::string& url, std::chrono::milliseconds timeout) {
   try {
     net::HttpOptions options;
     options.server = net::parse_server_address(url.substr(0, url.find('?')), net::cache_port);
-    options.connect_timeout = patience;
-    options.total_timeout = patience;
+    options.connect_timeout = timeout;
+    options.total_timeout = timeout;
     static_cast<void>(net::HttpClient(std::move(options)).get("/nix-cache-info"));
     return true;
   } catch (const net::UnreachableError&) {
@@ -31,11 +31,11 @@ bool is_own_cache(std::string_view url) {
 }
 
 std::vector<std::string> silent_caches(const std::vector<std::string>& substituters,
-                                       std::chrono::milliseconds patience) {
+                                       std::chrono::milliseconds timeout) {
   std::vector<std::pair<std::string, std::future<bool>>> asked;
   for (const std::string& url : substituters) {
     if (!is_own_cache(url)) continue;
-    asked.emplace_back(url, std::async(std::launch::async, answers, url, patience));
+    asked.emplace_back(url, std::async(std::launch::async, answers, url, timeout));
   }
   std::vector<std::string> silent;
   for (auto& [url, answer] : asked) {

@@ -12,9 +12,9 @@ namespace nixbuild::cli {
 // left for Nix to judge; one that is slow for a moment must not mean that everything is built here.
 bool is_own_cache(std::string_view url);
 
-// Those of the own caches that give no answer, of whatever kind, within `patience`. They are asked
+// Those of the own caches that give no answer, of whatever kind, within `timeout`. They are asked
 // at the same time.
 std::vector<std::string> silent_caches(const std::vector<std::string>& substituters,
-                                       std::chrono::milliseconds patience);
+                                       std::chrono::milliseconds timeout);
 
 }  // namespace nixbuild::cli

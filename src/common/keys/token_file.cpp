@@ -13,8 +13,8 @@
 namespace nixbuild::keys {
 namespace {
 
-constexpr mode_t others = 0007;
-constexpr std::size_t size_limit = 4096;  // bytes
+constexpr mode_t other_users = 0007;
+constexpr std::size_t token_size_limit = 4096;  // bytes
 
 }  // namespace
 
@@ -24,7 +24,7 @@ std::string read_token_file(const std::filesystem::path& file) {
     throw UsageError(
         SystemError(errno, fmt::format("cannot read token file {}", file.string())).what());
   }
-  if ((status.st_mode & others) != 0) {
+  if ((status.st_mode & other_users) != 0) {
     throw UsageError(
         fmt::format("token file {}: accessible to other users (mode {:04o}); run chmod 600 {}, and "
                     "change the token if somebody may have read it",
@@ -32,7 +32,7 @@ std::string read_token_file(const std::filesystem::path& file) {
   }
   std::optional<std::string> token;
   try {
-    token = read_file(file, size_limit);
+    token = read_file(file, token_size_limit);
   } catch (const Error& error) {
     throw UsageError(fmt::format("token file: {}", error.what()));
   }

@@ -74,7 +74,7 @@ constexpr std::string_view how_to_name_another =
     "another server is named by --server, NIXBUILD_SERVER or 'server' of [client] in "
     "~/.config/nixbuild/config.toml";
 
-double seconds(std::chrono::milliseconds time) {
+double in_seconds(std::chrono::milliseconds time) {
   return static_cast<double>(time.count()) / 1000;
 }
 
@@ -131,7 +131,7 @@ double seconds(std::chrono::milliseconds time) {
   if (resolved == 0 && connected == 0) {
     unreachable(options,
                 fmt::format("the name '{}' was not resolved within {} s", server.host,
-                            seconds(options.connect_timeout)),
+                            in_seconds(options.connect_timeout)),
                 "check that this machine's name server answers and that Tailscale is up (tailscale "
                 "status)",
                 true);
@@ -139,7 +139,7 @@ double seconds(std::chrono::milliseconds time) {
   if (connected == 0) {
     unreachable(
         options,
-        fmt::format("no answer to a connection within {} s", seconds(options.connect_timeout)),
+        fmt::format("no answer to a connection within {} s", in_seconds(options.connect_timeout)),
         fmt::format("check that the machine is on (tailscale ping {}) and that no firewall "
                     "drops packets to port {}",
                     server.host, server.port),
@@ -147,7 +147,7 @@ double seconds(std::chrono::milliseconds time) {
   }
   unreachable(options,
               fmt::format("it took the connection but did not answer {} within {} s", request,
-                          seconds(options.total_timeout)),
+                          in_seconds(options.total_timeout)),
               fmt::format("check the server's load and log (journalctl -u {})", options.unit),
               false, true);
 }

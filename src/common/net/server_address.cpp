@@ -12,7 +12,7 @@
 namespace nixbuild::net {
 namespace {
 
-[[noreturn]] void refuse(std::string_view text, std::string_view why) {
+[[noreturn]] void refuse_address(std::string_view text, std::string_view why) {
   throw UsageError(fmt::format(
       "'{}': {}; a server is HOST, HOST:PORT or a URL, such as build-server, 100.64.0.1:8000, "
       "[fd7a::1]:8000 or http://build-server:8000",
@@ -41,11 +41,11 @@ bool is_name(std::string_view host) {
          });
 }
 
-std::uint16_t parse_port(std::string_view text, std::string_view port) {
+std::uint16_t server_port(std::string_view text, std::string_view port) {
   std::uint16_t value = 0;
   const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), value);
   if (error != std::errc() || rest != port.data() + port.size() || value == 0) {
-    refuse(text, "the port is not a number from 1 to 65535");
+    refuse_address(text, "the port is not a number from 1 to 65535");
   }
   return value;
 }
@@ -61,22 +61,22 @@ void parse_authority(std::string_view text, std::string_view authority, ServerAd
   bool has_port = false;
   if (authority.starts_with('[')) {
     const std::size_t close = authority.find(']');
-    if (close == std::string_view::npos) refuse(text, "']' is missing");
+    if (close == std::string_view::npos) refuse_address(text, "']' is missing");
     host = authority.substr(1, close - 1);
     const std::string_view rest = authority.substr(close + 1);
-    if (!rest.empty() && rest.front() != ':') refuse(text, "only a port can follow ']'");
+    if (!rest.empty() && rest.front() != ':') refuse_address(text, "only a port can follow ']'");
     has_port = !rest.empty();
     if (has_port) port = rest.substr(1);
-    if (!is_ipv6(host)) refuse(text, "what stands in brackets is not an IPv6 address");
+    if (!is_ipv6(host)) refuse_address(text, "what stands in brackets is not an IPv6 address");
   } else if (!is_ipv6(authority)) {
     const std::size_t colon = authority.find(':');
     has_port = colon != std::string_view::npos;
     if (has_port) port = authority.substr(colon + 1);
     host = authority.substr(0, colon);
-    if (host.empty()) refuse(text, "there is no host in it");
-    if (!is_name(host)) refuse(text, "this is not the name of a host");
+    if (host.empty()) refuse_address(text, "there is no host in it");
+    if (!is_name(host)) refuse_address(text, "this is not the name of a host");
   }
-  if (has_port) address.port = parse_port(text, port);
+  if (has_port) address.port = server_port(text, port);
   address.host = host;
 }
 
@@ -103,12 +103,12 @@ bool ServerAddress::is_local() const noexcept {
 ServerAddress parse_server_address(std::string_view text, std::uint16_t default_port) {
   ServerAddress address;
   address.port = default_port;
-  if (text.empty()) refuse(text, "it is empty");
+  if (text.empty()) refuse_address(text, "it is empty");
   if (text.starts_with("unix:")) {
     address.unix_socket = text.substr(5);
     address.host = "localhost";
     if (!address.unix_socket.starts_with('/')) {
-      refuse(text, "behind unix: comes an absolute path");
+      refuse_address(text, "behind unix: comes an absolute path");
     }
     return address;
   }
@@ -122,11 +122,11 @@ ServerAddress parse_server_address(std::string_view text, std::uint16_t default_
     } else if (address.scheme == "https") {
       address.port = 443;
     } else {
-      refuse(text, "the URL begins neither with http:// nor with https://");
+      refuse_address(text, "the URL begins neither with http:// nor with https://");
     }
     authority = text.substr(scheme_end + 3);
     if (authority.find_first_of("?#") != std::string_view::npos) {
-      refuse(text, "a server's URL has no '?' and no '#'");
+      refuse_address(text, "a server's URL has no '?' and no '#'");
     }
     if (const std::size_t slash = authority.find('/'); slash != std::string_view::npos) {
       address.path = authority.substr(slash);
@@ -135,14 +135,14 @@ ServerAddress parse_server_address(std::string_view text, std::uint16_t default_
         address.path.pop_back();
       if (std::any_of(address.path.begin(), address.path.end(),
                       [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; })) {
-        refuse(text, "its path has a space or a control character in it");
+        refuse_address(text, "its path has a space or a control character in it");
       }
     }
     if (authority.find('@') != std::string_view::npos) {
-      refuse(text, "a user or password has no place in it (a token goes into token_file)");
+      refuse_address(text, "a user or password has no place in it (a token goes into token_file)");
     }
     // "::1" without brackets is no URL's host.
-    if (is_ipv6(authority)) refuse(text, "in a URL, an IPv6 address stands in brackets");
+    if (is_ipv6(authority)) refuse_address(text, "in a URL, an IPv6 address stands in brackets");
   }
   parse_authority(text, authority, address);
   return address;

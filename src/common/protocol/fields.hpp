@@ -26,6 +26,12 @@ using Words = std::span<const std::string_view>;
 template <typename T, typename Struct>
 concept Like = std::same_as<std::remove_const_t<T>, Struct>;
 
+// Whether a field is left out of JSON while it has no value.
+template <typename T>
+constexpr bool is_added = false;
+template <typename T>
+constexpr bool is_added<Added<T>> = true;
+
 constexpr auto build_phases =
     words("", "queued", "fetch", "inputs", "evaluate", "build", "finish", "done");
 constexpr auto lock_kinds = words("updated", "committed", "both");

@@ -29,10 +29,6 @@ template <typename T>
 constexpr bool is_optional<std::optional<T>> = true;
 template <typename T>
 constexpr bool is_optional<Added<T>> = true;
-template <typename T>
-constexpr bool is_added = false;
-template <typename T>
-constexpr bool is_added<Added<T>> = true;
 
 template <typename T>
 Json make(const T& value) {

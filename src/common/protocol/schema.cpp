@@ -82,11 +82,6 @@ template <typename T>
 struct SchemaOf<Added<T>> : SchemaOf<T> {};
 
 template <typename T>
-constexpr bool is_added = false;
-template <typename T>
-constexpr bool is_added<Added<T>> = true;
-
-template <typename T>
 Json object_schema() {
   Json properties = Json::object();
   Json required = Json::array();

@@ -10,7 +10,7 @@
 namespace nixbuild::api {
 namespace {
 
-constexpr std::chrono::milliseconds patience{1000};
+constexpr std::chrono::milliseconds probe_timeout{1000};
 constexpr std::chrono::seconds validity{5};
 
 net::HttpOptions options_for(const net::ServerAddress& address) {
@@ -19,8 +19,8 @@ net::HttpOptions options_for(const net::ServerAddress& address) {
   options.service = "serve-cache";
   options.unit = "nixbuild-cache";
   options.usual_port = net::cache_port;
-  options.connect_timeout = patience;
-  options.total_timeout = patience;
+  options.connect_timeout = probe_timeout;
+  options.total_timeout = probe_timeout;
   options.body_limit = 64 * 1024;
   return options;
 }

@@ -5,7 +5,7 @@
 namespace nixbuild::api {
 namespace {
 
-constexpr std::chrono::milliseconds look_interval{1};
+constexpr std::chrono::milliseconds fresh_for{1};
 
 }  // namespace
 
@@ -19,7 +19,7 @@ http::SharedText LiveStatus::json(const std::string& repository, std::uint64_t c
   }
   Entry& entry = found->second;
   const auto time = std::chrono::steady_clock::now();
-  if (entry.json && entry.changes == changes && time < entry.looked_at + look_interval) {
+  if (entry.json && entry.changes == changes && time < entry.looked_at + fresh_for) {
     return entry.json;
   }
   entry.looked_at = time;

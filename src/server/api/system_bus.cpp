@@ -18,7 +18,7 @@ namespace {
 using std::chrono::microseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr microseconds patience = std::chrono::seconds(5);
+constexpr microseconds call_timeout = std::chrono::seconds(5);
 constexpr const char* destination = "org.freedesktop.systemd1";
 constexpr const char* manager_path = "/org/freedesktop/systemd1";
 constexpr const char* manager = "org.freedesktop.systemd1.Manager";
@@ -73,8 +73,8 @@ SystemBus::~SystemBus() {
 // The library would wait for 90 s for a bus that accepts connections and says nothing.
 void SystemBus::connect() {
   if (const int result = sd_bus_open_system(&bus_); result < 0) throw_no_bus(result);
-  sd_bus_set_method_call_timeout(bus_, static_cast<std::uint64_t>(patience.count()));
-  const auto deadline = Clock::now() + patience;
+  sd_bus_set_method_call_timeout(bus_, static_cast<std::uint64_t>(call_timeout.count()));
+  const auto deadline = Clock::now() + call_timeout;
   while (sd_bus_is_ready(bus_) <= 0) {
     const auto left = std::chrono::duration_cast<microseconds>(deadline - Clock::now());
     if (left <= microseconds::zero()) throw_no_bus(-ETIMEDOUT);

@@ -55,7 +55,7 @@ constexpr std::array<const char*, 29> other_variables = {"PATH",
                                                          "TSAN_OPTIONS",
                                                          "NIXBUILD_TEST_DAEMON_OF"};
 
-bool is_at_or_below(const fs::path& path, const fs::path& directory) {
+bool is_part_of(const fs::path& path, const fs::path& directory) {
   return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
          directory.end();
 }
@@ -83,8 +83,8 @@ void add_programs(View& view, const history::StateLayout& layout) {
     if (entry.front() != '/' || is_part_of_system(entry)) continue;
     // A directory that holds more than programs is not shown for their sake.
     const fs::path directory = real(entry);
-    const bool holds_more = is_at_or_below(real(layout.root()), directory) ||
-                            (home != nullptr && is_at_or_below(real(home), directory));
+    const bool holds_more = is_part_of(real(layout.root()), directory) ||
+                            (home != nullptr && is_part_of(real(home), directory));
     if (!holds_more) view.readable.emplace_back(entry);
   }
 }

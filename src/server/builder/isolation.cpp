@@ -118,7 +118,7 @@ struct Plan {
 // How far the first process has come, for the message if it fails.
 enum class Step : int { ready, wait, own_mounts, make_root, bind, devices, proc, enter };
 
-struct Report {
+struct ChildReport {
   Step step;
   int error;
 };
@@ -411,7 +411,7 @@ std::optional<Step> prepare(const Plan& plan, int mapped_fd) {
 [[noreturn]] void be_first_process(const Plan& plan, int mapped_fd, int report_fd) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::setpgid(0, 0);
-  Report report{Step::ready, 0};
+  ChildReport report{Step::ready, 0};
   if (const auto failed = prepare(plan, mapped_fd)) report = {*failed, errno};
   // It must hold nothing open, the build's lock above all.
   const int kept = 3;
@@ -506,7 +506,7 @@ Isolation::Isolation(const View& view) {
   try {
     map_users(child);
     static_cast<void>(::write(mapped_write.get(), "m", 1));
-    Report report{};
+    ChildReport report{};
     ssize_t told = 0;
     do {
       told = ::read(report_read.get(), &report, sizeof report);

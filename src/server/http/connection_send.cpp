@@ -23,7 +23,7 @@ namespace {
 
 // Bytes of a file sent before other connections get their turn.
 constexpr std::uint64_t file_bytes_a_turn = std::uint64_t{4} << 20;
-constexpr std::size_t sendfile_piece = std::size_t{4} << 20;
+constexpr std::size_t most_per_sendfile = std::size_t{4} << 20;
 
 // Has the kernel send whole segments only, for as long as more is to come. Worth its two calls for
 // a large file: sendfile(2) otherwise ends each of its pieces with a short segment.
@@ -169,7 +169,7 @@ bool Connection::flush() {
 
 bool Connection::flush_file(bool progress) {
   const int file = std::get<FileBody>(response_.body).file->get();
-  const bool is_large = body_.length >= sendfile_piece;
+  const bool is_large = body_.length >= most_per_sendfile;
   if (is_large && output_.body_sent == 0) cork(socket_.get(), true);
   std::uint64_t sent = 0;
   while (output_.body_sent < body_.length) {
@@ -180,7 +180,7 @@ bool Connection::flush_file(bool progress) {
     }
     auto offset = static_cast<off_t>(body_.offset + output_.body_sent);
     const auto piece = static_cast<std::size_t>(
-        std::min<std::uint64_t>(body_.length - output_.body_sent, sendfile_piece));
+        std::min<std::uint64_t>(body_.length - output_.body_sent, most_per_sendfile));
     const ssize_t n = ::sendfile(socket_.get(), file, &offset, piece);
     if (n < 0) {
       if (errno == EINTR) continue;

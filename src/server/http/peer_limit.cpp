@@ -14,7 +14,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::minutes log_interval{1};
+constexpr std::chrono::minutes refusal_log_interval{1};
 // Of all connections: what a peer may hold, what is reserved for peers with few, and what few is.
 constexpr std::size_t share = 2;
 constexpr std::size_t reserve = 10;
@@ -85,7 +85,7 @@ void PeerLimit::log_refused(const sockaddr_storage& address, std::size_t held) {
   {
     const std::lock_guard lock(mutex_);
     const auto now = steady_clock::now();
-    if (logged_ != steady_clock::time_point() && now - logged_ < log_interval) return;
+    if (logged_ != steady_clock::time_point() && now - logged_ < refusal_log_interval) return;
     logged_ = now;
   }
   log::warn(

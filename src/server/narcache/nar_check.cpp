@@ -5,17 +5,17 @@
 namespace nixbuild::narcache {
 namespace {
 
-struct Preempted {};
+struct CheckPreempted {};
 
 }  // namespace
 
 bool NarCheck::run(JobQueue::Slot&) noexcept {
   try {
     read_nar(input_, [&](std::string_view) {
-      if (preempted_) throw Preempted();
+      if (preempted_) throw CheckPreempted();
     });
     ended_(*this, nullptr);
-  } catch (const Preempted&) {
+  } catch (const CheckPreempted&) {
     return false;
   } catch (const std::exception& error) {
     ended_(*this, &error);
