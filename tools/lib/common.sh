@@ -164,9 +164,9 @@ compile() {
   say "built $build_root/$name in $((SECONDS - started)) s"
 }
 
-# Options that every build has; the commands in tools/ share $build_root/release. Warnings are errors
+# Options that every build has: these builds are made from scratch, seldom from a few changes. The commands in tools/ share $build_root/release. Warnings are errors
 # in CI only: elsewhere a newer compiler's new warning should not keep anyone from building.
-common_options=(-Dserver=enabled -Dtests=enabled)
+common_options=(-Dserver=enabled -Dtests=enabled -Dcombine_sources=enabled)
 if [[ ${CI:-} == true ]]; then common_options+=(--werror); fi
 
 # Makes sure of build/release/src/cli/nixbuild, and of the packages for it and of the further groups

@@ -15,8 +15,8 @@ struct Name {
   Shell shell;
   std::string_view name;
 };
-constexpr std::array names = {Name{Shell::bash, "bash"}, Name{Shell::zsh, "zsh"},
-                              Name{Shell::fish, "fish"}};
+constexpr std::array shells = {Name{Shell::bash, "bash"}, Name{Shell::zsh, "zsh"},
+                               Name{Shell::fish, "fish"}};
 
 // fish's `alias` pastes the command into the text of a function, so a command with a ';' or an
 // 'end' in it would run at once. This is what `alias` can be given.
@@ -62,7 +62,7 @@ std::string fish_function(const std::string& name, std::string_view command) {
 Shell parse_shell(std::string_view text) {
   std::string_view last = text;
   last.remove_prefix(last.rfind('/') + 1);  // npos + 1 is 0
-  for (const Name& entry : names) {
+  for (const Name& entry : shells) {
     if (last == entry.name) return entry.shell;
   }
   throw UsageError(fmt::format(
@@ -71,7 +71,7 @@ Shell parse_shell(std::string_view text) {
 }
 
 std::string_view name_of(Shell shell) noexcept {
-  for (const Name& entry : names) {
+  for (const Name& entry : shells) {
     if (shell == entry.shell) return entry.name;
   }
   return {};

@@ -164,7 +164,7 @@ constexpr std::string_view search = R"nix(
   outlineRoot = start { at = outline; whole = false; };
 )nix";
 
-constexpr std::string_view home = R"nix(
+constexpr std::string_view home_bindings = R"nix(
   inputs = flake.inputs or { };
   hm = if homeManager == null then inputs.home-manager else builtins.getFlake homeManager;
   nixpkgs = inputs.nixpkgs or (throw "the flake has no input 'nixpkgs'");
@@ -248,7 +248,7 @@ std::string home_expression(const HomeQuery& query) {
   return fmt::format("{}{}  system = {};\n  homeManager = {};\n  homeConfig = {};\n{}", prelude,
                      flake_binding(query.reference), nix_string(query.system),
                      query.home_manager.empty() ? "null" : nix_string(query.home_manager),
-                     query.home_config ? nix_string(*query.home_config) : "null", home);
+                     query.home_config ? nix_string(*query.home_config) : "null", home_bindings);
 }
 
 }  // namespace nixbuild::builder

@@ -50,7 +50,7 @@ std::vector<Event> parsed(std::string_view text) {
   return events;
 }
 
-struct Fixture : test::State {
+struct EventStreamFixture : test::State {
   StreamRequest request(std::optional<std::int64_t> build) {
     StreamRequest request;
     request.repository = "demo";
@@ -81,7 +81,7 @@ TEST_CASE("an event's id") {
 }
 
 TEST_CASE("a build that has ended, all at once") {
-  Fixture f;
+  EventStreamFixture f;
   const auto id = f.build_to_the_end("one\n\ntwo: x\n");
   const auto events = f.events(f.request(id));
   REQUIRE(events.size() == 5);
@@ -98,7 +98,7 @@ TEST_CASE("a build that has ended, all at once") {
 }
 
 TEST_CASE("resumed behind a line, and without the log") {
-  Fixture f;
+  EventStreamFixture f;
   auto request = f.request(f.build_to_the_end());
   request.offset = 4;
   auto events = f.events(request);
@@ -115,7 +115,7 @@ TEST_CASE("resumed behind a line, and without the log") {
 }
 
 TEST_CASE("a repository that was never built") {
-  Fixture f;
+  EventStreamFixture f;
   const auto events = f.events(f.request(std::nullopt));
   REQUIRE_FALSE(events.empty());
   CHECK(events.back().name == "end");
@@ -123,7 +123,7 @@ TEST_CASE("a repository that was never built") {
 }
 
 TEST_CASE("a build that ends while it is followed") {
-  Fixture f;
+  EventStreamFixture f;
   const auto id = f.queue();
   std::thread builder([&] {
     history::History history(f.layout.history());
@@ -144,7 +144,7 @@ TEST_CASE("a build that ends while it is followed") {
 }
 
 TEST_CASE("an older build than the newest, by its own end") {
-  Fixture f;
+  EventStreamFixture f;
   const auto first = f.build_to_the_end("first\n");
   const auto second = f.queue();
   auto events = f.events(f.request(first));
@@ -160,7 +160,7 @@ TEST_CASE("an older build than the newest, by its own end") {
 }
 
 TEST_CASE("followers are let go when the feed is stopped") {
-  Fixture f;
+  EventStreamFixture f;
   const auto id = f.queue();
   std::thread stopper([&] {
     CHECK(test::eventually([&] { return f.feed.followers() > 0; }));

@@ -17,7 +17,7 @@ using test::body_text;
 
 namespace {
 
-struct Fixture : test::State {
+struct LogsFixture : test::State {
   BuildFeed feed{layout};
   Logs logs{layout, feed};
 };
@@ -25,14 +25,14 @@ struct Fixture : test::State {
 }  // namespace
 
 TEST_CASE("the last lines of the log") {
-  Fixture f;
+  LogsFixture f;
   CHECK(body_text(f.logs.tail(f.history, "demo", 5)) == "{\"logs\":[]}");
   f.build_to_the_end("one\ntwo\nthree\n");
   CHECK(body_text(f.logs.tail(f.history, "demo", 2)) == "{\"logs\":[\"two\",\"three\"]}");
 }
 
 TEST_CASE("a stream of a build that is not there") {
-  Fixture f;
+  LogsFixture f;
   f.build_to_the_end();
   StreamRequest request;
   request.repository = "demo";
@@ -44,7 +44,7 @@ TEST_CASE("a stream of a build that is not there") {
 }
 
 TEST_CASE("many lines are read while they are sent, and none is lost") {
-  Fixture f;
+  LogsFixture f;
   std::string text;
   for (int i = 0; i < 20'000; ++i)
     text += fmt::format("line {} \"quoted\" ä\tx\n", i);
@@ -58,7 +58,7 @@ TEST_CASE("many lines are read while they are sent, and none is lost") {
 }
 
 TEST_CASE("a log that becomes shorter while it is sent ends early") {
-  Fixture f;
+  LogsFixture f;
   const auto id = f.build_to_the_end(std::string(200'000, 'x') + "\n" + std::string(100'000, '\n'));
   const auto response = f.logs.tail(f.history, "demo", 100'000);
   std::filesystem::resize_file(f.layout.log("demo", id), 10);
@@ -66,7 +66,7 @@ TEST_CASE("a log that becomes shorter while it is sent ends early") {
 }
 
 TEST_CASE("a FIFO in a log's place is no log and holds nobody up") {
-  Fixture f;
+  LogsFixture f;
   const auto id = f.build_to_the_end();
   std::filesystem::remove(f.layout.log("demo", id));
   REQUIRE(::mkfifo(f.layout.log("demo", id).c_str(), 0600) == 0);

@@ -35,7 +35,7 @@ class NotingRunner : public Runner {
   std::vector<std::string> stopped;
 };
 
-struct Fixture : test::State {
+struct TriggersFixture : test::State {
   json trigger() {
     return json::parse(body_text(triggers.trigger(history, {"demo", "ann", "100.64.0.2"}, 1)));
   }
@@ -49,7 +49,7 @@ struct Fixture : test::State {
 }  // namespace
 
 TEST_CASE("one build a repository") {
-  Fixture f;
+  TriggersFixture f;
   CHECK(f.trigger()["status"] == "triggered");
   const json again = f.trigger();
   CHECK(again["status"] == "already_running");
@@ -60,7 +60,7 @@ TEST_CASE("one build a repository") {
 }
 
 TEST_CASE("a build that cannot be started has failed, and is no hindrance") {
-  Fixture f;
+  TriggersFixture f;
   f.runner.refuses = true;
   CHECK_THROWS_AS(f.trigger(), RunnerError);
   CHECK(f.history.get(1)->state == protocol::BuildState::failed);
@@ -70,7 +70,7 @@ TEST_CASE("a build that cannot be started has failed, and is no hindrance") {
 }
 
 TEST_CASE("what is dead is no hindrance either") {
-  Fixture f;
+  TriggersFixture f;
   f.trigger();
   f.history.set_running(1, now());
   CHECK(f.trigger()["build_id"] == 2);
@@ -78,7 +78,7 @@ TEST_CASE("what is dead is no hindrance either") {
 }
 
 TEST_CASE("cancelling") {
-  Fixture f;
+  TriggersFixture f;
   CHECK(f.cancel()["status"] == "not_running");
   CHECK(f.runner.stopped.empty());
   f.trigger();
@@ -98,7 +98,7 @@ TEST_CASE("cancelling") {
 }
 
 TEST_CASE("the answer names the build that has to end first") {
-  Fixture f;
+  TriggersFixture f;
   CHECK(f.trigger()["queued_behind"].is_null());
   const auto trigger = [&f](const char* repository, int max_parallel) {
     return json::parse(
@@ -116,7 +116,7 @@ TEST_CASE("who triggers is made fit for a table") {
 }
 
 TEST_CASE("many at once start one build") {
-  Fixture f;
+  TriggersFixture f;
   std::vector<std::thread> clients;
   std::vector<std::string> said(8);
   for (std::size_t i = 0; i < said.size(); ++i) {
@@ -132,7 +132,7 @@ TEST_CASE("many at once start one build") {
 }
 
 TEST_CASE("who triggers too often is told when to come back") {
-  Fixture f;
+  TriggersFixture f;
   int refused = 0;
   for (int i = 0; i < 200; ++i) {
     const auto response = f.triggers.trigger(f.history, {"demo", "", "100.64.0.9"}, 1);
@@ -150,7 +150,7 @@ TEST_CASE("who triggers too often is told when to come back") {
 }
 
 TEST_CASE("rounds of triggering and cancelling make few builds") {
-  Fixture f;
+  TriggersFixture f;
   unsigned last = 200;
   for (int i = 0; i < 300 && last == 200; ++i) {
     last = f.triggers.trigger(f.history, {"demo", "", std::to_string(i)}, 1).status;

@@ -48,9 +48,9 @@ class Headers final : public http::RequestHeaders {
 };
 
 // A store with a file "…-a", a directory "…-b" that refers to it, and serve-cache over it.
-class Fixture {
+class CacheServiceFixture {
  public:
-  explicit Fixture(const std::function<void(config::CacheOptions&)>& change = {}) {
+  explicit CacheServiceFixture(const std::function<void(config::CacheOptions&)>& change = {}) {
     fs::create_directories(store());
     std::ofstream(store() / (hash_a + "-a")) << "content of a";
     fs::create_directories(store() / (hash_b + "-b") / "sub");
@@ -154,7 +154,7 @@ std::string bzip2(const std::string& text) {
 }  // namespace
 
 TEST_CASE("a narinfo says what the database says, signed by our key") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const http::Response response = fixture.get("/" + hash_b + ".narinfo");
   CHECK(response.status == 200);
   CHECK(response.content_type == "text/x-nix-narinfo");
@@ -177,7 +177,7 @@ TEST_CASE("a narinfo says what the database says, signed by our key") {
 }
 
 TEST_CASE("absent paths and malformed hash parts are 404") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   CHECK(fixture.get("/" + absent + ".narinfo").status == 404);
   CHECK(fixture.get("/" + absent.substr(1) + ".narinfo").status == 404);
   CHECK(fixture.get("/E" + absent.substr(1) + ".narinfo").status == 404);
@@ -193,7 +193,7 @@ TEST_CASE("absent paths and malformed hash parts are 404") {
 }
 
 TEST_CASE("a narinfo follows the database and the NAR cache") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const nix::NarInfo before = fixture.narinfo(hash_a);
   const std::string text = body_text(fixture.get("/" + before.url));
   REQUIRE(test::eventually([&] { return fixture.narinfo(hash_a).file_hash.has_value(); }));
@@ -224,7 +224,7 @@ TEST_CASE("every key signs, and reloading takes up new ones") {
   const test::TemporaryDirectory keys;
   keys::generate_key_file(keys.path() / "one", "one");
   keys::generate_key_file(keys.path() / "two", "two");
-  Fixture fixture([&](config::CacheOptions& options) {
+  CacheServiceFixture fixture([&](config::CacheOptions& options) {
     options.secret_key_files = {keys.path() / "one", keys.path() / "two"};
   });
   CHECK(fixture.narinfo(hash_a).info.signatures.size() == 2);
@@ -246,7 +246,7 @@ TEST_CASE("reloading takes what may change of the options") {
   const test::TemporaryDirectory keys;
   keys::generate_key_file(keys.path() / "one", "one");
   keys::generate_key_file(keys.path() / "two", "two");
-  Fixture fixture(
+  CacheServiceFixture fixture(
       [&](config::CacheOptions& options) { options.secret_key_files = {keys.path() / "one"}; });
   fixture.database.execute("update ValidPaths set sigs = 'upstream-1:AAAA'");
   CHECK(fixture.get("/" + hash_a + ".narinfo").status == 200);
@@ -265,7 +265,7 @@ TEST_CASE("reloading takes what may change of the options") {
 }
 
 TEST_CASE("every form of a NAR's URL works, right after a restart too") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const std::string nar = fixture.nar(hash_b + "-b");
   const std::string nar_hash = nix::sha256(nar).base32();
   for (const std::string& url :
@@ -304,7 +304,7 @@ TEST_CASE("every form of a NAR's URL works, right after a restart too") {
 }
 
 TEST_CASE("a path that has gone from the disk is 404") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const std::string url = fixture.narinfo(hash_b).url;
   fs::remove_all(fixture.store() / (hash_b + "-b"));
   CHECK(fixture.get("/" + url).status == 404);
@@ -317,7 +317,7 @@ TEST_CASE("what is advertised is what the options say") {
        {std::tuple(compress::Compression::none, "none", ".nar?"),
         std::tuple(compress::Compression::xz, "xz", ".nar.xz?"),
         std::tuple(compress::Compression::zstd, "zstd", ".nar.zst?")}) {
-    Fixture fixture([&](config::CacheOptions& options) {
+    CacheServiceFixture fixture([&](config::CacheOptions& options) {
       options.compression = compression;
       options.priority = 7;
     });
@@ -333,7 +333,7 @@ TEST_CASE("what is advertised is what the options say") {
 }
 
 TEST_CASE("what an upstream cache signed is left to it, but its NAR is sent") {
-  Fixture fixture(
+  CacheServiceFixture fixture(
       [](config::CacheOptions& options) { options.skip_signed_by = {"cache.nixos.org-1"}; });
   std::ofstream(fixture.store() / (hash_c + "-c")) << "content of c";
   fixture.add(hash_c, "c", {}, "cache.nixos.org-1:AAAA");
@@ -349,7 +349,7 @@ TEST_CASE("what an upstream cache signed is left to it, but its NAR is sent") {
 }
 
 TEST_CASE("a listing tells where a file lies in the NAR") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const http::Response response = fixture.get("/" + hash_b + ".ls");
   CHECK(response.content_type == "application/json");
   const Json file = Json::parse(body_text(response))["root"]["entries"]["sub"]["entries"]["file"];
@@ -359,7 +359,7 @@ TEST_CASE("a listing tells where a file lies in the NAR") {
 }
 
 TEST_CASE("logs come decompressed, by derivation or output, however Nix stored them") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const fs::path logs = fixture.options.nix_log_dir / "drvs";
   const auto put = [&](const fs::path& file, const std::string& text) {
     fs::create_directories(file.parent_path());
@@ -388,7 +388,7 @@ TEST_CASE("logs come decompressed, by derivation or output, however Nix stored t
 }
 
 TEST_CASE("the control socket's routes warm closures and are not public") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   CHECK(fixture.get("/warm").status == 404);
   CHECK(fixture.get("/status").status == 404);
   const http::Response response =
@@ -411,7 +411,7 @@ TEST_CASE("the control socket's routes warm closures and are not public") {
 }
 
 TEST_CASE("while the database cannot be read, it is waited for; then memory, then 503") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const std::string known = body_text(fixture.get("/" + hash_a + ".narinfo"));
   const std::string url = fixture.narinfo(hash_a).url;
   const fs::path file = fixture.database.file();
@@ -447,7 +447,7 @@ TEST_CASE("while the database cannot be read, it is waited for; then memory, the
 }
 
 TEST_CASE("the pages for people and programs") {
-  Fixture fixture;
+  CacheServiceFixture fixture;
   const http::Response page = fixture.get("/");
   CHECK(page.content_type.starts_with("text/html"));
   const std::string html = body_text(page);

@@ -63,9 +63,9 @@ std::string decompress(const std::string& bytes) {
 const compress::Recipe zstd = compress::recipe_of(compress::Compression::zstd, 3);
 
 // A store with one path, and all that compresses it.
-struct Fixture {
-  explicit Fixture(std::uint64_t limit = 1 << 30, std::size_t size = 5'000'000,
-                   unsigned threads = 2, const fs::path& cache_directory = {})
+struct CompressedNarsFixture {
+  explicit CompressedNarsFixture(std::uint64_t limit = 1 << 30, std::size_t size = 5'000'000,
+                                 unsigned threads = 2, const fs::path& cache_directory = {})
       : layout{nix::StoreDir(), directory.path() / "store", {}, {}} {
     fs::create_directories(layout.real_store_dir);
     std::ofstream(layout.real_path(path)) << content_of_size(size);
@@ -108,7 +108,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("a NAR is compressed while it is sent, and kept") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   CHECK_FALSE(fixture.nars->ready(fixture.info, zstd));
   const http::Response first = fixture.respond();
   CHECK(first.accept_ranges);
@@ -125,7 +125,7 @@ TEST_CASE("a NAR is compressed while it is sent, and kept") {
 }
 
 TEST_CASE("many who ask at once share one compression and get the same bytes") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   std::vector<std::string> texts(24);
   {
     std::vector<std::jthread> threads;
@@ -145,14 +145,14 @@ TEST_CASE("many who ask at once share one compression and get the same bytes") {
 }
 
 TEST_CASE("a range of a file that is not there yet waits for it") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   const http::Response response = fixture.respond(true);
   REQUIRE(std::holds_alternative<http::FileBody>(response.body));
   CHECK(decompress(body_text(response)) == fixture.nar);
 }
 
 TEST_CASE("what the cache cannot keep is made for each client, to the same bytes") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   const std::string text = body_text(fixture.respond());
   for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{1'000'000}}) {
     CAPTURE(limit);
@@ -182,7 +182,7 @@ TEST_CASE("a disk that fills up while a file is made does not break its download
     test::skip("no right to mount a file system");
     return;
   }
-  Fixture fixture(1 << 30, 5'000'000, 2, small.path());
+  CompressedNarsFixture fixture(1 << 30, 5'000'000, 2, small.path());
   std::vector<std::string> texts(6);
   {
     std::vector<std::jthread> threads;
@@ -207,7 +207,7 @@ TEST_CASE("a path that is not what was registered is not kept, and never sent as
       return true;
     }
   };
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   SUBCASE("other content") {
     std::ofstream file(fixture.layout.real_path(fixture.path), std::ios::in | std::ios::out);
     file.seekp(4'000'000);
@@ -232,7 +232,7 @@ TEST_CASE("a path that is not what was registered is not kept, and never sent as
 }
 
 TEST_CASE("a path that cannot be read just now is no path that is gone") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   boost::asio::io_context context(1);
   const boost::asio::steady_timer has_its_descriptors(context);
   std::exception_ptr error;
@@ -258,7 +258,7 @@ TEST_CASE("a path that cannot be read just now is no path that is gone") {
 }
 
 TEST_CASE("a large NAR that is not what was registered is sent, but not kept for long") {
-  Fixture fixture(1 << 30, 40'000'000);
+  CompressedNarsFixture fixture(1 << 30, 40'000'000);
   const narcache::NarKey key{fixture.info.nar_hash, zstd};
   SUBCASE("right") {
     body_text(fixture.respond());
@@ -284,7 +284,7 @@ TEST_CASE("a large NAR that is not what was registered is sent, but not kept for
 }
 
 TEST_CASE("after a restart a kept file is checked, and sent when it is good") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   const std::string text = body_text(fixture.respond());
   fixture.until_made();
   fixture.open();
@@ -297,7 +297,7 @@ TEST_CASE("after a restart a kept file is checked, and sent when it is good") {
 }
 
 TEST_CASE("a kept file that was damaged is made anew") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   const std::string text = body_text(fixture.respond());
   fixture.until_made();
   for (const auto& item : fs::directory_iterator(fixture.cache->directory())) {
@@ -312,7 +312,7 @@ TEST_CASE("a kept file that was damaged is made anew") {
 }
 
 TEST_CASE("whoever follows a compression that begins in the background gets it in the foreground") {
-  Fixture fixture(1 << 30, 40'000'000, 1);
+  CompressedNarsFixture fixture(1 << 30, 40'000'000, 1);
   REQUIRE(fixture.nars->warm(fixture.info, compress::Compression::zstd,
                              narcache::NarCache::Clock::now()));
   // Once it has written something, the foreground continues behind that.
@@ -335,7 +335,7 @@ TEST_CASE("whoever follows a compression that begins in the background gets it i
 TEST_CASE("stopping cuts those who follow, and leaves nothing half-made") {
   for (const std::uint64_t limit : {std::uint64_t{0}, std::uint64_t{1} << 30}) {
     CAPTURE(limit);
-    Fixture fixture(limit, 60'000'000, 1);
+    CompressedNarsFixture fixture(limit, 60'000'000, 1);
     const http::Response response = fixture.respond();
     std::atomic<bool> threw{false};
     std::atomic<bool> began{false};
@@ -361,7 +361,7 @@ TEST_CASE("stopping cuts those who follow, and leaves nothing half-made") {
 }
 
 TEST_CASE("a client that goes away ends its own stream") {
-  Fixture fixture(0, 60'000'000, 1);
+  CompressedNarsFixture fixture(0, 60'000'000, 1);
   const http::Response response = fixture.respond();
   test::StringWriter writer;
   writer.on_bytes = [] { throw http::ClientGone("gone"); };
@@ -373,7 +373,7 @@ TEST_CASE("a client that goes away ends its own stream") {
 }
 
 TEST_CASE("a slow client's own stream does not hold up others") {
-  Fixture fixture(0, 20'000'000, 1);
+  CompressedNarsFixture fixture(0, 20'000'000, 1);
   const http::Response response = fixture.respond();
   std::atomic<bool> release{false};
   std::atomic<bool> began{false};
@@ -396,7 +396,7 @@ TEST_CASE("a slow client's own stream does not hold up others") {
 }
 
 TEST_CASE("clients that take nothing hold nobody up, and get theirs when they go on") {
-  Fixture fixture(0, 20'000'000, 1);
+  CompressedNarsFixture fixture(0, 20'000'000, 1);
   constexpr std::size_t count = 40;
   std::atomic<bool> release{false};
   std::atomic<std::size_t> began{0};
@@ -424,7 +424,7 @@ TEST_CASE("clients that take nothing hold nobody up, and get theirs when they go
 }
 
 TEST_CASE("a path of which no NAR can be made is 404, and remembered") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   const fs::path path = fixture.layout.real_path(fixture.path);
   fs::remove_all(path);
   fs::create_directory(path);
@@ -435,7 +435,7 @@ TEST_CASE("a path of which no NAR can be made is 404, and remembered") {
 }
 
 TEST_CASE("what another recipe made is sent from its file, or only as a whole") {
-  Fixture fixture;
+  CompressedNarsFixture fixture;
   const std::string text = body_text(fixture.respond());
   fixture.until_made();
   compress::Recipe other = zstd;
@@ -457,7 +457,7 @@ TEST_CASE("what another recipe made is sent from its file, or only as a whole") 
 }
 
 TEST_CASE("work that nobody waits for any more is dropped before it begins") {
-  Fixture fixture(1 << 30, 60'000'000, 1);
+  CompressedNarsFixture fixture(1 << 30, 60'000'000, 1);
   nix::PathInfo other = fixture.info;
   other.path = *nix::StorePath::parse("b3igw7z00yr0l7xscczsw50m6clmhi8k-other");
   std::ofstream(fixture.layout.real_path(other.path)) << "other";

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-HomePlan usual() {
+HomePlan usual_plan() {
   HomePlan plan;
   plan.profile = "laptop";
   plan.host = "new-laptop";
@@ -54,23 +54,23 @@ void check_golden(const HomePlan& plan, const fs::path& directory) {
 }  // namespace
 
 TEST_CASE("golden: one machine") {
-  check_golden(usual(), "one-machine");
+  check_golden(usual_plan(), "one-machine");
 }
 
 TEST_CASE("golden: several machines") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   plan.multi_host = true;
   check_golden(plan, "several-machines");
 }
 
 TEST_CASE("golden: a client") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   plan.profile = "client";
   check_golden(plan, "client");
 }
 
 TEST_CASE("a client has neither Atuin nor Syncthing nor a terminal") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   plan.profile = "client";
   for (const GeneratedFile& file : generated_files(plan)) {
     CAPTURE(file.path.string());
@@ -78,11 +78,11 @@ TEST_CASE("a client has neither Atuin nor Syncthing nor a terminal") {
       CHECK(file.content.find(word) == std::string::npos);
   }
   CHECK(managed_files(plan).size() == 2);
-  CHECK(managed_files(usual()).size() > 2);
+  CHECK(managed_files(usual_plan()).size() > 2);
 }
 
 TEST_CASE("golden: odd names") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   plan.profile = "server";
   plan.host = "höst.\"${x}\".example";
   plan.user = "o'\"$${ann}\\";
@@ -93,14 +93,14 @@ TEST_CASE("golden: odd names") {
 }
 
 TEST_CASE("secrets are for the user alone, the rest is not") {
-  for (const GeneratedFile& file : generated_files(usual())) {
+  for (const GeneratedFile& file : generated_files(usual_plan())) {
     CAPTURE(file.path.string());
     CHECK(file.mode == (file.path == "secrets.nix" ? mode_t{0600} : mode_t{0644}));
   }
 }
 
 TEST_CASE("the secrets' place is ignored before it is filled, and the flake comes last") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   for (const bool multi_host : {false, true}) {
     plan.multi_host = multi_host;
     const auto files = generated_files(plan);
@@ -110,7 +110,7 @@ TEST_CASE("the secrets' place is ignored before it is filled, and the flake come
 }
 
 TEST_CASE("the flake of several machines is the same for each") {
-  HomePlan a = usual();
+  HomePlan a = usual_plan();
   a.multi_host = true;
   HomePlan b = a;
   b.host = "desktop";
@@ -123,7 +123,7 @@ TEST_CASE("the flake of several machines is the same for each") {
 }
 
 TEST_CASE("system-update is told of the flake, and that git ignores the secrets") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   CHECK(content_of(plan, "secrets.nix").find("    home_flake = \"/home/ann/nix\";\n") !=
         std::string::npos);
   CHECK(content_of(plan, "secrets.nix").find("    impure = false;\n") != std::string::npos);
@@ -132,14 +132,14 @@ TEST_CASE("system-update is told of the flake, and that git ignores the secrets"
 }
 
 TEST_CASE("a placeholder in a name is no placeholder") {
-  HomePlan plan = usual();
+  HomePlan plan = usual_plan();
   plan.user = "@HOME@";
   CHECK(content_of(plan, "home.nix").find("username = \"@HOME@\";") != std::string::npos);
 }
 
 TEST_CASE("a host whose name cannot name a directory is refused where it has to") {
   for (const char* host : {".", "..", "a/b"}) {
-    HomePlan plan = usual();
+    HomePlan plan = usual_plan();
     plan.host = host;
     CHECK_NOTHROW(generated_files(plan));
     plan.multi_host = true;

@@ -9,7 +9,7 @@ using namespace nixbuild::cli;
 
 namespace {
 
-nix::PublicKey new_key(const char* name) {
+nix::PublicKey fresh_key(const char* name) {
   return nix::SecretKey::generate(name).public_key();
 }
 
@@ -18,8 +18,8 @@ const char* url = "http://build-server:5000";
 }  // namespace
 
 TEST_CASE("keys are kept by cache") {
-  const nix::PublicKey a = new_key("a-1");
-  const nix::PublicKey b = new_key("b-1");
+  const nix::PublicKey a = fresh_key("a-1");
+  const nix::PublicKey b = fresh_key("b-1");
   std::string text = with_keys("", url, {a});
   text = with_keys(text, "http://other:5000", {b});
   CHECK(keys_of(text, url) == PublicKeys{a});
@@ -31,16 +31,16 @@ TEST_CASE("keys are kept by cache") {
 }
 
 TEST_CASE("damaged lines are passed over and kept") {
-  const nix::PublicKey key = new_key("a-1");
+  const nix::PublicKey key = fresh_key("a-1");
   const std::string text = "http://build-server:5000 nonsense\n\n# a comment\n";
   CHECK(keys_of(text, url).empty());
   CHECK(with_keys("# a comment\n", url, {key}).starts_with("# a comment\n"));
 }
 
 TEST_CASE("a key that is replaced is a change, one that joins is none") {
-  const nix::PublicKey a = new_key("a-1");
-  const nix::PublicKey other_a = new_key("a-1");
-  const nix::PublicKey b = new_key("b-1");
+  const nix::PublicKey a = fresh_key("a-1");
+  const nix::PublicKey other_a = fresh_key("a-1");
+  const nix::PublicKey b = fresh_key("b-1");
   CHECK(key_changes({}, {a}).empty());
   CHECK(key_changes({a}, {a}).empty());
   CHECK(key_changes({a}, {a, b}).empty());
@@ -57,7 +57,7 @@ TEST_CASE("a key that is replaced is a change, one that joins is none") {
 }
 
 TEST_CASE("keys are found among a Nix file's literals") {
-  const nix::PublicKey key = new_key("a-1");
+  const nix::PublicKey key = fresh_key("a-1");
   CHECK(keys_in_nix_file("{ publicKey = \"" + key.to_string() + "\"; }") == PublicKeys{key});
   CHECK(keys_in_nix_file("# a \" alone\n{ x = \"" + key.to_string() + "\"; y = \"z\"; }") ==
         PublicKeys{key});

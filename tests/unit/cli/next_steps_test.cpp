@@ -10,7 +10,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-SwitchConditions usual() {
+SwitchConditions usual_conditions() {
   SwitchConditions conditions;
   conditions.to_add = {".gitignore", "home.nix", "flake.nix"};
   conditions.cache_url = "http://build-server:5000";
@@ -21,13 +21,13 @@ SwitchConditions usual() {
 }  // namespace
 
 TEST_CASE("outside git the first switch downloads from the server") {
-  CHECK(render(next_steps("/home/ann/nix", false, usual())) ==
+  CHECK(render(next_steps("/home/ann/nix", false, usual_conditions())) ==
         "home-manager switch --flake .#default --option extra-substituters "
         "http://build-server:5000 --option extra-trusted-public-keys build-server-1:AAAA=\n");
 }
 
 TEST_CASE("inside git the files are made known and the evaluation is impure") {
-  SwitchConditions conditions = usual();
+  SwitchConditions conditions = usual_conditions();
   conditions.in_git = true;
   conditions.may_substitute = false;
   CHECK(render(next_steps("/home/ann/a b", true, conditions)) ==
@@ -37,7 +37,7 @@ TEST_CASE("inside git the files are made known and the evaluation is impure") {
 }
 
 TEST_CASE("a machine without flakes and home-manager gets both") {
-  SwitchConditions conditions = usual();
+  SwitchConditions conditions = usual_conditions();
   conditions.has_flakes = false;
   conditions.has_home_manager = false;
   conditions.may_substitute = false;
@@ -47,7 +47,7 @@ TEST_CASE("a machine without flakes and home-manager gets both") {
 }
 
 TEST_CASE("with several machines the switch names the one that was added") {
-  SwitchConditions conditions = usual();
+  SwitchConditions conditions = usual_conditions();
   conditions.configuration = "ann@desktop";
   conditions.may_substitute = false;
   CHECK(render(next_steps("/home/ann/nix", false, conditions)) ==
@@ -71,7 +71,7 @@ TEST_CASE("files that home-manager did not create are renamed by it") {
   fs::create_symlink("/nowhere", home.path() / ".zshrc.backup-2");
   CHECK(backup_extension(home.path(), files) == "backup-3");
 
-  SwitchConditions conditions = usual();
+  SwitchConditions conditions = usual_conditions();
   conditions.may_substitute = false;
   conditions.backup_extension = "backup-3";
   CHECK(render(next_steps("/home/ann/nix", false, conditions)) ==

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Directory : test::TemporaryDirectory {
+struct PlacementDirectory : test::TemporaryDirectory {
   std::string read(const fs::path& name) const {
     return read_file(path() / name).value_or("(none)");
   }
@@ -45,7 +45,7 @@ std::size_t entries(const fs::path& path) {
 }  // namespace
 
 TEST_CASE("files are made with their modes, and nothing else is left") {
-  const Directory directory;
+  const PlacementDirectory directory;
   const auto planned = plan_placement(directory.path() / "new", files);
   CHECK(TargetDirectory(directory.path() / "new").place(planned).empty());
   CHECK(directory.read("new/secrets.nix") == "{ }\n");
@@ -56,7 +56,7 @@ TEST_CASE("files are made with their modes, and nothing else is left") {
 }
 
 TEST_CASE("what says the same is kept, a secret's mode is mended") {
-  const Directory directory;
+  const PlacementDirectory directory;
   directory.write("secrets.nix", "{ }\n");
   ::chmod((directory.path() / "secrets.nix").c_str(), 0644);
   const auto planned = plan_placement(directory.path(), files);
@@ -66,7 +66,7 @@ TEST_CASE("what says the same is kept, a secret's mode is mended") {
 }
 
 TEST_CASE("what differs is in conflict; replaced, it stays as a backup") {
-  const Directory directory;
+  const PlacementDirectory directory;
   directory.write("secrets.nix", "mine");
   const auto planned = plan_placement(directory.path(), files);
   CHECK(planned[0].placement == Placement::create);
@@ -79,7 +79,7 @@ TEST_CASE("what differs is in conflict; replaced, it stays as a backup") {
 }
 
 TEST_CASE("a .gitignore is added to") {
-  const Directory directory;
+  const PlacementDirectory directory;
   directory.write(".gitignore", "mine");
   const auto planned = plan_placement(directory.path(), files);
   CHECK(planned[0].placement == Placement::extend);
@@ -89,7 +89,7 @@ TEST_CASE("a .gitignore is added to") {
 }
 
 TEST_CASE("a file that comes to be there meanwhile is not replaced") {
-  const Directory directory;
+  const PlacementDirectory directory;
   const auto planned = plan_placement(directory.path(), files);
   directory.write("secrets.nix", "of another");
   CHECK_THROWS_AS(TargetDirectory(directory.path()).place(planned), SystemError);
@@ -97,7 +97,7 @@ TEST_CASE("a file that comes to be there meanwhile is not replaced") {
 }
 
 TEST_CASE("one at a time, and what a killed one left is removed") {
-  const Directory directory;
+  const PlacementDirectory directory;
   fs::create_directory(directory.path() / ".nixbuild-bootstrap-abc123");
   directory.write(".nixbuild-bootstrap-abc123/0", "half");
   const TargetDirectory target(directory.path());

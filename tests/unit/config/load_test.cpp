@@ -17,8 +17,8 @@ using namespace nixbuild::config;
 
 namespace {
 
-struct Fixture {
-  Fixture() {
+struct LoadFixture {
+  LoadFixture() {
     settings.add("state_dir", state_dir, "DIR", "")
         .table("cache")
         .add("listen", listen, "ADDRESS", "")
@@ -56,7 +56,7 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Fixture, "a file sets what it names and leaves the rest") {
+TEST_CASE_FIXTURE(LoadFixture, "a file sets what it names and leaves the rest") {
   const ConfigFile config = file(
       "state_dir = '/var/lib/x'\n[cache]\npriority = 10\n"
       "nar_cache_size = '2G'\nlisten = ['[::1]:1', 'unix:/x']\n");
@@ -70,7 +70,7 @@ TEST_CASE_FIXTURE(Fixture, "a file sets what it names and leaves the rest") {
   CHECK(settings.find("cache", "access_log")->origin == "default");
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(LoadFixture,
                   "a later file replaces scalars and lists, and keeps what it is silent on") {
   load_file(settings, file("[cache]\npriority = 10\nlisten = ['a', 'b']\n", "1.toml"));
   load_file(settings, file("[cache]\nlisten = ['c']\n", "2.toml"));
@@ -78,7 +78,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(listen == std::vector<std::string>{"c"});
 }
 
-TEST_CASE_FIXTURE(Fixture, "an error names file, line and key") {
+TEST_CASE_FIXTURE(LoadFixture, "an error names file, line and key") {
   CHECK(error_of("\n[cache]\npriorty = 1\n") ==
         "3: cache.priorty: unknown key; did you mean 'priority'?");
   CHECK(error_of("[cash]\npriority = 1\n") == "1: [cash]: unknown table");
@@ -96,13 +96,14 @@ TEST_CASE_FIXTURE(Fixture, "an error names file, line and key") {
   CHECK(error_of("[cache]\npriority = 1\npriority = 2\n").starts_with("3: "));
 }
 
-TEST_CASE_FIXTURE(Fixture, "only a file that was named has to exist") {
+TEST_CASE_FIXTURE(LoadFixture, "only a file that was named has to exist") {
   load_file(settings, {directory / "absent.toml", false});
   CHECK_THROWS_AS(load_file(settings, {directory / "absent.toml", true}), UsageError);
   CHECK_THROWS_AS(load_file(settings, {directory, true}), UsageError);
 }
 
-TEST_CASE_FIXTURE(Fixture, "the environment comes after the files, its errors name the variable") {
+TEST_CASE_FIXTURE(LoadFixture,
+                  "the environment comes after the files, its errors name the variable") {
   load_file(settings, file("[cache]\npriority = 10\n"));
   std::map<std::string, std::string> variables = {{"NIXBUILD_CACHE_PRIORITY", "20"},
                                                   {"NIXBUILD_CACHE_LISTEN", "a,b"},

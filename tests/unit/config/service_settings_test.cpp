@@ -17,8 +17,8 @@ using namespace nixbuild::config;
 
 namespace {
 
-struct Fixture {
-  Fixture() { list.add_to(settings); }
+struct ServiceSettingsFixture {
+  ServiceSettingsFixture() { list.add_to(settings); }
 
   void load(const std::string& content) {
     write_file_atomic(directory / "c.toml", content, 0644);
@@ -41,7 +41,7 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Fixture, "without a repository, the built-in one is meant") {
+TEST_CASE_FIXTURE(ServiceSettingsFixture, "without a repository, the built-in one is meant") {
   const auto repositories = list.repositories();
   REQUIRE(repositories.size() == 1);
   CHECK(repositories[0].name == "nix-terminal");
@@ -50,7 +50,7 @@ TEST_CASE_FIXTURE(Fixture, "without a repository, the built-in one is meant") {
   CHECK(repositories[0].lock == Lock::updated);
 }
 
-TEST_CASE_FIXTURE(Fixture, "repositories of several files merge by name") {
+TEST_CASE_FIXTURE(ServiceSettingsFixture, "repositories of several files merge by name") {
   load(
       "[[repository]]\nname = 'a'\nurl = 'https://x/a'\nkeep = 3\n"
       "[[repository]]\nname = 'b'\nurl = '/srv/b'\n");
@@ -67,7 +67,8 @@ TEST_CASE_FIXTURE(Fixture, "repositories of several files merge by name") {
   CHECK_FALSE(repositories[1].branch);
 }
 
-TEST_CASE_FIXTURE(Fixture, "what is wrong with a repository is said with line and key") {
+TEST_CASE_FIXTURE(ServiceSettingsFixture,
+                  "what is wrong with a repository is said with line and key") {
   CHECK(error_of("[[repository]]\nurl = '/x'\n") ==
         "1: [[repository]]: name is missing, or no string");
   CHECK(error_of("[[repository]]\nname = 1\n") ==
@@ -88,7 +89,7 @@ TEST_CASE_FIXTURE(Fixture, "what is wrong with a repository is said with line an
   CHECK_THROWS_AS(list.repositories(), UsageError);
 }
 
-TEST_CASE_FIXTURE(Fixture, "--repository says name, URL and branch") {
+TEST_CASE_FIXTURE(ServiceSettingsFixture, "--repository says name, URL and branch") {
   list.add_flag("a=/srv/a");
   list.add_flag("b=https://h/b#dev");
   const auto repositories = list.repositories();

@@ -17,7 +17,7 @@ using namespace nixbuild::http::test;
 
 namespace {
 
-constexpr std::uint64_t size = 1'000'000;
+constexpr std::uint64_t body_size = 1'000'000;
 
 // The same bytes as each kind of body.
 void add_kinds(Router& router) {
@@ -29,16 +29,17 @@ void add_kinds(Router& router) {
     response.empty_range_at_end = true;
     response.etag = "\"v1\"";
     response.cache_control = "max-age=60";
-    if (kind == "string") response.body = pattern(0, size);
-    if (kind == "shared") response.body = std::make_shared<const std::string>(pattern(0, size));
-    if (kind == "file") response.body = FileBody{file_with(pattern(0, size)), size};
-    if (kind == "stream") response.body = StreamBody{size, produce_pattern};
+    if (kind == "string") response.body = pattern(0, body_size);
+    if (kind == "shared")
+      response.body = std::make_shared<const std::string>(pattern(0, body_size));
+    if (kind == "file") response.body = FileBody{file_with(pattern(0, body_size)), body_size};
+    if (kind == "stream") response.body = StreamBody{body_size, produce_pattern};
     if (kind == "empty") response.body = std::string();
     if (kind == "none") response.empty_range_at_end = false;
     if (kind == "unsized") {
       response.body =
           StreamBody{std::nullopt, [](BodyWriter& writer, std::uint64_t, std::uint64_t) {
-                       return produce_pattern(writer, 0, size);
+                       return produce_pattern(writer, 0, body_size);
                      }};
     }
     return response;
@@ -77,11 +78,11 @@ asio::awaitable<void> send_short_file(BodyWriter& writer, std::uint64_t, std::ui
 
 // Pieces of memory and of a file in turn.
 asio::awaitable<void> produce_mixed(BodyWriter& writer, std::uint64_t, std::uint64_t) {
-  const auto file = file_with(pattern(0, size));
+  const auto file = file_with(pattern(0, body_size));
   std::uint64_t position = 0;
   std::uint64_t step = 1;
-  while (position < size) {
-    const std::uint64_t length = std::min(step, size - position);
+  while (position < body_size) {
+    const std::uint64_t length = std::min(step, body_size - position);
     if (step % 2 == 0) {
       const std::string bytes = pattern(position, length);
       co_await writer.write(bytes);
@@ -125,7 +126,7 @@ TEST_CASE("every kind of body arrives whole, and cut to a range") {
     CHECK(whole.header("content-length") == "1000000");
     CHECK(whole.header("etag") == "\"v1\"");
     CHECK(whole.header("cache-control") == "max-age=60");
-    CHECK(whole.body == pattern(0, size));
+    CHECK(whole.body == pattern(0, body_size));
 
     const Received middle = client.get(path, "Range: bytes=1000-499999\r\n");
     CHECK(middle.status == 206);
@@ -170,7 +171,7 @@ TEST_CASE("ranges where they are not served, or cannot be") {
   // Never 200: the client would take it for the range.
   CHECK(client.get("/unsized", "Range: bytes=1-\r\n").status == 500);
   CHECK(client.get("/unsized", "Range: bytes=x\r\n").status == 416);
-  CHECK(client.get("/unsized").body == pattern(0, size));
+  CHECK(client.get("/unsized").body == pattern(0, body_size));
 }
 
 TEST_CASE("If-Range and If-None-Match") {
@@ -179,7 +180,7 @@ TEST_CASE("If-Range and If-None-Match") {
   CHECK(client.get("/string", "Range: bytes=1-2\r\nIf-Range: \"v1\"\r\n").status == 206);
   const Received changed = client.get("/string", "Range: bytes=1-2\r\nIf-Range: \"v0\"\r\n");
   CHECK(changed.status == 200);
-  CHECK(changed.body.size() == size);
+  CHECK(changed.body.size() == body_size);
   CHECK(client.get("/string", "Range: bytes=x\r\nIf-Range: \"v0\"\r\n").status == 200);
   for (const char* kind : kinds) {
     CAPTURE(kind);
@@ -203,7 +204,7 @@ TEST_CASE("bodies of unknown size are chunked, and end with the connection in HT
     add_kinds(router);
     router.get("/mixed/{how}", [](const Request&, PathParameters parameters) {
       const bool sized = parameters[0] == "sized";
-      return stream_response(sized ? std::optional(size) : std::nullopt, produce_mixed);
+      return stream_response(sized ? std::optional(body_size) : std::nullopt, produce_mixed);
     });
   });
   Client client(server.port());
@@ -211,7 +212,7 @@ TEST_CASE("bodies of unknown size are chunked, and end with the connection in HT
     CAPTURE(path);
     const Received received = client.get(path);
     CHECK(received.whole);
-    CHECK(received.body == pattern(0, size));
+    CHECK(received.body == pattern(0, body_size));
     CHECK((received.header("transfer-encoding") == "chunked") ==
           (std::string_view(path) != "/mixed/sized"));
   }
@@ -221,7 +222,7 @@ TEST_CASE("bodies of unknown size are chunked, and end with the connection in HT
   const Received old = client.receive();
   CHECK(old.header("connection") == "close");
   CHECK(old.header("transfer-encoding").empty());
-  CHECK(old.body == pattern(0, size));
+  CHECK(old.body == pattern(0, body_size));
   CHECK(old.whole);
 }
 

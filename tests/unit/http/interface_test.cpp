@@ -41,28 +41,9 @@ void in_thread(void (*test)()) {
   if (failure) std::rethrow_exception(failure);
 }
 
-class Running {
- public:
-  explicit Running(Server& server) : server_(server), thread_([this] { server_.run(); }) {}
-  ~Running() {
-    server_.stop();
-    thread_.join();
-  }
-
- private:
-  Server& server_;
-  std::thread thread_;
-};
-
 // Whether the calling thread, and all it starts, now has a network of its own.
 bool enter_network_namespace() {
   return ::unshare(CLONE_NEWNET) == 0 && run("ip link set lo up 2>/dev/null");
-}
-
-std::shared_ptr<const Router> hello_router() {
-  auto router = std::make_shared<Router>();
-  router->get("/hello", [](const Request&, PathParameters) { return text_response(200, "hello"); });
-  return router;
 }
 
 bool has(const std::vector<std::string>& all, const std::string& one) {

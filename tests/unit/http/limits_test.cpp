@@ -13,7 +13,7 @@ using namespace nixbuild::http::test;
 
 namespace {
 
-void add_routes(Router& router) {
+void add_limited_routes(Router& router) {
   router.get("/hello", [](const Request&, PathParameters) { return text_response(200, "hello"); });
   router.get("/big", [](const Request&, PathParameters) {
     return text_response(200, std::string(50'000'000, 'x'));
@@ -36,7 +36,7 @@ ServerOptions impatient() {
 }  // namespace
 
 TEST_CASE("a head that does not come in time is answered 408") {
-  TestServer server(add_routes, impatient());
+  TestServer server(add_limited_routes, impatient());
   for (const char* part : {"G", "GET /hello HTTP/1.1\r\nHost: t\r\n",
                            "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhel"}) {
     CAPTURE(part);
@@ -54,7 +54,7 @@ TEST_CASE("a head that does not come in time is answered 408") {
 TEST_CASE("a trickle does not stretch the time of a head") {
   ServerOptions options = impatient();
   options.limits.idle_timeout = patience;
-  TestServer server(add_routes, options);
+  TestServer server(add_limited_routes, options);
   Client client(server.port());
   std::atomic<bool> answered{false};
   std::thread trickle([&] {
@@ -70,7 +70,7 @@ TEST_CASE("a trickle does not stretch the time of a head") {
 }
 
 TEST_CASE("an idle connection is closed without a word") {
-  TestServer server(add_routes, impatient());
+  TestServer server(add_limited_routes, impatient());
   {
     Client client(server.port());
     CHECK(client.ended());
@@ -93,7 +93,7 @@ TEST_CASE("an idle connection is closed without a word") {
 TEST_CASE("a connection in use is not idle") {
   ServerOptions options = impatient();
   options.limits.idle_timeout = 1s;
-  TestServer server(add_routes, options);
+  TestServer server(add_limited_routes, options);
   Client client(server.port());
   for (int i = 0; i < 15; ++i) {
     REQUIRE(client.get("/hello").status == 200);
@@ -104,7 +104,7 @@ TEST_CASE("a connection in use is not idle") {
 TEST_CASE("a client that takes nothing is cut off, one that takes slowly is not") {
   ServerOptions options = impatient();
   options.limits.write_timeout = 2s;
-  TestServer server(add_routes, options);
+  TestServer server(add_limited_routes, options);
   {
     Client client(server.port(), 4096);
     client.send("GET /big HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -125,7 +125,7 @@ TEST_CASE("a client that takes nothing is cut off, one that takes slowly is not"
 TEST_CASE("at the connection limit clients wait, and none is refused") {
   ServerOptions options = TestServer::two_threads();
   options.limits.connections = 3;
-  TestServer server(add_routes, options);
+  TestServer server(add_limited_routes, options);
   std::list<Client> clients;
   for (int i = 0; i < 3; ++i) {
     CHECK(clients.emplace_back(server.port()).get("/hello").status == 200);
@@ -151,7 +151,7 @@ TEST_CASE("at the connection limit those that are idle make room for those that 
   ServerOptions options = TestServer::two_threads();
   options.limits.connections = 30;
   options.limits.crowded_idle_timeout = 300ms;
-  TestServer server(add_routes, options);
+  TestServer server(add_limited_routes, options);
   // Half of them have asked for something before, half never.
   std::list<Client> idle;
   for (int i = 0; i < 30; ++i) {
@@ -168,7 +168,7 @@ TEST_CASE("at the connection limit those that are idle make room for those that 
 }
 
 TEST_CASE("out of descriptors, clients wait and the server does not spin") {
-  TestServer server(add_routes);
+  TestServer server(add_limited_routes);
   Client first(server.port());
   CHECK(first.get("/hello").status == 200);
   // Every descriptor below the limit is in use but one, which the client takes; the kernel
@@ -208,7 +208,7 @@ TEST_CASE("a low limit of open files is raised to what the connections need") {
   {
     ServerOptions options = TestServer::two_threads();
     options.limits.connections = 600;
-    TestServer server(add_routes, options);
+    TestServer server(add_limited_routes, options);
     rlimit raised{};
     ::getrlimit(RLIMIT_NOFILE, &raised);
     CHECK(raised.rlim_cur > 2 * 600);
@@ -222,7 +222,7 @@ TEST_CASE("a low limit of open files is raised to what the connections need") {
 }
 
 TEST_CASE("a request that its client gives up is no longer in flight") {
-  TestServer server(add_routes);
+  TestServer server(add_limited_routes);
   {
     Client client(server.port());
     client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhel");

@@ -28,36 +28,12 @@ using namespace nixbuild::http::test;
 
 namespace {
 
-Reply hello(const Request& request, PathParameters) {
-  return text_response(200, "hello " + std::string(request.peer));
-}
-
-std::shared_ptr<const Router> hello_router(const std::string& path = "/hello") {
-  auto router = std::make_shared<Router>();
-  router->get(path, hello);
-  return router;
-}
-
 void add_hello(Router& router) {
   router.get("/hello", hello);
 }
 
 struct Directory : nixbuild::test::TemporaryDirectory {
   std::string file(const std::string& name) const { return path() / name; }
-};
-
-// A server on addresses of the test's choice, in a thread of its own.
-class Running {
- public:
-  explicit Running(Server& server) : server_(server), thread_([this] { server_.run(); }) {}
-  ~Running() {
-    server_.stop();
-    thread_.join();
-  }
-
- private:
-  Server& server_;
-  std::thread thread_;
 };
 
 asio::awaitable<Response> answer_slowly() {

@@ -13,7 +13,7 @@ using namespace nixbuild::http::test;
 
 namespace {
 
-void add_routes(Router& router) {
+void add_request_routes(Router& router) {
   router.get("/hello", [](const Request& request, PathParameters) {
     return text_response(200, "hello " + std::string(request.query_parameter("name").value_or("")));
   });
@@ -76,7 +76,7 @@ TEST_CASE("a chunked body whose head ends where the buffer does") {
 }
 
 TEST_CASE("a connection serves one request after another") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   for (int i = 0; i < 100; ++i) {
     const Received received = client.get("/hello?name=w%6Frld");
@@ -90,7 +90,7 @@ TEST_CASE("a connection serves one request after another") {
 }
 
 TEST_CASE("HEAD is answered as GET, without the body") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   client.send("HEAD /hello HTTP/1.1\r\nHost: t\r\n\r\n" + get("/hello?name=x"));
   const Received head = client.receive(true);
@@ -100,7 +100,7 @@ TEST_CASE("HEAD is answered as GET, without the body") {
 }
 
 TEST_CASE("pipelined requests are answered in order") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   std::string requests;
   constexpr int count = 2000;
@@ -116,7 +116,7 @@ TEST_CASE("pipelined requests are answered in order") {
 }
 
 TEST_CASE("a request may come byte by byte") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   const std::string request =
       "\r\nPOST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello" +
@@ -136,7 +136,7 @@ TEST_CASE("a request may come byte by byte") {
 }
 
 TEST_CASE("paths and headers reach the handler") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   CHECK(client.get("/path/a%20b/c?x=%41").body == "a b/c|/path/a%20b/c?x=%41");
   CHECK(client.get("http://test/path/x").body == "x|http://test/path/x");
@@ -144,7 +144,7 @@ TEST_CASE("paths and headers reach the handler") {
 }
 
 TEST_CASE("methods and paths that are not served") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   CHECK(client.get("/none").status == 404);
   for (const char* method : {"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"}) {
@@ -160,7 +160,7 @@ TEST_CASE("methods and paths that are not served") {
 }
 
 TEST_CASE("a handler's exception is a 500, and the connection goes on") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   const Received received = client.get("/throws");
   CHECK(received.status == 500);
@@ -170,7 +170,7 @@ TEST_CASE("a handler's exception is a 500, and the connection goes on") {
 }
 
 TEST_CASE("malformed requests are answered 400 and end the connection") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   for (const char* request : {
            "GET /hello\r\n\r\n",
            "GET  /hello HTTP/1.1\r\nHost: t\r\n\r\n",
@@ -222,7 +222,7 @@ TEST_CASE("malformed requests are answered 400 and end the connection") {
 }
 
 TEST_CASE("targets that lead elsewhere are answered 400, and the connection goes on") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   for (const char* target : {"/path/../hello", "/path/%2e%2e%2fhello", "/path/%zz", "/path/%00",
                              "/path/.", "*", "http://other/hello", "/path/a#b"}) {
@@ -236,7 +236,7 @@ TEST_CASE("the limits of a head") {
   ServerOptions options = TestServer::two_threads();
   options.limits.header_size = 2000;
   options.limits.target_size = 500;
-  TestServer server(add_routes, options);
+  TestServer server(add_request_routes, options);
   const auto status = [&](const std::string& request) {
     Client client(server.port());
     client.send(request);
@@ -271,7 +271,7 @@ TEST_CASE("the limits of a head") {
 }
 
 TEST_CASE("HTTP/1.0 and Connection") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   {
     Client client(server.port());
     client.send("GET /hello HTTP/1.0\r\n\r\n");
@@ -291,7 +291,7 @@ TEST_CASE("HTTP/1.0 and Connection") {
 }
 
 TEST_CASE("request bodies") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   const std::string body = pattern(0, 100'000);
   client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n" + body);
@@ -309,7 +309,7 @@ TEST_CASE("request bodies") {
 }
 
 TEST_CASE("request bodies that are too long are answered 413, in a way that arrives") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   const auto status = [&](const std::string& head, const std::string& body) {
     Client client(server.port());
     std::thread sender([&] { client.send(head + "\r\n" + body); });
@@ -333,7 +333,7 @@ TEST_CASE("request bodies that are too long are answered 413, in a way that arri
 }
 
 TEST_CASE("Expect: 100-continue") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   {
     Client client(server.port());
     const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n";
@@ -357,7 +357,7 @@ TEST_CASE("Expect: 100-continue") {
 }
 
 TEST_CASE("a client that has ended its sending still gets its answers") {
-  TestServer server(add_routes);
+  TestServer server(add_request_routes);
   Client client(server.port());
   client.send(get("/hello?name=a") + get("/hello?name=b"));
   client.end_sending();
@@ -386,7 +386,7 @@ TEST_CASE("errors take the form that the router gives them") {
 TEST_CASE("a connection that has been closed gets no events, though a child holds its socket") {
   ServerOptions options = TestServer::two_threads();
   options.threads = 1;
-  TestServer server(add_routes, options);
+  TestServer server(add_request_routes, options);
   Client client(server.port());
   REQUIRE(client.get("/hello").status == 200);
   std::array<int, 2> pipe{};

@@ -8,14 +8,14 @@ using namespace nixbuild::http;
 
 namespace {
 
-Reply answer(const Request&, PathParameters) {
+Reply answer_x(const Request&, PathParameters) {
   return text_response(200, "x");
 }
 
 // The parameters that a pattern takes from a path, joined by '|'; "-" where it does not match.
 std::string taken(const char* pattern, std::string_view path) {
   Router router;
-  router.get(pattern, answer);
+  router.get(pattern, answer_x);
   const Router::Match match = router.match(Method::get, path);
   if (match.handler == nullptr) return "-";
   std::string joined;
@@ -66,18 +66,18 @@ TEST_CASE("malformed patterns are refused") {
   for (const char* pattern : {"", "a", "/{", "/}", "/{}", "/{...}", "/{a}{b}", "/{a...}x",
                               "/{a...}/{b}", "/{a{b}}", "/{a/b}", "/{a}-{b}-{c}-{d}-{e}"}) {
     CAPTURE(pattern);
-    CHECK_THROWS_AS(router.get(pattern, answer), std::logic_error);
+    CHECK_THROWS_AS(router.get(pattern, answer_x), std::logic_error);
   }
-  CHECK_THROWS_AS(router.add(Method::other, "/", answer), std::logic_error);
+  CHECK_THROWS_AS(router.add(Method::other, "/", answer_x), std::logic_error);
   CHECK(router.route_count() == 0);
 }
 
 TEST_CASE("the first route that was added wins, and 405 names all methods of a path") {
   Router router;
-  router.get("/a", answer);
-  router.get("/{any}", answer);
-  router.add(Method::post, "/{any}", answer, {.body_limit = 10});
-  router.add(Method::del, "/a", answer);
+  router.get("/a", answer_x);
+  router.get("/{any}", answer_x);
+  router.add(Method::post, "/{any}", answer_x, {.body_limit = 10});
+  router.add(Method::del, "/a", answer_x);
   CHECK(router.match(Method::get, "/a").route == 0);
   CHECK(router.match(Method::get, "/b").route == 1);
   const Router::Match post = router.match(Method::post, "/a");

@@ -189,6 +189,16 @@ void Client::end_sending() {
   ::shutdown(fd(), SHUT_WR);
 }
 
+Reply hello(const Request& request, PathParameters) {
+  return text_response(200, "hello " + std::string(request.peer));
+}
+
+std::shared_ptr<const Router> hello_router(const std::string& path) {
+  auto router = std::make_shared<Router>();
+  router->get(path, hello);
+  return router;
+}
+
 void wait_until_serving(Server& server) {
   std::promise<void> serving;
   asio::post(server.executor(), [&serving] { serving.set_value(); });

@@ -42,6 +42,24 @@ class TestServer {
   std::thread thread_;
 };
 
+// Runs a server in a thread, with whatever addresses the test gave it.
+class Running {
+ public:
+  explicit Running(Server& server) : server_(server), thread_([this] { server_.run(); }) {}
+  ~Running() {
+    server_.stop();
+    thread_.join();
+  }
+
+ private:
+  Server& server_;
+  std::thread thread_;
+};
+
+// Answers "hello PEER".
+Reply hello(const Request& request, PathParameters parameters);
+std::shared_ptr<const Router> hello_router(const std::string& path = "/hello");
+
 std::uint16_t port_of_url(std::string_view url);
 
 struct Received {

@@ -17,7 +17,7 @@ TEST_CASE("a token file is its owner's alone") {
     write_file_atomic(file, text, 0640);
     CHECK(keys::read_token_file(file) == "secret");
   }
-  for (const mode_t mode : {0644, 0604, 0602, 0601}) {
+  for (const mode_t mode : {0644U, 0604U, 0602U, 0601U}) {
     write_file_atomic(file, "secret\n", mode);
     CHECK_THROWS_AS(keys::read_token_file(file), UsageError);
   }

@@ -82,7 +82,7 @@ std::string output_of(const std::string& command) {
 }
 
 template <typename Function>
-std::string error_of(Function function) {
+std::string thrown_by(Function function) {
   try {
     function();
   } catch (const Error& error) {
@@ -171,7 +171,7 @@ TEST_CASE("what is not there, or may not be read, is a system's error naming the
   const fs::path absent = directory.path() / "absent";
   CHECK_THROWS_AS(dump(absent), SystemError);
   CHECK_THROWS_AS(list_nar_of(absent), SystemError);
-  CHECK(error_of([&] { dump(absent); }).find(absent.string()) != std::string::npos);
+  CHECK(thrown_by([&] { dump(absent); }).find(absent.string()) != std::string::npos);
   CHECK_THROWS_AS(dump(""), SystemError);
 }
 
@@ -180,8 +180,8 @@ TEST_CASE("what a NAR cannot hold is refused, and never waited for") {
   const fs::path fifo = directory.path() / "fifo";
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
   for (const fs::path& path : {fifo, directory.path()}) {
-    CHECK(error_of([&] { dump(path); }).find(fifo.string()) != std::string::npos);
-    CHECK(error_of([&] { list_nar_of(path); }).find(fifo.string()) != std::string::npos);
+    CHECK(thrown_by([&] { dump(path); }).find(fifo.string()) != std::string::npos);
+    CHECK(thrown_by([&] { list_nar_of(path); }).find(fifo.string()) != std::string::npos);
   }
   fs::remove(fifo);
   const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
@@ -200,7 +200,7 @@ TEST_CASE("a file that changes its size while it is read is an error") {
   for (const std::size_t new_size : {std::size_t{300'000}, std::size_t{2'000'000}}) {
     write(file, std::string(1'000'000, 'x'));
     bool changed = false;
-    const std::string message = error_of([&] {
+    const std::string message = thrown_by([&] {
       dump_nar(file, [&](std::string_view) {
         if (changed) return;
         changed = true;
@@ -240,7 +240,7 @@ TEST_CASE("a tree as deep as a NAR may be is dumped, a deeper one is refused") {
     deepen(nar_depth_limit - 1 - 500);
     CHECK(listing_of(dump(directory.path())) == list_nar_of(directory.path()));
     deepen(1);
-    const std::string message = error_of([&] { dump(directory.path()); });
+    const std::string message = thrown_by([&] { dump(directory.path()); });
     CHECK(message.find("directories deep") != std::string::npos);
   }
   at.reset();

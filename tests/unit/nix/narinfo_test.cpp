@@ -44,7 +44,7 @@ std::string without_line(const std::string& text, std::string_view field) {
   return text.substr(0, begin) + text.substr(end);
 }
 
-std::string error_of(std::string_view text) {
+std::string narinfo_error(std::string_view text) {
   try {
     parse_narinfo(store_dir, text);
   } catch (const nixbuild::FormatError& error) {
@@ -107,7 +107,7 @@ TEST_CASE("a narinfo needs path, URL, hash and size; the rest is optional") {
         "References: \n");
   for (const std::string field : {"StorePath", "URL", "NarHash", "NarSize"}) {
     CAPTURE(field);
-    CHECK(error_of(without_line(smallest, field)) == "the narinfo has no field " + field);
+    CHECK(narinfo_error(without_line(smallest, field)) == "the narinfo has no field " + field);
   }
 }
 
@@ -137,11 +137,12 @@ TEST_CASE("only Sig may come more than once") {
     const std::string line =
         manual_example.substr(begin, manual_example.find('\n', begin) + 1 - begin);
     CAPTURE(line);
-    CHECK(error_of(manual_example + line) ==
+    CHECK(narinfo_error(manual_example + line) ==
           "line 13 of the narinfo: the field is there a second time");
   }
-  CHECK_FALSE(error_of(smallest + "Deriver: unknown-deriver\nDeriver: unknown-deriver\n").empty());
-  CHECK_FALSE(error_of(smallest + "References: \nReferences: \n").empty());
+  CHECK_FALSE(
+      narinfo_error(smallest + "Deriver: unknown-deriver\nDeriver: unknown-deriver\n").empty());
+  CHECK_FALSE(narinfo_error(smallest + "References: \nReferences: \n").empty());
 }
 
 TEST_CASE("what is wrong with a narinfo is said with its line") {
@@ -178,7 +179,7 @@ TEST_CASE("what is wrong with a narinfo is said with its line") {
            "Compression: xz\r\n",
        }) {
     CAPTURE(line);
-    CHECK(error_of(smallest + line).starts_with("line 5 of the narinfo: "));
+    CHECK(narinfo_error(smallest + line).starts_with("line 5 of the narinfo: "));
   }
   const std::string no_path = without_line(smallest, "StorePath");
   for (const std::string line :
@@ -187,13 +188,13 @@ TEST_CASE("what is wrong with a narinfo is said with its line") {
         "StorePath: /other/n5wkd9frr45pa74if5gpz9j7mifg27fh-foo\n",
         "StorePath: /nix/store/n5wkd9frr45pa74if5gpz9j7mifg27fh-foo\r\n", "StorePath: \n"}) {
     CAPTURE(line);
-    CHECK(error_of(line + no_path).starts_with("line 1 of the narinfo: "));
+    CHECK(narinfo_error(line + no_path).starts_with("line 1 of the narinfo: "));
   }
-  CHECK(error_of("NarSize: 0\n" + without_line(smallest, "NarSize")) ==
+  CHECK(narinfo_error("NarSize: 0\n" + without_line(smallest, "NarSize")) ==
         "line 1 of the narinfo: the NAR cannot be empty");
-  CHECK(error_of("URL: \n" + without_line(smallest, "URL")) ==
+  CHECK(narinfo_error("URL: \n" + without_line(smallest, "URL")) ==
         "line 1 of the narinfo: the URL is empty");
-  CHECK(error_of("").starts_with("the narinfo has no field"));
+  CHECK(narinfo_error("").starts_with("the narinfo has no field"));
   CHECK(parse_narinfo(store_dir, smallest + "FileSize: 18446744073709551615\n").file_size ==
         18446744073709551615U);
 }

@@ -49,7 +49,7 @@ std::string replaced(std::string_view from, std::string_view to) {
   return text.replace(at, from.size(), to);
 }
 
-std::string failure_of(std::string_view bytes) {
+std::string record_failure(std::string_view bytes) {
   try {
     parse_record(bytes);
   } catch (const FormatError& error) {
@@ -86,28 +86,28 @@ TEST_CASE("names outside ASCII are escaped, and come back") {
 }
 
 TEST_CASE("a record of another form is refused") {
-  CHECK(failure_of("") != "");
-  CHECK(failure_of("[]") != "");
-  CHECK(failure_of(std::string(example) + "\n") != "");
-  CHECK(failure_of(" " + std::string(example)) != "");
-  CHECK(failure_of(replaced("{\"format\":1", "{\"format\":1,\"format\":1")) != "");
-  CHECK(failure_of(replaced("\"dev\"", "\"d\\u0065v\"")) != "");
-  CHECK(failure_of(replaced("\"build\":12", "\"build\":12.0")) != "");
-  CHECK(failure_of(replaced("\"build\":12", "\"build\":0")) != "");
-  CHECK(failure_of(replaced("\"build\":12", "\"build\":\"12\"")) != "");
-  CHECK(failure_of(replaced("\"success\"", "\"running\"")) != "");
-  CHECK(failure_of(replaced("\"success\"", "\"great\"")) != "");
-  CHECK(failure_of(replaced("\"1234567890", "\"--567890")) != "");
-  CHECK(failure_of(replaced("e3b0c442", "E3B0C442")) != "");
-  CHECK(failure_of(replaced("\"0123456789abcdef", "\"")) != "");
-  CHECK(failure_of(replaced("-hello.drv", "-hello")) != "");
-  CHECK(failure_of(replaced("/nix/store/1111", "/nix/store/../1111")) != "");
-  CHECK(failure_of(replaced("/nix/store/1111", "/nix//1111")) != "");
-  CHECK(failure_of(replaced("/nix/store/11111111111111111111111111111111-hello", "--option")) !=
+  CHECK(record_failure("") != "");
+  CHECK(record_failure("[]") != "");
+  CHECK(record_failure(std::string(example) + "\n") != "");
+  CHECK(record_failure(" " + std::string(example)) != "");
+  CHECK(record_failure(replaced("{\"format\":1", "{\"format\":1,\"format\":1")) != "");
+  CHECK(record_failure(replaced("\"dev\"", "\"d\\u0065v\"")) != "");
+  CHECK(record_failure(replaced("\"build\":12", "\"build\":12.0")) != "");
+  CHECK(record_failure(replaced("\"build\":12", "\"build\":0")) != "");
+  CHECK(record_failure(replaced("\"build\":12", "\"build\":\"12\"")) != "");
+  CHECK(record_failure(replaced("\"success\"", "\"running\"")) != "");
+  CHECK(record_failure(replaced("\"success\"", "\"great\"")) != "");
+  CHECK(record_failure(replaced("\"1234567890", "\"--567890")) != "");
+  CHECK(record_failure(replaced("e3b0c442", "E3B0C442")) != "");
+  CHECK(record_failure(replaced("\"0123456789abcdef", "\"")) != "");
+  CHECK(record_failure(replaced("-hello.drv", "-hello")) != "");
+  CHECK(record_failure(replaced("/nix/store/1111", "/nix/store/../1111")) != "");
+  CHECK(record_failure(replaced("/nix/store/1111", "/nix//1111")) != "");
+  CHECK(record_failure(replaced("/nix/store/11111111111111111111111111111111-hello", "--option")) !=
         "");
-  CHECK(failure_of(replaced("\"server\":\"build-server\",", "")) != "");
-  CHECK(failure_of(std::string(100'000, '[')) != "");
-  CHECK(failure_of(replaced("\"format\":1", "\"format\":2"))
+  CHECK(record_failure(replaced("\"server\":\"build-server\",", "")) != "");
+  CHECK(record_failure(std::string(100'000, '[')) != "");
+  CHECK(record_failure(replaced("\"format\":1", "\"format\":2"))
             .find("unsupported format 2 (expected 1)") != std::string::npos);
 }
 

@@ -20,19 +20,19 @@ using namespace nixbuild::store::test;
 
 namespace {
 
-nix::Sha256 hash_of(char digit) {
+nix::Sha256 nar_hash(char digit) {
   return *nix::Sha256::parse(std::string(64, digit));
 }
 
 std::optional<std::string> path_with(StoreDatabase& database, char digit) {
-  const auto path = patiently([&] { return database.query_path_by_nar_hash(hash_of(digit)); });
+  const auto path = patiently([&] { return database.query_path_by_nar_hash(nar_hash(digit)); });
   if (!path) return std::nullopt;
   return path->base_name();
 }
 
 // Asks until absent paths are answered by the index.
 void make_index(StoreDatabase& database) {
-  patiently([&] { return database.query_path_by_nar_hash(hash_of('f')); });
+  patiently([&] { return database.query_path_by_nar_hash(nar_hash('f')); });
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ TEST_CASE("while the index is made, the caller is told to wait, and does not wai
   WrittenDatabase written(directory.path());
   written.add(hash_part_of(1), '1');
   StoreDatabase database(std::make_shared<StoreAccess>(written.layout()));
-  CHECK_THROWS_AS(database.query_path_by_nar_hash(hash_of('1')), StoreUnavailable);
+  CHECK_THROWS_AS(database.query_path_by_nar_hash(nar_hash('1')), StoreUnavailable);
   CHECK(path_with(database, '1'));
 }
 
@@ -75,15 +75,15 @@ TEST_CASE("rows that come later are found, rows that go are not") {
     const char digit = static_cast<char>('0' + i % 10);
     const std::string hash_part = hash_part_of(i * 7919);
     CHECK_FALSE(one.query_path_info(hash_part));
-    CHECK_FALSE(two.query_path_by_nar_hash(hash_of(digit)));
+    CHECK_FALSE(two.query_path_by_nar_hash(nar_hash(digit)));
     const auto id = written.add(hash_part, digit);
     CHECK(one.query_path_info(hash_part));
     CHECK(two.query_path_info(hash_part));
-    CHECK(two.query_path_by_nar_hash(hash_of(digit)));
-    CHECK(one.query_path_by_nar_hash(hash_of(digit)));
+    CHECK(two.query_path_by_nar_hash(nar_hash(digit)));
+    CHECK(one.query_path_by_nar_hash(nar_hash(digit)));
     written.execute("delete from ValidPaths where id = " + std::to_string(id));
     CHECK_FALSE(two.query_path_info(hash_part));
-    CHECK_FALSE(two.query_path_by_nar_hash(hash_of(digit)));
+    CHECK_FALSE(two.query_path_by_nar_hash(nar_hash(digit)));
     CHECK_FALSE(one.query_path_info(hash_part));
   }
 }
@@ -196,7 +196,7 @@ TEST_CASE("threads share one index") {
             wrong += database.query_path_info(hash_part_of(i)) ? 0 : 1;
             wrong += database.query_path_info(hash_part_of(i + 5000)) ? 1 : 0;
           }
-          wrong += database.query_path_by_nar_hash(hash_of('1')) ? 0 : 1;
+          wrong += database.query_path_by_nar_hash(nar_hash('1')) ? 0 : 1;
         } catch (const StoreUnavailable&) {
         }
       }
