@@ -83,11 +83,7 @@ http::Reply BuildLogs::handle(std::string_view name) {
 asio::awaitable<http::Response> BuildLogs::answer_for(std::string hash_part) {
   std::optional<nix::PathInfo> info;
   try {
-    const auto query = [&hash_part](store::StoreDatabase& database) {
-      return database.query_path_info(hash_part);
-    };
-    asio::awaitable<std::optional<nix::PathInfo>> asking =
-        store_.patiently<std::optional<nix::PathInfo>>(query);
+    asio::awaitable<std::optional<nix::PathInfo>> asking = store_.find_path(std::move(hash_part));
     info = co_await std::move(asking);
   } catch (const store::StoreUnavailable&) {
     co_return store_unavailable();

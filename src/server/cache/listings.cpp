@@ -35,11 +35,7 @@ http::Reply Listings::handle(std::string_view hash_part) {
 asio::awaitable<http::Response> Listings::answer(std::string hash_part) {
   std::optional<nix::PathInfo> info;
   try {
-    const auto query = [&hash_part](store::StoreDatabase& database) {
-      return database.query_path_info(hash_part);
-    };
-    asio::awaitable<std::optional<nix::PathInfo>> asking =
-        store_.patiently<std::optional<nix::PathInfo>>(query);
+    asio::awaitable<std::optional<nix::PathInfo>> asking = store_.find_path(std::move(hash_part));
     info = co_await std::move(asking);
   } catch (const store::StoreUnavailable&) {
     co_return store_unavailable();

@@ -246,11 +246,7 @@ http::Reply StoreFiles::handle(std::string_view hash_part, std::string_view rela
 asio::awaitable<http::Response> StoreFiles::answer(std::string hash_part, std::string relative) {
   std::optional<nix::PathInfo> info;
   try {
-    const auto query = [&hash_part](store::StoreDatabase& database) {
-      return database.query_path_info(hash_part);
-    };
-    asio::awaitable<std::optional<nix::PathInfo>> asking =
-        store_.patiently<std::optional<nix::PathInfo>>(query);
+    asio::awaitable<std::optional<nix::PathInfo>> asking = store_.find_path(std::move(hash_part));
     info = co_await std::move(asking);
   } catch (const store::StoreUnavailable&) {
     co_return store_unavailable();

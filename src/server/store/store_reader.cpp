@@ -17,6 +17,15 @@ StoreReader::StoreReader(StoreLayout layout, std::chrono::milliseconds patience)
       patience_(patience),
       databases_([this] { return std::make_unique<StoreDatabase>(access_); }) {}
 
+boost::asio::awaitable<std::optional<nix::PathInfo>> StoreReader::find_path(std::string hash_part) {
+  const auto query = [&hash_part](StoreDatabase& database) {
+    return database.query_path_info(hash_part);
+  };
+  boost::asio::awaitable<std::optional<nix::PathInfo>> asking =
+      patiently<std::optional<nix::PathInfo>>(query);
+  co_return co_await std::move(asking);
+}
+
 void StoreReader::note_unavailable(std::string_view reason) {
   failures_.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);

@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -75,6 +76,9 @@ class StoreReader {
       co_await timer.async_wait(boost::asio::use_awaitable);
     }
   }
+
+  // The registered path with this hash part, or nothing. Waits as patiently() does.
+  boost::asio::awaitable<std::optional<nix::PathInfo>> find_path(std::string hash_part);
 
   // Since when the database has not been readable; for as long, waiting for it has not helped.
   std::optional<std::chrono::steady_clock::duration> unavailable_for() const;
