@@ -55,7 +55,7 @@ protocol::BuildStatus ClientCommand::status(ApiClient& api) const {
     status.phase = protocol::name_of(named.state);
     return status;
   }
-  status.phase = "done";
+  status.phase = protocol::phase::done;
   status.last_finish = named.finish;
   status.last_status = named.state == protocol::BuildState::success ? protocol::BuildResult::success
                                                                     : protocol::BuildResult::failed;

@@ -10,6 +10,7 @@
 #include "cli/progress_view.hpp"
 #include "cli/times.hpp"
 #include "common/base/terminal.hpp"
+#include "common/protocol/names.hpp"
 #include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
@@ -33,7 +34,7 @@ std::string words_for(const BuildStatus& status) {
   const std::string name = build_name(status);
   if (status.is_running) {
     return fmt::format("⏳ Build in progress... ({}{})", name,
-                       status.phase == "queued" ? ", queued" : "");
+                       status.phase == protocol::phase::queued ? ", queued" : "");
   }
   if (status.last_status == protocol::BuildResult::success) {
     return fmt::format("✓ Last build succeeded ({})", name);
@@ -50,7 +51,8 @@ std::string line_for(const BuildStatus& status) {
   const TimeStyle style = time_style(STDERR_FILENO);
   const std::string name = build_name(status);
   if (status.is_running) {
-    return fmt::format("  ⏳ {}: {}", name, status.phase == "queued" ? "queued" : "in progress");
+    return fmt::format("  ⏳ {}: {}", name,
+                       status.phase == protocol::phase::queued ? "queued" : "in progress");
   }
   if (!status.last_status) return fmt::format("  ! {}: never built", name);
   const std::string age =

@@ -11,6 +11,7 @@
 #include "cli/output.hpp"
 #include "common/base/terminal.hpp"
 #include "common/base/time.hpp"
+#include "common/protocol/names.hpp"
 
 namespace nixbuild::cli {
 namespace {
@@ -45,7 +46,7 @@ std::string counts(const BuildStatus& status, std::string_view of, std::string_v
     if (!out.empty()) out += separator;
     out += text;
   };
-  if (status.phase == "evaluate" && p.targets > 0) {
+  if (status.phase == protocol::phase::evaluate && p.targets > 0) {
     add(fmt::format("{}{}{} evaluated", p.evaluated, of, p.targets));
   }
   if (p.to_build > 0) add(fmt::format("{}{}{} built", p.built, of, p.to_build));
@@ -81,7 +82,7 @@ struct Share {
 Share share_of(const BuildStatus& status) {
   const Progress& p = status.progress;
   Share share;
-  if (status.phase == "evaluate") {
+  if (status.phase == protocol::phase::evaluate) {
     share = {p.evaluated, 0, p.targets};
   } else {
     // Nix takes what has failed out of what is to be built.
@@ -136,7 +137,7 @@ std::vector<std::string> progress_lines(const BuildStatus& status, protocol::Tim
   std::vector<std::string> lines;
   std::string head = build_name(status);
   std::string tail = "  " + terminal::printable(status.phase);
-  if (status.last_start && status.phase != "queued") {
+  if (status.last_start && status.phase != protocol::phase::queued) {
     tail += "  " + format_age(now - *status.last_start);
   }
   const std::size_t head_columns = terminal::columns(head);

@@ -32,9 +32,8 @@ constexpr bool is_added = false;
 template <typename T>
 constexpr bool is_added<Added<T>> = true;
 
-constexpr auto build_phases =
-    words("", "queued", "fetch", "inputs", "evaluate", "build", "finish", "done");
-constexpr auto lock_kinds = words("updated", "committed", "both");
+constexpr auto build_phases = words("", phase::queued, phase::fetch, phase::inputs, phase::evaluate,
+                                    phase::build, phase::finish, phase::done);
 
 template <typename V>
 void fields(V&& visit, Like<RunningDerivation> auto& s) {

@@ -16,6 +16,21 @@ constexpr std::array<std::string_view, sizeof...(Name)> words(const Name&... nam
   return {name...};
 }
 
+// A build's phases, in order. They are strings in types.hpp: clients show a phase that they do not
+// know.
+namespace phase {
+constexpr const char* queued = "queued";
+constexpr const char* fetch = "fetch";
+constexpr const char* inputs = "inputs";
+constexpr const char* evaluate = "evaluate";
+constexpr const char* build = "build";
+constexpr const char* finish = "finish";
+constexpr const char* done = "done";
+}  // namespace phase
+
+// In the order of config::Lock.
+constexpr auto lock_kinds = words("updated", "committed", "both");
+
 // In the order of the enumerators, without the last: `unknown`.
 template <typename Enum>
 constexpr std::array<std::string_view, 0> names = {};

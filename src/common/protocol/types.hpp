@@ -86,7 +86,7 @@ struct BuildStatus {
   std::optional<std::string> last_commit;  // 40 hexadecimal digits, null while a build runs
   std::string repository;
   std::optional<std::int64_t> build_id;  // null: never built
-  // "queued", "fetch", "inputs", "evaluate", "build", "finish", "done"; "": never built
+  // One of those in names.hpp; "": never built.
   std::string phase;
   Progress progress;
   std::optional<std::string> error;
@@ -165,7 +165,7 @@ struct Repository {
   std::string name;
   std::string url;  // without credentials
   std::optional<std::string> branch;
-  std::string lock;
+  std::string lock;  // one of lock_kinds in names.hpp
 };
 
 struct RepositoryList {

@@ -1,9 +1,10 @@
 #include "server/api/repositories.hpp"
 
-#include <array>
+#include <string>
 
 #include "common/config/service_settings.hpp"
 #include "common/protocol/json.hpp"
+#include "common/protocol/names.hpp"
 
 namespace nixbuild::api {
 
@@ -11,10 +12,9 @@ http::Response Repositories::list() {
   protocol::RepositoryList list;
   const auto settings = settings_.get();
   for (const config::Repository& repository : settings->repositories) {
-    constexpr std::array<const char*, 3> locks = {"updated", "committed", "both"};
-    list.repositories.push_back({repository.name, config::without_credentials(repository.url),
-                                 repository.branch,
-                                 locks[static_cast<std::size_t>(repository.lock)]});
+    list.repositories.push_back(
+        {repository.name, config::without_credentials(repository.url), repository.branch,
+         std::string(protocol::lock_kinds[static_cast<std::size_t>(repository.lock)])});
   }
   return http::json_response(200, protocol::to_json(list));
 }

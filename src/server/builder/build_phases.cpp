@@ -110,7 +110,7 @@ class Run {
     status.is_running = true;
     status.repository = repository_.name;
     status.build_id = id_;
-    status.phase = "queued";
+    status.phase = protocol::phase::queued;
     status.last_start = queued_at_;
     return status;
   }
@@ -149,29 +149,29 @@ class Run {
     if (!slot) interruption_.check();
     start();
 
-    begin_phase("fetch");
+    begin_phase(protocol::phase::fetch);
     const Checkout checkout = check_out(*tools_, report_, repository_);
     history_.set_source(id_, config::without_credentials(repository_.url), repository_.branch);
     history_.set_commit(id_, checkout.commit, checkout.subject, checkout.author);
     report_.log(fmt::format("commit {} {}", checkout.commit, checkout.subject));
 
-    begin_phase("inputs");
+    begin_phase(protocol::phase::inputs);
     auto sources = prepare_sources(checkout);
 
-    begin_phase("evaluate");
+    begin_phase(protocol::phase::evaluate);
     LocalStore store;
     fs::create_directories(layout_.gc_roots(repository_.name, id_));
     for (std::size_t i = 0; i < sources.size(); ++i)
       add_targets(store, sources[i], fmt::format("{}{}", evaluation_root, i));
     history_.set_targets(id_, targets_);
 
-    begin_phase("build");
+    begin_phase(protocol::phase::build);
     const Realised realised = realise(*tools_, report_, store, targets_,
                                       layout_.gc_roots(repository_.name, id_), nix_options_);
     history_.add_derivations(id_, realised.derivations);
     history_.set_targets(id_, targets_);
 
-    begin_phase("finish");
+    begin_phase(protocol::phase::finish);
     return conclude();
   }
 
@@ -377,7 +377,7 @@ class Run {
   void finish(const std::optional<std::string>& error) {
     protocol::BuildStatus last = report_.status();
     last.is_running = false;
-    last.phase = "done";
+    last.phase = protocol::phase::done;
     // The clock may have been put back meanwhile.
     last.last_finish = std::max(now(), last.last_start.value_or(queued_at_));
     last.last_status = error ? protocol::BuildResult::failed : protocol::BuildResult::success;

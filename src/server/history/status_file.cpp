@@ -13,6 +13,7 @@
 #include "common/base/files.hpp"
 #include "common/base/time.hpp"
 #include "common/protocol/json.hpp"
+#include "common/protocol/names.hpp"
 #include "server/history/build_lock.hpp"
 #include "server/history/history.hpp"
 #include "server/history/state_layout.hpp"
@@ -123,7 +124,7 @@ protocol::BuildStatus ended_status(History& history, const protocol::Build& buil
   status.repository = build.repository;
   status.build_id = build.id;
   status.last_start = build.start.value_or(build.queued_at);
-  status.phase = "done";
+  status.phase = protocol::phase::done;
   status.last_finish = build.finish;
   status.last_status = build.state == BuildState::success ? protocol::BuildResult::success
                                                           : protocol::BuildResult::failed;
@@ -158,8 +159,8 @@ protocol::BuildStatus StatusReader::read() {
     // A cancelled build, too, runs until its processes are gone.
     status.is_running = true;
     status.phase = is_of_this_build                      ? live->phase
-                   : build->state == BuildState::running ? "fetch"
-                                                         : "queued";
+                   : build->state == BuildState::running ? protocol::phase::fetch
+                                                         : protocol::phase::queued;
     return status;
   }
   protocol::Progress progress = std::move(status.progress);
