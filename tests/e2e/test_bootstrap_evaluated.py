@@ -10,6 +10,8 @@ from support.fresh_machine import KEY, OTHER_KEY, FreshMachine
 from support.home import StandIns, evaluate
 from support.nix import Store
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="session")
 def stand_ins(session_root):

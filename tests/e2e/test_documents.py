@@ -9,6 +9,8 @@ import subprocess
 import pytest
 from support.server import BINARY
 
+pytestmark = pytest.mark.once
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -15,6 +15,8 @@ import pytest
 from support.nix import Store
 from support.server import BINARY
 
+pytestmark = pytest.mark.once
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ("flake.nix", "nix", "systemd", "tests/nix", "examples", "meson.build", "meson_options.txt")
 NIXPKGS = "github:NixOS/nixpkgs/nixos-unstable"

@@ -9,6 +9,8 @@ import xml.etree.ElementTree
 import pytest
 from support.server import BINARY
 
+pytestmark = pytest.mark.once
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 

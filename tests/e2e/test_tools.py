@@ -7,6 +7,8 @@ import sys
 import pytest
 from support.nix import SOURCE
 
+pytestmark = pytest.mark.once
+
 LAYERS = """# Page
 ```layers
 common/base

@@ -12,6 +12,8 @@ import pytest
 from support.nix import SOURCE
 from support.server import BINARY, program_environment
 
+pytestmark = pytest.mark.once
+
 SERVICES = ["nixbuild-api.service", "nixbuild-cache.service", "nixbuild-build@demo.service", "nixbuild-key.service"]
 SOCKETS = ["nixbuild-api.socket", "nixbuild-cache.socket"]
 # What `systemd-analyze security` may say at most, of 10: "OK" ends at 5, and most services stand at 9.
