@@ -32,7 +32,7 @@ std::optional<std::chrono::seconds> RateLimit::refuse(const std::string& key,
 
 std::string peer_key(std::string_view address) {
   std::array<unsigned char, 16> bytes{};
-  const std::string text(address.substr(0, address.find('%')));
+  std::string text(address.substr(0, address.find('%')));
   if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) != 1) return text;
   if (text.starts_with("::ffff:")) return text.substr(7);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size() / 2};

@@ -30,7 +30,7 @@ constexpr std::size_t most_token_bytes = 65536;
 fs::path file_of(const char* setting, const fs::path& configured) {
   std::error_code error;
   if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY"); directory != nullptr) {
-    if (const fs::path file = fs::path(directory) / setting; fs::exists(file, error)) return file;
+    if (fs::path file = fs::path(directory) / setting; fs::exists(file, error)) return file;
   }
   return configured;
 }

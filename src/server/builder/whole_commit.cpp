@@ -53,7 +53,7 @@ class WholeCommit {
       command.environment.emplace_back(fmt::format("GIT_{}_DATE", role),
                                        fmt::format("@{} +0000", committed_at));
     }
-    const std::string whole = line(run("writing the commit", std::move(command)));
+    std::string whole = line(run("writing the commit", std::move(command)));
     git("keeping the commit", {"update-ref", kept_ref, whole});
     return whole;
   }

@@ -89,7 +89,7 @@ void Listeners::announce(std::uint64_t id, std::string url) {
 }
 
 void Listeners::listen(Listener listener) {
-  std::shared_ptr<const Router> router = listener.router ? std::move(listener.router) : router_;
+  std::shared_ptr<const Router> router = listener.router ? listener.router : router_;
   for (Inherited& inherited : inherited_) {
     if (!covers(inherited, listener.address)) continue;
     inherited.router = std::move(router);

@@ -29,7 +29,7 @@ std::string_view view(boost::beast::string_view text) {
 // Every character that can stand in an authority or is harmless in it; others would let one reader
 // of a Host header see another host than the next.
 bool is_authority(std::string_view host) {
-  return host.find_first_of(std::string_view(" \t/\\@?#<>\"{}|^`,\0", 18)) ==
+  return host.find_first_of(std::string_view(" \t/\\@?#<>\"{}|^`,\0", 17)) ==
          std::string_view::npos;
 }
 
