@@ -26,7 +26,7 @@ class Tree:
     def __init__(self, root):
         self.root = root
         self.write("docs/architecture.md", LAYERS)
-        for name in ("layers.py", "results.py"):
+        for name in ("layers.py", "tidy.py", "results.py"):
             self.write(f"tools/lib/{name}", (SOURCE / "tools/lib" / name).read_text())
 
     def write(self, file, text, mode=0o644):
@@ -80,6 +80,33 @@ def test_every_folder_needs_a_layer_above_those_that_include_it(tree):
     assert "no layer" in tree.run("layers.py").stdout
     tree.write("docs/architecture.md", "```layers\ncommon/base server/proxy\nserver/proxy common\n```\n")
     assert "common/base may only include folders above it" in tree.run("layers.py").stderr
+
+
+def test_clang_tidy_checks_only_what_has_changed(tree):
+    tidy = tree.write("tidy", "#!/bin/sh\nfor file; do :; done\ngrep -n bad $file | "
+                      "sed \"s,^\\([0-9]*\\):.*,$file:\\1:1: warning: bad [x],\"\n", 0o755)  # fmt: skip
+    tree.write("tools/test", "#!/bin/sh\necho libc6-dev\n", 0o755)
+    tree.write(".clang-tidy", "Checks: x\n")
+    sources = [tree.write(f"src/{name}.cpp", f'#include "{name}.hpp"\n') for name in "ab"]
+    for name in "ab":
+        tree.write(f"src/{name}.hpp", "")
+    commands = [{"directory": str(tree.root), "file": str(file), "command": "c++ -c"} for file in sources]
+    tree.write("build/compile_commands.json", json.dumps(commands))
+
+    def check():
+        done = tree.run("tidy.py", tidy, tree.root / "build", tree.root / "cache")
+        return done.returncode, done.stdout.splitlines()
+
+    assert check() == (0, ["2 of 2 units, 0 findings"])
+    assert check() == (0, ["0 of 2 units, 0 findings"])
+    tree.write("src/a.hpp", "// changed\n")
+    assert check() == (0, ["1 of 2 units, 0 findings"])
+    tree.write("src/b.cpp", "bad\n")
+    for _ in range(2):  # a finding is not remembered
+        assert check() == (1, ["src/b.cpp:1:1: warning: bad [x]", "1 of 2 units, 1 findings"])
+    tree.write("src/b.cpp", "good\n")
+    tree.write(".clang-tidy", "Checks: y\n")
+    assert check() == (0, ["2 of 2 units, 0 findings"])
 
 
 def test_skipped_unit_tests_do_not_count_as_passed(tree):
