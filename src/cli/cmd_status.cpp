@@ -33,8 +33,9 @@ std::string json_of(const Status& command, const BuildStatus& status, int indent
 std::string words_for(const BuildStatus& status) {
   const std::string name = build_name(status);
   if (status.is_running) {
-    return fmt::format("⏳ Build in progress... ({}{})", name,
-                       status.phase == protocol::phase::queued ? ", queued" : "");
+    std::string more = status.phase == protocol::phase::queued ? ", queued" : "";
+    if (status.progress.activity) more = ", " + terminal::printable(*status.progress.activity);
+    return fmt::format("⏳ Build in progress... ({}{})", name, more);
   }
   if (status.last_status == protocol::BuildResult::success) {
     return fmt::format("✓ Last build succeeded ({})", name);

@@ -46,6 +46,7 @@ std::string counts(const BuildStatus& status, std::string_view of, std::string_v
     if (!out.empty()) out += separator;
     out += text;
   };
+  if (p.activity) add(terminal::printable(*p.activity));
   if (status.phase == protocol::phase::evaluate && p.targets > 0) {
     add(fmt::format("{}{}{} evaluated", p.evaluated, of, p.targets));
   }

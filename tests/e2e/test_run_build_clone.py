@@ -72,7 +72,7 @@ def test_a_branch_that_is_gone_and_a_repository_that_is(builder):
     builder.run()
     source.git("branch", "--move", "main", "trunk")
     builder.run(code=1)
-    assert builder.last()["error"] == f"fetch: {source.path} has no branch 'main'"
+    assert builder.last()["error"] == f"fetch: {source.path} has no branch 'main'; branches: trunk"
     source.git("branch", "main")
     builder.run()
     source.path.rename(builder.root / "away")
@@ -157,16 +157,106 @@ def test_without_git_lfs_pointers_are_not_built(builder):
     assert "install the package git-lfs" in builder.last()["error"]
 
 
-def test_a_head_that_names_no_branch(builder):
-    source = Repository(builder.root / "src-demo", {"flake.nix": flake(packages(x="echo 1 > $out"))})
+def head_of_bare(builder, head, branches, tags=()):
+    """A bare repository, each branch of which builds its name, whose HEAD is made to be `head`."""
     remote = builder.root / "bare.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "master", remote], check=True)
-    source.git("push", "--quiet", str(remote), "main")
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "nowhere", remote], check=True)
+    source = Repository(builder.root / "src-demo")
+    for name in (*branches, *tags):
+        source.commit({"flake.nix": flake(packages(x=f"echo {name} > $out"))})
+        if name in tags:
+            source.git("tag", "--annotate", "--message", "one", name)
+        source.git("push", "--quiet", str(remote), f"refs/tags/{name}" if name in tags else f"HEAD:refs/heads/{name}")
+    (remote / "HEAD").write_text(head(source) if callable(head) else f"ref: {head}\n")
     builder.add("demo", remote)
+    return remote
+
+
+@pytest.mark.parametrize(
+    ("head", "branches", "tags", "built"),
+    [
+        ("refs/heads/nowhere", ["trunk"], [], "trunk"),
+        ("refs/heads/nowhere", ["dev", "main", "later"], [], "main"),
+        ("refs/heads/nowhere", ["dev", "master"], ["v1"], "master"),
+        ("refs/tags/v1", ["main"], ["v1"], "v1"),
+        (lambda source: source.head() + "\n", ["main", "later"], [], "later"),
+    ],
+    ids=["the only branch", "main", "master", "a tag", "detached"],
+)
+def test_what_head_stands_for(builder, head, branches, tags, built):
+    remote = head_of_bare(builder, head, branches, tags)
+    for _ in range(2):
+        builder.run()
+        assert builder.content("packages.x86_64-linux.x") == f"{built}\n"
+        warned = f"warning: the HEAD of {remote} names a branch that does not exist; building '{built}'" in builder.log()
+        assert warned == (head == "refs/heads/nowhere")
+
+
+def test_a_head_that_nothing_stands_for(builder):
+    remote = head_of_bare(builder, "refs/heads/nowhere", ["dev", "trunk"])
     builder.run(code=1)
-    assert "set branch" in builder.last()["error"]
-    builder.add("demo", remote, branch="main")
+    assert builder.last()["error"] == f"fetch: the HEAD of {remote} names a branch that does not exist; set branch to one of: dev, trunk"
+    builder.add("demo", remote, branch="dev")
     builder.run()
+    assert builder.content("packages.x86_64-linux.x") == "dev\n"
+
+
+def test_an_empty_repository(builder):
+    remote = head_of_bare(builder, "refs/heads/nowhere", [])
+    builder.run(code=1)
+    assert builder.last()["error"] == f"fetch: {remote} is empty; push a commit to it"
+
+
+def test_a_lock_is_pushed_to_the_branch_that_was_built(builder):
+    (builder.root / "a").mkdir()
+    (builder.root / "a/flake.nix").write_text("{ outputs = _: { }; }")
+    remote = head_of_bare(builder, "refs/heads/nowhere", ["trunk"])
+    source = Repository(builder.root / "more", {"flake.nix": flake(packages(x="echo 1 > $out"), f'a.url = "path:{builder.root}/a";')})
+    source.git("push", "--quiet", "--force", str(remote), "HEAD:refs/heads/trunk")
+    builder.add("demo", remote, push_lock=True)
+    builder.run()
+    files = subprocess.run(["git", "-C", remote, "ls-tree", "--name-only", "trunk"], check=True, capture_output=True, text=True)
+    assert "flake.lock" in files.stdout
+    # Of a HEAD that is no branch, nobody knows where a lock should go.
+    source.commit({"flake.nix": flake(packages(x="echo 2 > $out"), f'a.url = "path:{builder.root}/a";')})
+    source.git("push", "--quiet", "--force", str(remote), "HEAD:refs/heads/trunk")
+    (remote / "HEAD").write_text(source.head() + "\n")
+    builder.run()
+    assert f"flake.lock was not pushed: the HEAD of {remote} is not a branch; set branch" in builder.log()
+
+
+def test_a_long_fetch_tells_how_far_it_is(builder):
+    source = repository(builder, {"flake.nix": flake(packages(x="echo 1 > $out"))})
+    programs = builder.root / "programs"
+    programs.mkdir()
+    # What git writes of a large repository, until the test has seen it.
+    git = programs / "git"
+    git.write_text(
+        "#!/bin/sh\n"
+        f'if [ "$1" = fetch ] && ! [ -e {source.path}/seen ]; then\n'
+        "  printf 'Receiving objects:  12%% (5/40), 3.00 MiB | 1.00 MiB/s\\r' >&2\n"
+        f"  for i in $(seq 600); do [ -e {source.path}/seen ] && break; sleep 0.1; done\n"
+        "fi\n"
+        'exec /usr/bin/git "$@"\n'
+    )
+    git.chmod(0o755)
+    build = builder.start(PATH=f"{programs}:/usr/bin:/bin")
+    builder.wait_for(lambda: (builder.state / "status/demo.json").exists() and builder.status()["progress"].get("activity"))
+    assert builder.status()["progress"]["activity"] == "Receiving objects:  12% (5/40), 3.00 MiB | 1.00 MiB/s"
+    (source.path / "seen").touch()
+    assert build.wait(60) == 0
+    assert "activity" not in builder.status()["progress"]
+
+
+def test_a_shallow_remote(builder):
+    source = Repository(builder.root / "work", {"flake.nix": flake(packages(x="echo old > $out"))})
+    source.commit({"flake.nix": flake(packages(x="echo new > $out"))})
+    remote = builder.root / "shallow"
+    subprocess.run(["git", "clone", "--quiet", "--bare", "--depth", "1", f"file://{source.path}", remote], check=True)
+    builder.add("demo", remote)
+    for _ in range(2):
+        builder.run()
+        assert builder.content("packages.x86_64-linux.x") == "new\n"
 
 
 def test_commits_of_1970(builder):

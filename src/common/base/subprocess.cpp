@@ -135,8 +135,13 @@ class Stream {
  public:
   using LineFunction = std::function<void(std::string_view)>;
 
-  Stream(UniqueFd fd, LineFunction on_line, std::size_t limit, bool keeps_end)
-      : fd_(std::move(fd)), on_line_(std::move(on_line)), limit_(limit), keeps_end_(keeps_end) {
+  Stream(UniqueFd fd, LineFunction on_line, const char* line_ends, std::size_t limit,
+         bool keeps_end)
+      : fd_(std::move(fd)),
+        on_line_(std::move(on_line)),
+        line_ends_(line_ends),
+        limit_(limit),
+        keeps_end_(keeps_end) {
     if (fd_) ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
   }
 
@@ -175,12 +180,13 @@ class Stream {
       collect(bytes);
       return;
     }
-    for (std::size_t end = bytes.find('\n'); end != std::string_view::npos;
-         end = bytes.find('\n')) {
+    for (std::size_t end = bytes.find_first_of(line_ends_); end != std::string_view::npos;
+         end = bytes.find_first_of(line_ends_)) {
+      const std::string_view line = bytes.substr(0, bytes[end] == '\n' ? end : end + 1);
       if (text_.empty()) {
-        on_line_(bytes.substr(0, end));
+        on_line_(line);
       } else {
-        add_to_line(bytes.substr(0, end));
+        add_to_line(line);
         end_line();
       }
       bytes.remove_prefix(end + 1);
@@ -214,6 +220,7 @@ class Stream {
 
   UniqueFd fd_;
   LineFunction on_line_;
+  std::string_view line_ends_;
   std::size_t limit_;
   bool keeps_end_;
   bool cut_ = false;
@@ -326,10 +333,11 @@ Subprocess::Subprocess(Command command) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) throw SystemError(reason_for_no_child, fmt::format("starting {}", name));
 
-  state_ = std::make_unique<State>(
-      Stream(std::move(output.read), std::move(command.on_output_line), command.output_limit,
-             false),
-      Stream(std::move(error.read), std::move(command.on_error_line), command.error_limit, true));
+  const char* const line_ends = command.splits_at_carriage_returns ? "\r\n" : "\n";
+  state_ = std::make_unique<State>(Stream(std::move(output.read), std::move(command.on_output_line),
+                                          line_ends, command.output_limit, false),
+                                   Stream(std::move(error.read), std::move(command.on_error_line),
+                                          line_ends, command.error_limit, true));
   state_->pid = pid;
   output.write.reset();
   error.write.reset();

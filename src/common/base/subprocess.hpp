@@ -37,6 +37,8 @@ struct Command {
   // is collected in Exit instead.
   std::function<void(std::string_view line)> on_output_line;
   std::function<void(std::string_view line)> on_error_line;
+  // A carriage return ends a line as well, and is part of it: programs overwrite progress.
+  bool splits_at_carriage_returns = false;
   // What Exit holds at most, in bytes: of the output the beginning, of the error the end.
   std::size_t output_limit = std::size_t{64} << 20;
   std::size_t error_limit = std::size_t{1} << 20;

@@ -57,6 +57,8 @@ void fields(V&& visit, Like<Progress> auto& s) {
   visit("running", s.running, "Derivations that are being built");
   visit("failed_names", s.failed_names,
         "Names of derivations that failed, the first few; absent if none did");
+  visit("activity", s.activity,
+        "How far fetching the repository is, in git's words; absent at other times");
 }
 
 template <typename V>

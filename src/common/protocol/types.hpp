@@ -69,6 +69,7 @@ struct Progress {
   std::uint64_t bytes_to_copy = 0;
   std::vector<RunningDerivation> running;
   Added<std::vector<std::string>> failed_names;  // of derivations, the first few
+  Added<std::string> activity;                   // how far git's fetch is, in git's own words
 };
 
 struct Output {

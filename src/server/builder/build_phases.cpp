@@ -273,7 +273,7 @@ class Run {
     const auto reference = [&](const std::string& commit) {
       return git_flake_reference(tools_->clone().string(),
                                  whole_commit(*tools_, commit, checkout.committed_at),
-                                 repository_.dir);
+                                 repository_.dir, checkout.depth);
     };
     source.reference = reference(checkout.commit);
     // Nix copies an input before it writes a lock.

@@ -8,6 +8,8 @@
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/config/service_settings.hpp"
+#include "server/builder/git_progress.hpp"
+#include "server/builder/remote_refs.hpp"
 
 namespace nixbuild::builder {
 namespace {
@@ -78,20 +80,23 @@ class BranchGone : public Error {
   using Error::Error;
 };
 
-std::string absence(const config::Repository& repository) {
-  const std::string url = config::without_credentials(repository.url);
-  if (repository.ref) return fmt::format("{} has no tag '{}'", url, *repository.ref);
-  if (repository.branch) return fmt::format("{} has no branch '{}'", url, *repository.branch);
-  return fmt::format(
-      "the HEAD of {} names no branch that exists: the repository has no commits, or "
-      "its branches have other names; set branch for it",
-      url);
+RemoteRefs refs_of(Toolbox& tools, const config::Repository& repository) {
+  const Exit exit = tools.run(tools.git(
+      {"ls-remote", "--quiet", "--refs", "--heads", "--tags", "--end-of-options", repository.url}));
+  if (!exit.ok()) {
+    throw Error(fmt::format("listing the branches of {}: {}",
+                            config::without_credentials(repository.url),
+                            shown(git_reason(exit), repository)));
+  }
+  return parse_remote_refs(exit.output);
 }
 
-Exit fetch_refs(Toolbox& tools, const config::Repository& repository,
+Exit fetch_refs(Toolbox& tools, Report& report, const config::Repository& repository,
                 std::vector<std::string> refs) {
+  // With --quiet, git would not say how far it is. A remote may itself be a shallow clone.
   std::vector<std::string> arguments = {"fetch",
-                                        "--quiet",
+                                        "--progress",
+                                        "--update-shallow",
                                         "--no-tags",
                                         "--force",
                                         "--no-auto-maintenance",
@@ -100,15 +105,30 @@ Exit fetch_refs(Toolbox& tools, const config::Repository& repository,
                                         "--end-of-options",
                                         repository.url};
   arguments.insert(arguments.end(), refs.begin(), refs.end());
-  return tools.run(tools.git(std::move(arguments)));
+  return run_with_progress(tools, report, tools.git(std::move(arguments)));
 }
 
-void fetch(Toolbox& tools, const config::Repository& repository) {
-  Exit exit =
-      fetch_refs(tools, repository, {fmt::format("+{}:{}", remote_ref(repository), fetched)});
+bool is_absent(const Exit& exit) {
+  return !exit.ok() && git_reason(exit).find("couldn't find remote ref") != std::string::npos;
+}
+
+void fetch(Toolbox& tools, Report& report, const config::Repository& repository) {
+  Exit exit = fetch_refs(tools, report, repository,
+                         {fmt::format("+{}:{}", remote_ref(repository), fetched)});
+  if (is_absent(exit)) {
+    const RemoteRefs refs = refs_of(tools, repository);
+    const auto branch =
+        repository.branch || repository.ref ? std::nullopt : branch_without_head(refs);
+    if (!branch) throw BranchGone(absence(repository, refs));
+    report.warn(fmt::format(
+        "the HEAD of {} names a branch that does not exist; building '{}' (set branch to choose)",
+        config::without_credentials(repository.url), *branch));
+    exit =
+        fetch_refs(tools, report, repository, {fmt::format("+refs/heads/{}:{}", *branch, fetched)});
+  }
   if (!exit.ok() && repository.ref && is_commit(*repository.ref)) {
     // Not every server hands out a commit by its number.
-    exit = fetch_refs(tools, repository,
+    exit = fetch_refs(tools, report, repository,
                       {fmt::format("+refs/heads/*:{}/heads/*", everything),
                        fmt::format("+refs/tags/*:{}/tags/*", everything)});
     if (exit.ok()) {
@@ -117,22 +137,21 @@ void fetch(Toolbox& tools, const config::Repository& repository) {
     }
   }
   if (exit.ok()) return;
-  const std::string reason = shown(git_reason(exit), repository);
-  if (reason.find("couldn't find remote ref") != std::string::npos) {
-    throw BranchGone(absence(repository));
-  }
-  throw Error(fmt::format("fetching {}: {}", config::without_credentials(repository.url), reason));
+  throw Error(fmt::format("fetching {}: {}", config::without_credentials(repository.url),
+                          shown(git_reason(exit), repository)));
 }
 
-void update_tree(Toolbox& tools, const config::Repository& repository) {
+void update_tree(Toolbox& tools, Report& report, const config::Repository& repository) {
   run_git(tools, "checking out the newest commit", {"reset", "--quiet", "--hard", fetched});
   run_git(tools, "removing what is not part of the commit", {"clean", "-ffdxq"});
   // What the URLs of submodules and of LFS are relative to.
   run_git(tools, "naming the remote", {"config", "remote.origin.url", repository.url});
   if (!exists_beneath(tools.clone(), ".gitmodules")) return;
   run_git(tools, "updating submodules", {"submodule", "--quiet", "sync", "--recursive"});
-  run_git(tools, "updating submodules",
-          {"submodule", "--quiet", "update", "--init", "--recursive", "--force"});
+  const Exit updated = run_with_progress(
+      tools, report,
+      tools.git({"submodule", "update", "--progress", "--init", "--recursive", "--force"}));
+  if (!updated.ok()) throw Error(fmt::format("updating submodules: {}", git_reason(updated)));
 }
 
 void remake(Toolbox& tools, const config::Repository& repository) {
@@ -148,17 +167,27 @@ bool remote_answers(Toolbox& tools, const config::Repository& repository) {
       .ok();
 }
 
-// "refs/heads/NAME". The answer's first line is "ref: refs/heads/NAME<tab>HEAD".
+// The branch that is built if none is configured, as "refs/heads/NAME". The first line of git's
+// answer is "ref: refs/heads/NAME<tab>HEAD", unless HEAD is detached or names no branch.
 std::string default_branch(Toolbox& tools, const config::Repository& repository) {
   const Exit exit =
       tools.run(tools.git({"ls-remote", "--symref", "--end-of-options", repository.url, "HEAD"}));
-  constexpr std::string_view mark = "ref: ";
-  const std::string_view output = exit.output;
-  if (!exit.ok() || !output.starts_with(mark) || output.find('\t') == std::string_view::npos) {
+  if (!exit.ok()) {
     throw Error(
         fmt::format("asking for the default branch: {}", shown(git_reason(exit), repository)));
   }
-  return std::string(output.substr(mark.size(), output.find('\t') - mark.size()));
+  constexpr std::string_view mark = "ref: ";
+  const std::string_view output = exit.output;
+  if (output.starts_with("ref: refs/heads/") && output.find('\t') != std::string_view::npos) {
+    return std::string(output.substr(mark.size(), output.find('\t') - mark.size()));
+  }
+  const auto branch =
+      output.empty() ? branch_without_head(refs_of(tools, repository)) : std::nullopt;
+  if (!branch) {
+    throw Error(fmt::format("the HEAD of {} is not a branch; set branch",
+                            config::without_credentials(repository.url)));
+  }
+  return "refs/heads/" + *branch;
 }
 
 bool is_clone_of(const fs::path& clone, const std::string& url) {
@@ -181,6 +210,7 @@ Checkout describe(Toolbox& tools) {
     const std::size_t end = rest.find('\n');
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
   }
+  if (exists_beneath(tools.clone(), ".git/shallow")) checkout.depth = Depth::shallow;
   return checkout;
 }
 
@@ -188,8 +218,8 @@ Checkout describe(Toolbox& tools) {
 
 Checkout check_out(Toolbox& tools, Report& report, const config::Repository& repository) {
   const auto bring_up_to_date = [&] {
-    fetch(tools, repository);
-    update_tree(tools, repository);
+    fetch(tools, report, repository);
+    update_tree(tools, report, repository);
   };
   const auto begin_anew = [&] {
     report.log(fmt::format("cloning {}", config::without_credentials(repository.url)));

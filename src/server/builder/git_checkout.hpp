@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/config/build_options.hpp"
+#include "server/builder/nix_expression.hpp"
 #include "server/builder/report.hpp"
 #include "server/builder/toolbox.hpp"
 
@@ -14,6 +15,7 @@ struct Checkout {
   std::string subject;
   std::string author;
   std::string committed_at;  // seconds since 1970
+  Depth depth = Depth::full;
 };
 
 // Fetches into the toolbox's clone and resets it to what was fetched: no merge, so a rewritten

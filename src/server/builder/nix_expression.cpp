@@ -212,7 +212,7 @@ std::string bindings(const Query& query) {
 }  // namespace
 
 std::string git_flake_reference(std::string_view clone, std::string_view commit,
-                                std::string_view dir) {
+                                std::string_view dir, Depth depth) {
   const auto escaped = [](std::string_view text) {
     std::string path;
     for (const char c : text) {
@@ -227,6 +227,7 @@ std::string git_flake_reference(std::string_view clone, std::string_view commit,
   };
   std::string reference = fmt::format("git+file://{}?rev={}", escaped(clone), commit);
   if (!dir.empty()) reference += "&dir=" + escaped(dir);
+  if (depth == Depth::shallow) reference += "&shallow=1";
   return reference;
 }
 

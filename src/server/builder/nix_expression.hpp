@@ -15,9 +15,10 @@
 namespace nixbuild::builder {
 
 // The flake in a git clone at one commit, in its directory `dir` if that is not empty. It is
-// locked, so that it can be evaluated purely.
+// locked, so that it can be evaluated purely. Of a shallow clone, Nix has to be told.
+enum class Depth { full, shallow };
 std::string git_flake_reference(std::string_view clone, std::string_view commit,
-                                std::string_view dir = {});
+                                std::string_view dir = {}, Depth depth = Depth::full);
 
 // Where the search for derivations begins.
 struct Root {

@@ -21,8 +21,9 @@ constexpr std::chrono::seconds record_interval{1};
 // What a program that is asked to end gets to do so: Nix ends its builders and releases its locks.
 constexpr std::chrono::seconds end_patience{5};
 
-// A connection over which less than this comes for a minute is given up.
-constexpr const char* low_speed_bytes = "1000";
+// A connection over which less than this comes for a minute is given up. A server that gets a large
+// repository ready for sending says little more than that it is alive, a few bytes a second.
+constexpr const char* low_speed_bytes = "1";
 constexpr const char* low_speed_seconds = "60";
 
 std::vector<std::pair<std::string, std::string>> git_settings(bool allow_local) {

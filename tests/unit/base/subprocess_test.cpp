@@ -75,6 +75,15 @@ TEST_CASE("lines come as they are written, the last one without an end too") {
   CHECK(errors == std::vector<std::string>{"e"});
 }
 
+TEST_CASE("a carriage return can end a line, too, and is kept") {
+  std::vector<std::string> lines;
+  Command command = shell("printf '10%%\\r20%%\\r30%%, done\\nlast\\r' >&2");
+  command.splits_at_carriage_returns = true;
+  command.on_error_line = [&](std::string_view line) { lines.emplace_back(line); };
+  run(command);
+  CHECK(lines == std::vector<std::string>{"10%\r", "20%\r", "30%, done", "last\r"});
+}
+
 TEST_CASE("an overlong line comes once, without its middle") {
   std::vector<std::string> lines;
   Command command = shell("echo first; head -c 20000000 /dev/zero; echo end; echo last");

@@ -9,6 +9,8 @@ TEST_CASE("the reference of a clone") {
   CHECK(git_flake_reference("/var/lib/x", commit) == "git+file:///var/lib/x?rev=" + commit);
   CHECK(git_flake_reference("/a b?c#%", commit, "d/e&f") ==
         "git+file:///a%20b%3Fc%23%25?rev=" + commit + "&dir=d/e%26f");
+  CHECK(git_flake_reference("/x", commit, "", Depth::shallow) ==
+        "git+file:///x?rev=" + commit + "&shallow=1");
 }
 
 TEST_CASE("names are quoted in expressions") {

@@ -73,6 +73,18 @@ TEST_CASE("a plain line") {
         "nix-terminal #12: build: 10 of 40 built, 2 of 8 copied (3.4 MB of 120 MB), 1 failed");
 }
 
+TEST_CASE("a fetch says how far git is") {
+  protocol::BuildStatus status = building();
+  status.phase = "fetch";
+  status.progress = {};
+  CHECK(progress_line(status) == "nix-terminal #12: fetch");
+  status.progress.activity = "Receiving objects:  12% (5/40)\x1b[2J, 3.00 MiB";
+  CHECK(progress_line(status) ==
+        "nix-terminal #12: fetch: Receiving objects:  12% (5/40), 3.00 MiB");
+  CHECK(progress_lines(status, start, {}) ==
+        Lines{"nix-terminal #12  fetch  0s", "Receiving objects:  12% (5/40), 3.00 MiB"});
+}
+
 TEST_CASE("what failed counts as done, is coloured for itself, and is named") {
   protocol::BuildStatus status = building();
   status.progress = {};
