@@ -69,9 +69,17 @@ protocol::BuildStatus ClientCommand::status(ApiClient& api) const {
   return status;
 }
 
-ApiClient ClientCommand::connect(std::optional<std::chrono::milliseconds> timeout) {
+ApiClient ClientCommand::connect() {
   flags_.load();
-  return ApiClient(configuration_.client, timeout);
+  return ApiClient(configuration_.client, std::nullopt, fallback_of(configuration_));
+}
+
+ApiClient ClientCommand::connect_quietly(std::chrono::milliseconds timeout) {
+  flags_.load();
+  const Fallback fallback = fallback_of(configuration_) == Fallback::none
+                                ? Fallback::none
+                                : Fallback::this_machine_silently;
+  return ApiClient(configuration_.client, timeout, fallback);
 }
 
 }  // namespace nixbuild::cli

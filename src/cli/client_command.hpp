@@ -27,9 +27,10 @@ class ClientCommand {
   // The positional argument REPO|ID, and --repository for a repository that is named by digits.
   void add_repository_or_build(CommandSpec& command, const std::string& help);
 
-  // Reads the settings; no connection is made yet. `timeout` bounds how long a request may take,
-  // by default longer than a server needs. Throws UsageError.
-  ApiClient connect(std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+  // Reads the settings; no connection is made yet. Throws UsageError.
+  ApiClient connect();
+  // The same for who must neither wait nor be told anything.
+  ApiClient connect_quietly(std::chrono::milliseconds timeout);
 
   // The newest build of the repository, or the build that REPO|ID names.
   protocol::BuildStatus status(ApiClient& api) const;

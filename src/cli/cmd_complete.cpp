@@ -83,7 +83,7 @@ std::string words_for(Complete& complete, const OptionSpec& option) {
   const bool is_repository = kind == "REPO" || kind == "REPO|ID";
   const bool is_build = kind == "ID" || kind == "REPO|ID";
   if (!is_repository && !is_build) return out;
-  ApiClient api = complete.connect(completion_timeout);
+  ApiClient api = complete.connect_quietly(completion_timeout);
   if (is_repository) out += repositories(api);
   try {
     if (is_build) out += builds(api);

@@ -25,9 +25,10 @@ struct RunBuild {
   std::string name;
 };
 
-config::Repository find_repository(const config::Configuration& configuration,
-                                   const std::string& name) {
-  const auto all = configuration.repositories.repositories();
+config::Repository find_repository(const RunBuild& command) {
+  const std::string& name = command.name;
+  const auto all = command.configuration.repositories.repositories();
+  if (all.empty()) throw UsageError(command.flags.no_repository());
   if (name.empty()) return all.front();
   const auto found = std::find_if(all.begin(), all.end(),
                                   [&](const auto& repository) { return repository.name == name; });
@@ -45,7 +46,7 @@ builder::RunOptions options_of(RunBuild& command) {
   options.state_dir =
       config::resolve_state_dir(configuration.state_dir, config::process_environment);
   options.build = configuration.build;
-  options.repository = find_repository(configuration, command.name);
+  options.repository = find_repository(command);
   options.secrets = configuration.cache.secret_key_files;
   for (const auto& token : {configuration.api.token_file, configuration.client.token_file}) {
     if (!token.empty()) options.secrets.push_back(token);

@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/setting_flags.hpp"
+#include "common/base/log.hpp"
 #include "common/config/configuration.hpp"
 #include "common/config/state_dir.hpp"
 #include "server/api/serve_api.hpp"
@@ -26,6 +27,10 @@ api::ServeOptions options_of(const ServeApi& command) {
   options.tailscale_interface = configuration.tailscale_interface;
   options.api = configuration.api;
   options.repositories = configuration.repositories.repositories();
+  if (options.repositories.empty()) {
+    log::warn("{}; then reload (SIGHUP, or systemctl reload nixbuild-api)",
+              command.flags.no_repository());
+  }
   options.max_parallel = configuration.build.max_parallel;
   options.run_arguments = {"--state-dir", options.state_dir.string()};
   if (const auto file = command.flags.config_file()) {
@@ -44,9 +49,10 @@ void add_serve_api_command(CommandSpec& program) {
       program.add_command("serve-api", "Serve the build API: trigger, status, logs, history");
   command.footer(
       R"(Builds the repositories in [[repository]] of the configuration file when a client asks for it
-(`nixbuild trigger`, or `curl -X POST http://SERVER:8000/build/trigger`). Under systemd each build
-is a unit, nixbuild-build@REPOSITORY.service; otherwise it is a child process, which ends with this
-server. http://SERVER:8000/openapi.json describes all routes.
+(`nixbuild trigger`, or `curl -X POST http://SERVER:8000/build/trigger`). Without a repository it
+serves all the same, and says what to add. Under systemd each build is a unit,
+nixbuild-build@REPOSITORY.service; otherwise it is a child process, which ends with this server.
+http://SERVER:8000/openapi.json describes all routes.
 
 Signals: TERM stops builds that are child processes, finishes open requests and exits; HUP reloads
 repositories and token.

@@ -64,6 +64,18 @@ std::optional<std::filesystem::path> SettingFlags::config_file() const {
   return config_->values.back();
 }
 
+std::string SettingFlags::no_repository() const {
+  std::string files;
+  for (const config::ConfigFile& file :
+       config::config_files(config_file(), config::process_environment)) {
+    files += (files.empty() ? "" : " or ") + file.path.string();
+  }
+  return fmt::format(
+      "no repository is configured; add a [[repository]] with name and url to {} (`nixbuild config "
+      "--help` shows one), or pass --repository NAME=URL",
+      files);
+}
+
 void SettingFlags::load_into(config::Configuration& configuration) const {
   config::Problems problems;
   problems.attempt([&] { configuration.load(config_file(), config::process_environment); });

@@ -32,6 +32,8 @@ class SettingFlags {
   void load() { load_into(configuration_); }
   // The same into a new configuration: what a file no longer says is then at its default again.
   void load_into(config::Configuration& configuration) const;
+  // That no repository is configured, and where to add one.
+  std::string no_repository() const;
   // --config, where it was given.
   std::optional<std::filesystem::path> config_file() const;
   // The values of --repository.

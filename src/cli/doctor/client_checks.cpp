@@ -107,12 +107,23 @@ Check check_clock(std::optional<std::chrono::seconds> lead) {
   return check;
 }
 
-Check check_nix(const std::optional<LocalNix>& nix) {
+bool is_client(const LocalNix& nix, const std::string& cache_url, const PublicKeys& served) {
+  const auto names_cache = [&](const std::vector<std::string>& urls) {
+    return std::any_of(urls.begin(), urls.end(),
+                       [&](const std::string& url) { return same_cache(url, cache_url); });
+  };
+  const PublicKeys trusted = parsed(nix.trusted_public_keys());
+  return names_cache(nix.substituters()) || names_cache(list_of(nix.settings, "substituters")) ||
+         std::any_of(served.begin(), served.end(),
+                     [&](const nix::PublicKey& key) { return is_in(trusted, key); });
+}
+
+Check check_nix(const std::optional<LocalNix>& nix, Role role) {
   Check check{"Nix", CheckState::failed, {}, {}};
   if (!nix) {
     check.message = "there is no nix command";
     check.remedy = "install Nix: https://nixos.org/download";
-  } else if (!nix->has_flakes()) {
+  } else if (role == Role::client && !nix->has_flakes()) {
     check.state = CheckState::warning;
     check.message = fmt::format("{}, without flakes", nix->version_text);
     check.remedy = fmt::format("add 'experimental-features = nix-command flakes' to {}",
@@ -211,15 +222,20 @@ Check check_public_key(const LocalNix& nix, const PublicKeys& served, const Publ
 }
 
 Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo& info,
-                      const LocalNix& nix) {
+                      const LocalNix& nix, Role role) {
   Check check{"signature", CheckState::failed, {}, {}};
   if (!sample) {
-    check.state = CheckState::warning;
+    check.state = role == Role::client ? CheckState::warning : CheckState::ok;
     check.message = "the cache has no path that this machine knows of, so none was tried";
-    check.remedy = "nixbuild trigger --wait, and ask again";
+    if (role == Role::client) check.remedy = "nixbuild trigger --wait, and ask again";
     return check;
   }
   const std::string path = nix::StoreDir(info.store_dir).print(sample->narinfo.info.path);
+  if (role == Role::server && sample->signer) {
+    check.state = CheckState::ok;
+    check.message = fmt::format("{} is signed by '{}'", path, printable(sample->signer->name()));
+    return check;
+  }
   if (const auto signer = signer_of(info, sample->narinfo, parsed(nix.trusted_public_keys()))) {
     check.state = CheckState::ok;
     check.message =

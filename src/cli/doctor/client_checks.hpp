@@ -23,8 +23,13 @@ Check check_name(const std::string& host);
 // How far the server's clock is ahead of this one's; nothing: it gave no time.
 Check check_clock(std::optional<std::chrono::seconds> lead);
 
-// That there is a Nix, with flakes.
-Check check_nix(const std::optional<LocalNix>& nix);
+// Whether Nix is set up to use the cache, well or badly: a build server need not be.
+bool is_client(const LocalNix& nix, const std::string& cache_url, const PublicKeys& served);
+
+// That there is a Nix, with flakes. A server that is no client needs no flakes of its own: builds
+// turn them on.
+enum class Role : std::uint8_t { client, server };
+Check check_nix(const std::optional<LocalNix>& nix, Role role);
 
 // That Nix goes to the cache, or that this user may make it: the daemon has a say in that.
 Check check_substituter(const LocalNix& nix, const std::string& cache_url,
@@ -33,10 +38,10 @@ Check check_substituter(const LocalNix& nix, const std::string& cache_url,
 // That Nix trusts the keys that the server shows, and that they are those that were shown before.
 Check check_public_key(const LocalNix& nix, const PublicKeys& served, const PublicKeys& known);
 
-// That what the cache serves is signed by a key that Nix trusts. Nothing: no path was found that
-// the cache has.
+// That what the cache serves is signed by a key that Nix trusts; of a server that is no client, by
+// one that the cache shows. Nothing: no path was found that the cache has.
 Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo& info,
-                      const LocalNix& nix);
+                      const LocalNix& nix, Role role);
 
 // That the newest build's record is signed by a key that system-update follows. `record` is what
 // the server answered; `problem` says why there is none.

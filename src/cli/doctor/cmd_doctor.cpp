@@ -167,9 +167,22 @@ std::optional<Check> check_newest_record(const config::ClientOptions& options, c
   }
 }
 
+bool is_this_machine(const BuildServer& server) {
+  char name[256] = {};
+  return server.api.is_local() || (server.info && ::gethostname(name, sizeof name - 1) == 0 &&
+                                   server.info->hostname == name);
+}
+
+Check no_repository() {
+  return {"repositories", CheckState::warning, "the server has no repository to build",
+          "add a [[repository]] with name and url to its /etc/nixbuild/config.toml, then: "
+          "systemctl reload nixbuild-api"};
+}
+
 std::vector<Check> check_all(const Doctor& command) {
   std::vector<Check> checks;
-  const config::ClientOptions& options = command.configuration.client;
+  const config::ClientOptions options = reachable_options(command.configuration);
+  const bool on_server = command.on_server || has_enabled_units();
   const BuildServer server = ask_build_server(options);
   const std::string cache_url = server.cache.base_url();
   if (!server.api.is_local()) {
@@ -178,32 +191,44 @@ std::vector<Check> check_all(const Doctor& command) {
     checks.push_back(check_name(server.api.host));
   }
   checks.push_back(check_api(options));
+  if (server.info && server.info->repositories.empty()) checks.push_back(no_repository());
   const CacheFindings cache = ask_cache(server, checks);
   if (cache.info) checks.push_back(check_clock(cache.clock_lead));
 
+  const PublicKeys served = cache.info ? cache.info->keys : PublicKeys{};
   std::optional<LocalNix> nix;
+  bool asked_nix = false;
   try {
     nix = ask_nix();
-    checks.push_back(check_nix(nix));
+    asked_nix = true;
   } catch (const Error& error) {
     checks.push_back(failed("Nix", error, "nix config show, and mend what it complains of"));
   }
-  const PublicKeys served = cache.info ? cache.info->keys : PublicKeys{};
-  if (nix) {
+  // A server that nobody made a client of its own cache is as it should be.
+  const Role role =
+      on_server && nix && is_this_machine(server) && !is_client(*nix, cache_url, served)
+          ? Role::server
+          : Role::client;
+  if (asked_nix) checks.push_back(check_nix(nix, role));
+  if (nix && role == Role::client) {
     checks.push_back(check_substituter(*nix, cache_url, served));
     if (cache.info) checks.push_back(check_public_key(*nix, served, known_keys(cache_url)));
-    if (cache.sampled) checks.push_back(check_signature(cache.sample, *cache.info, *nix));
+  }
+  if (nix) {
+    if (cache.sampled) checks.push_back(check_signature(cache.sample, *cache.info, *nix, role));
     if (auto check = check_newest_record(options, *nix, served))
       checks.push_back(std::move(*check));
-    checks.push_back(check_fallback(*nix));
   }
-  if (auto check = check_aliases()) checks.push_back(std::move(*check));
+  if (role == Role::client) {
+    if (nix) checks.push_back(check_fallback(*nix));
+    if (auto check = check_aliases()) checks.push_back(std::move(*check));
+  }
   const char* told = std::getenv("NIX_STORE_DIR");
   const std::string store = told != nullptr && *told != '\0' ? told : "/nix/store";
   if (const auto space = disk_space(store)) {
     checks.push_back(check_disk_space("disk space", *space));
   }
-  if (command.on_server || has_enabled_units()) {
+  if (on_server) {
     for (Check& check : check_server(find_server_setup(command.configuration), served))
       checks.push_back(std::move(check));
   }

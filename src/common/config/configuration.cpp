@@ -81,12 +81,13 @@ std::string render(const Configuration& configuration) {
   for (const auto& element : configuration.repositories.elements())
     render_repository(out, element);
   if (configuration.repositories.elements().empty()) {
-    const Repository built_in = configuration.repositories.repositories().front();
-    out += fmt::format(
-        "\n[[repository]]  # built in, as no repository is configured\nname = {}\nurl = {}\n"
-        "branch = {}\n",
-        toml_string(built_in.name), toml_string(built_in.url),
-        toml_string(built_in.branch.value_or("")));
+    out += R"(
+# No repository is configured. One looks like this:
+# [[repository]]
+# name = "nix-terminal"
+# url = "https://github.com/Bullish-Design/nix-terminal"
+# branch = "dev"
+)";
   }
   return out;
 }

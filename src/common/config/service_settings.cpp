@@ -16,10 +16,6 @@
 namespace nixbuild::config {
 namespace {
 
-constexpr const char* built_in_name = "nix-terminal";
-constexpr const char* built_in_url = "https://github.com/Bullish-Design/nix-terminal";
-constexpr const char* built_in_branch = "dev";
-
 bool has_control_or_space(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; });
@@ -199,13 +195,6 @@ std::vector<Repository> RepositoryList::repositories() const {
     repositories.push_back(element.repository);
   }
   problems.throw_if_any();
-  if (repositories.empty()) {
-    Repository built_in;
-    built_in.name = built_in_name;
-    built_in.url = built_in_url;
-    built_in.branch = built_in_branch;
-    repositories.push_back(std::move(built_in));
-  }
   return repositories;
 }
 

@@ -37,8 +37,7 @@ class RepositoryList {
   };
   const std::deque<Element>& elements() const noexcept { return elements_; }
 
-  // The repositories in the order of their first mention; the built-in one when there was none.
-  // Throws UsageError for one without a URL.
+  // The repositories in the order of their first mention. Throws UsageError for one without a URL.
   std::vector<Repository> repositories() const;
 
  private:

@@ -74,13 +74,14 @@ constexpr std::string_view how_to_name_another =
     "another server is named by --server, NIXBUILD_SERVER or 'server' of [client] in "
     "~/.config/nixbuild/config.toml";
 
+using Reason = UnreachableError::Reason;
+
 double in_seconds(std::chrono::milliseconds time) {
   return static_cast<double>(time.count()) / 1000;
 }
 
 [[noreturn]] void unreachable(const HttpOptions& options, std::string_view why,
-                              std::string_view advice, bool is_host_silent = false,
-                              bool was_connected = false) {
+                              std::string_view advice, Reason reason = Reason::other) {
   std::string message =
       fmt::format("cannot reach {}: {}\n  {}", options.server.host_port(), why, advice);
   if (const std::string proxy = proxy_of(options.server); !proxy.empty()) {
@@ -88,7 +89,7 @@ double in_seconds(std::chrono::milliseconds time) {
         fmt::format("\n  the environment sends this through a proxy ({}); no_proxy={} would not",
                     proxy, options.server.host);
   }
-  throw UnreachableError(message, is_host_silent, was_connected);
+  throw UnreachableError(message, reason);
 }
 
 [[noreturn]] void cannot_connect(CURL* handle, const HttpOptions& options) {
@@ -109,7 +110,7 @@ double in_seconds(std::chrono::milliseconds time) {
     case EHOSTDOWN:
       unreachable(options, std::strerror(error),
                   "check that this machine is online and that Tailscale is up (tailscale status)",
-                  true);
+                  Reason::host_silent);
     default:
       unreachable(
           options,
@@ -134,7 +135,7 @@ double in_seconds(std::chrono::milliseconds time) {
                             in_seconds(options.connect_timeout)),
                 "check that this machine's name server answers and that Tailscale is up (tailscale "
                 "status)",
-                true);
+                Reason::host_silent);
   }
   if (connected == 0) {
     unreachable(
@@ -143,13 +144,13 @@ double in_seconds(std::chrono::milliseconds time) {
         fmt::format("check that the machine is on (tailscale ping {}) and that no firewall "
                     "drops packets to port {}",
                     server.host, server.port),
-        true);
+        Reason::host_silent);
   }
   unreachable(options,
               fmt::format("it took the connection but did not answer {} within {} s", request,
                           in_seconds(options.total_timeout)),
               fmt::format("check the server's load and log (journalctl -u {})", options.unit),
-              false, true);
+              Reason::no_answer);
 }
 
 }  // namespace
@@ -206,7 +207,8 @@ void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& option
     case CURLE_COULDNT_RESOLVE_HOST:
       unreachable(options, fmt::format("the name '{}' does not resolve", options.server.host),
                   fmt::format("check the name, and that Tailscale is up (tailscale status); {}",
-                              how_to_name_another));
+                              how_to_name_another),
+                  Reason::unresolved);
     case CURLE_COULDNT_RESOLVE_PROXY:
       unreachable(options, "the name of the proxy does not resolve", "check the proxy");
     case CURLE_COULDNT_CONNECT:

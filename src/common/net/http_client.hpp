@@ -22,19 +22,21 @@ namespace nixbuild::net {
 // which host and port, and what to check.
 class UnreachableError : public Error {
  public:
-  explicit UnreachableError(const std::string& message, bool is_host_silent = false,
-                            bool was_connected = false)
-      : Error(message), is_host_silent_(is_host_silent), was_connected_(was_connected) {}
+  // How far the attempt got, as far as it matters to somebody.
+  enum class Reason : std::uint8_t { other, unresolved, host_silent, no_answer };
+  explicit UnreachableError(const std::string& message, Reason reason = Reason::other)
+      : Error(message), reason_(reason) {}
   ExitCode exit_code() const noexcept override { return ExitCode::unreachable; }
+  // Whether the host's name does not exist.
+  bool is_unresolved() const noexcept { return reason_ == Reason::unresolved; }
   // Whether the host as a whole cannot be reached, as far as can be told: nothing of it is to be
   // had on any port.
-  bool is_host_silent() const noexcept { return is_host_silent_; }
+  bool is_host_silent() const noexcept { return reason_ == Reason::host_silent; }
   // Whether somebody accepted the connection, but did not answer in time.
-  bool was_connected() const noexcept { return was_connected_; }
+  bool was_connected() const noexcept { return reason_ == Reason::no_answer; }
 
  private:
-  bool is_host_silent_;
-  bool was_connected_;
+  Reason reason_;
 };
 
 // Something answered, but not with what was asked for.

@@ -115,7 +115,9 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     if (repository == nullptr) {
       if (!is_named) {
         return error_response(
-            404, "no repository is configured; add a [[repository]] to the configuration");
+            404,
+            "the server has no repository; add a [[repository]] with name and url to its "
+            "/etc/nixbuild/config.toml, then reload nixbuild-api");
       }
       std::vector<std::string> names;
       for (const config::Repository& one : settings->repositories)

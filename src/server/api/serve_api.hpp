@@ -14,7 +14,7 @@ struct ServeOptions {
   std::filesystem::path state_dir;
   std::string tailscale_interface;
   config::ApiOptions api;
-  std::vector<config::Repository> repositories;  // not empty; the first is meant without a name
+  std::vector<config::Repository> repositories;  // the first is meant without a name
   int max_parallel = 1;                          // builds at once
   // What the local runner tells run-build beside the repository's name.
   std::vector<std::string> run_arguments;

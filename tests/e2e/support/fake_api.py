@@ -86,10 +86,10 @@ class FakeApi:
     """Answers `METHOD /path` with answers["METHOD /path"]: JSON, Reply, Raw, Stream, or a list of these
     that is used up one a request, its last one again and again."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.answers = {}
         self.requests = []  # of (method, path, query, headers)
-        self.port = 0
+        self.port = port
         self._server = None
         self.start()
 

@@ -135,15 +135,33 @@ TEST_CASE("a signature counts by a key that Nix trusts") {
   CacheSample sample{narinfo, std::nullopt};
   const LocalNix trusting =
       nix_with("trusted-public-keys = " + secret.public_key().to_string(), "", true);
-  CHECK(check_signature(sample, info, trusting).state == CheckState::ok);
+  CHECK(check_signature(sample, info, trusting, Role::client).state == CheckState::ok);
   // Of an untrusted user the daemon takes no keys.
   const LocalNix ignored =
       nix_with("trusted-public-keys = " + secret.public_key().to_string(), "", false);
-  CHECK(check_signature(sample, info, ignored).state == CheckState::failed);
+  CHECK(check_signature(sample, info, ignored, Role::client).state == CheckState::failed);
   sample.signer = secret.public_key();
-  CHECK(check_signature(sample, info, ignored).message.find("'k-1', which Nix does not trust") !=
-        std::string::npos);
-  CHECK(check_signature(std::nullopt, info, trusting).state == CheckState::warning);
+  CHECK(check_signature(sample, info, ignored, Role::client)
+            .message.find("'k-1', which Nix does not trust") != std::string::npos);
+  CHECK(check_signature(std::nullopt, info, trusting, Role::client).state == CheckState::warning);
+
+  // A server that is no client trusts no key of its own; what it serves is signed all the same.
+  const LocalNix server = nix_with("", "", false);
+  CHECK(check_signature(sample, info, server, Role::server).state == CheckState::ok);
+  sample.signer.reset();
+  CHECK(check_signature(sample, info, server, Role::server).state == CheckState::failed);
+  CHECK(check_signature(std::nullopt, info, server, Role::server).state == CheckState::ok);
+}
+
+TEST_CASE("whoever names the cache or trusts its key is a client, also if that is of no use") {
+  const nix::PublicKey key = new_key("k-1");
+  const std::string mine = "substituters = http://build-server:5000/\n";
+  CHECK(is_client(nix_with(mine, "", false), cache_url, {}));
+  CHECK(is_client(nix_with("", mine, false), cache_url, {}));
+  CHECK(
+      is_client(nix_with("trusted-public-keys = " + key.to_string(), "", true), cache_url, {key}));
+  CHECK_FALSE(
+      is_client(nix_with("substituters = https://cache.nixos.org", "", true), cache_url, {key}));
 }
 
 TEST_CASE("fallback works since Nix 2.9") {

@@ -81,7 +81,7 @@ TEST_CASE("each value tells where it comes from") {
   CHECK(shown.find("runner = \"local\"  # NIXBUILD_API_RUNNER\n") != std::string::npos);
   CHECK(shown.find("compression = \"zstd\"  # default\n") != std::string::npos);
   CHECK(shown.find("# compression_level is not set\n") != std::string::npos);
-  CHECK(shown.find("name = \"nix-terminal\"") != std::string::npos);
+  CHECK(shown.find("# [[repository]]\n# name = \"nix-terminal\"\n") != std::string::npos);
 }
 
 TEST_CASE("a URL with a password is refused, and the error does not show it") {

@@ -41,13 +41,8 @@ struct ServiceSettingsFixture {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(ServiceSettingsFixture, "without a repository, the built-in one is meant") {
-  const auto repositories = list.repositories();
-  REQUIRE(repositories.size() == 1);
-  CHECK(repositories[0].name == "nix-terminal");
-  CHECK(repositories[0].url == "https://github.com/Bullish-Design/nix-terminal");
-  CHECK(repositories[0].branch == "dev");
-  CHECK(repositories[0].lock == Lock::updated);
+TEST_CASE_FIXTURE(ServiceSettingsFixture, "no repository is built in") {
+  CHECK(list.repositories().empty());
 }
 
 TEST_CASE_FIXTURE(ServiceSettingsFixture, "repositories of several files merge by name") {
