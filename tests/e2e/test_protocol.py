@@ -296,6 +296,13 @@ def test_skip_signed_by(serve, sample, make_client, system_nix, root):
     second = serve(copy, "--skip-signed-by", key_name)
     assert fetch(second, f"/{oracle.hash_part(sample.lib)}.narinfo").status == 404
     assert fetch(second, f"/{oracle.hash_part(added)}.narinfo").status == 200
+    # Who has the upstream cache as well gets everything; a copy from this one alone misses what it skips.
+    keys = [first.public_key, second.public_key]
+    both = make_client(system_nix, second, url=f"{second.url} {first.url}", public_keys=keys)
+    both.realise(sample.tool, added)
+    assert both.has(sample.lib) and both.has(added)
+    alone = make_client(system_nix, second, public_keys=keys).copy(sample.tool, check=False)
+    assert alone.returncode != 0 and "is not valid" in alone.stderr
     third = serve(copy, "--skip-signed-by", "another-1")
     assert fetch(third, f"/{oracle.hash_part(sample.lib)}.narinfo").status == 200
 
