@@ -15,8 +15,8 @@ struct Cancel : ClientCommand {
   bool json = false;
 };
 
-// The API cancels the build of a repository: of a build that is named by its number, it is to be
-// that one.
+// The API cancels the build of a repository. If that is not the one that was named, the server
+// leaves it alone; version 0.1 ignores the parameter, so the status is asked for first.
 protocol::CancelReply cancel(const Cancel& command, ApiClient& api) {
   std::string repository = command.repository;
   if (command.build) {
@@ -34,7 +34,8 @@ protocol::CancelReply cancel(const Cancel& command, ApiClient& api) {
     repository = status.repository;
   }
   return api.post<protocol::CancelReply>(
-      protocol::path_of(protocol::Operation::cancel, repository));
+      protocol::with_query(protocol::path_of(protocol::Operation::cancel, repository),
+                           {{"build", command.build ? std::to_string(*command.build) : ""}}));
 }
 
 ExitCode run(Cancel& command) {

@@ -64,6 +64,14 @@ void print_text(std::string_view text) {
   }
 }
 
+void print_raw_text(std::string_view text) {
+  if (terminal::has_unicode()) {
+    print_raw(text);
+  } else {
+    print_raw(with_ascii_signs(text));
+  }
+}
+
 void say_raw(std::string_view text) {
   if (terminal::has_unicode()) {
     (void)write_all(STDERR_FILENO, text);
@@ -103,7 +111,8 @@ std::string with_ascii_signs(std::string_view text) {
   };
   // What is drawn in a space that has been measured takes as many columns.
   static constexpr std::array signs = {Sign{"✓", "[ok]"}, Sign{"✗", "[x]"}, Sign{"⏳", "[..]"},
-                                       Sign{"█", "#"},    Sign{"░", "-"},   Sign{"…", "~"}};
+                                       Sign{"█", "#"},    Sign{"░", "-"},   Sign{"…", "~"},
+                                       Sign{"→", "->"}};
   std::string out;
   while (!text.empty()) {
     const auto* found = std::find_if(signs.begin(), signs.end(),

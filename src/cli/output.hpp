@@ -32,6 +32,9 @@ class PiecePrinter {
 // Text for people on standard output, with the signs that the locale has.
 void print_text(std::string_view text);
 
+// The same for text with escape sequences of our own, whose other parts were cleaned.
+void print_raw_text(std::string_view text);
+
 // For people, on standard error, with the signs that the locale has. A failure is ignored: there is
 // nowhere to tell of it.
 void say_raw(std::string_view text);

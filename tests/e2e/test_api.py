@@ -79,7 +79,12 @@ def test_a_build_that_runs_shows_nothing_of_the_last_one(builder, serve):
     status = api.get("/build/status")
     assert status["is_running"] and status["last_start"]
     assert status["last_finish"] is None and status["last_status"] is None and status["last_commit"] is None
-    assert api.post("/build/cancel")["status"] == "cancelled"
+    # One that is not running is named by its number: nothing is stopped.
+    other = api.post("/build/cancel?build=7")
+    assert (other["status"], other["build_id"], other["message"]) == ("not_running", 7, "Build #7 of demo is not running")
+    assert api.post("/build/cancel/demo?build=x", 422)["detail"].startswith("build: ")
+    assert api.get("/build/status")["is_running"]
+    assert api.post("/build/cancel/demo?build=1")["status"] == "cancelled"
     assert api.wait_until_done()["error"] == "cancelled"
 
 

@@ -241,7 +241,7 @@ ExitCode run_doctor(Doctor& command) {
   if (command.json) {
     print_line(report_json(checks));
   } else {
-    print_raw(report_lines(checks, terminal::has_colour(STDOUT_FILENO)));
+    print_raw_text(report_lines(checks, terminal::has_colour(STDOUT_FILENO)));
     say(summary(checks));
   }
   return has_failed(checks) ? ExitCode::failed : ExitCode::done;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -109,7 +110,8 @@ void tell(const fs::path& flake, const UpdatedLock& update) {
     table.add({terminal::printable(change.name), change.before.empty() ? "-" : change.before,
                change.after.empty() ? "-" : change.after});
   }
-  print(fmt::format("{}:\n{}", (flake / "flake.lock").string(), table.render()));
+  print_text(fmt::format("{}:\n{}", (flake / "flake.lock").string(),
+                         table.render(terminal::width(STDOUT_FILENO))));
 }
 
 std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner& runner,

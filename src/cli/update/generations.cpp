@@ -116,7 +116,8 @@ ClosureChanges compare(const Closure& before, const Closure& after) {
   return changes;
 }
 
-std::string render(const ClosureChanges& changes, const Closure& before, const Closure& after) {
+std::string render(const ClosureChanges& changes, const Closure& before, const Closure& after,
+                   std::size_t most_columns) {
   Table table({"", "package", "version"});
   for (const PackageChange& change : changes.changed) {
     table.add({"changed", terminal::printable(change.name),
@@ -128,7 +129,7 @@ std::string render(const ClosureChanges& changes, const Closure& before, const C
     table.add({"removed", terminal::printable(change.name), versions_of(change.before)});
   std::string out;
   if (!changes.changed.empty() || !changes.added.empty() || !changes.removed.empty()) {
-    out = table.render();
+    out = table.render(most_columns);
   }
   if (changes.rebuilt > 0)
     out += fmt::format("{} paths rebuilt at the same version\n", changes.rebuilt);

@@ -48,7 +48,8 @@ struct ClosureChanges {
 ClosureChanges compare(const Closure& before, const Closure& after);
 
 // A table for people, with a line on the sizes.
-std::string render(const ClosureChanges& changes, const Closure& before, const Closure& after);
+std::string render(const ClosureChanges& changes, const Closure& before, const Closure& after,
+                   std::size_t most_columns = static_cast<std::size_t>(-1));
 
 // The store path of the generation that is in force; nothing where there is none yet.
 std::optional<std::filesystem::path> current_generation(ConfigurationKind kind,

@@ -1,6 +1,7 @@
 #include "cli/update/rebuild.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "cli/update/generations.hpp"
 #include "common/base/error.hpp"
 #include "common/base/shell.hpp"
+#include "common/base/terminal.hpp"
 #include "common/config/load.hpp"
 #include "common/config/state_dir.hpp"
 
@@ -26,7 +28,7 @@ void show_changes(const Runner& runner, const std::optional<fs::path>& before,
   }
   const Closure now = closure_of(runner, *after);
   const Closure former = before ? closure_of(runner, *before) : Closure();
-  print(render(compare(former, now), former, now));
+  print_text(render(compare(former, now), former, now, terminal::width(STDOUT_FILENO)));
 }
 
 // With this nixos-rebuild ends if the new system is in force and a unit failed, as

@@ -28,6 +28,11 @@ constexpr std::array trigger_repository_parameters = {repository, user};
 constexpr std::array repository_parameters = {repository};
 constexpr std::array logs_parameters = {lines};
 constexpr std::array logs_repository_parameters = {repository, lines};
+constexpr std::array cancel_parameters = {
+    Parameter{"build", Place::query, "Stop only this build (default: whichever runs)", true, 1,
+              any_number},
+};
+constexpr std::array cancel_repository_parameters = {repository, cancel_parameters[0]};
 constexpr std::array stream_parameters = {
     repository,
     Parameter{"build", Place::query, "Number of the build to follow (default: the newest)", true, 1,
@@ -79,18 +84,12 @@ constexpr std::array table = {
     Route{Operation::stream, "stream", Method::get, "/build/logs/{repository}/stream",
           "Follow a build: status, log lines and result as events", stream_parameters,
           "text/event-stream", "", not_found_or_bad_parameter},
-    Route{Operation::cancel,
-          "cancel",
-          Method::post,
-          "/build/cancel",
-          "Stop the running build of the first configured repository",
-          {},
-          json,
-          "CancelReply",
-          {}},
+    Route{Operation::cancel, "cancel", Method::post, "/build/cancel",
+          "Stop the running build of the first configured repository", cancel_parameters, json,
+          "CancelReply", not_found_or_bad_parameter},
     Route{Operation::cancel, "cancelRepository", Method::post, "/build/cancel/{repository}",
-          "Stop the running build of a repository", repository_parameters, json, "CancelReply",
-          not_found},
+          "Stop the running build of a repository", cancel_repository_parameters, json,
+          "CancelReply", not_found_or_bad_parameter},
     Route{Operation::builds, "builds", Method::get, "/builds", "The history, newest build first",
           builds_parameters, json, "BuildList", not_found_or_bad_parameter},
     Route{Operation::build, "build", Method::get, "/builds/{id}",

@@ -129,8 +129,9 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     case Operation::trigger:
       return trigger(request, *repository);
     case Operation::cancel:
-      return with_history([this, name = repository->name](history::History& history) {
-        return triggers_.cancel(history, name);
+      return with_history([this, name = repository->name,
+                           build = parameters.number("build")](history::History& history) {
+        return triggers_.cancel(history, name, build);
       });
     case Operation::status:
       return repositories_.status(repository->name, triggers_.changes());

@@ -99,18 +99,23 @@ http::Response Triggers::trigger(history::History& history, const history::Trigg
   return http::json_response(200, protocol::to_json(reply));
 }
 
-http::Response Triggers::cancel(history::History& history, const std::string& repository) {
+http::Response Triggers::cancel(history::History& history, const std::string& repository,
+                                std::optional<std::int64_t> build) {
   const ChangeCount count(changes_);
   const auto current = history::StatusReader(layout_, history, repository).read();
+  const bool is_meant = current.is_running && (!build || current.build_id == build);
   protocol::CancelReply reply;
   reply.repository = repository;
-  reply.build_id = current.build_id;
-  reply.status =
-      current.is_running ? protocol::CancelResult::cancelled : protocol::CancelResult::not_running;
-  reply.message = current.is_running
-                      ? fmt::format("Build #{} of {} was cancelled", *current.build_id, repository)
-                      : fmt::format("No build of {} is running", repository);
-  if (current.is_running) {
+  reply.build_id = build ? build : current.build_id;
+  reply.status = is_meant ? protocol::CancelResult::cancelled : protocol::CancelResult::not_running;
+  if (is_meant) {
+    reply.message = fmt::format("Build #{} of {} was cancelled", *current.build_id, repository);
+  } else if (build) {
+    reply.message = fmt::format("Build #{} of {} is not running", *build, repository);
+  } else {
+    reply.message = fmt::format("No build of {} is running", repository);
+  }
+  if (is_meant) {
     runner_.stop(repository);
     history.cancel(*current.build_id);
     // Nobody else would: its runner may have ended before it took the build.

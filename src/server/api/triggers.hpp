@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,7 +29,9 @@ class Triggers {
   // `max_parallel` others are in front of the build, the answer names the last of them.
   http::Response trigger(history::History& history, const history::Trigger& trigger,
                          int max_parallel);
-  http::Response cancel(history::History& history, const std::string& repository);
+  // Stops the build that is running or queued; if `build` names another, nothing.
+  http::Response cancel(history::History& history, const std::string& repository,
+                        std::optional<std::int64_t> build);
 
   // Another number after every trigger and cancel.
   std::uint64_t changes() const noexcept { return changes_; }
