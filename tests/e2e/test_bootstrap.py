@@ -189,11 +189,11 @@ TAILSCALE = {
 
 
 @pytest.mark.parametrize("script, line", [
-    (f"echo '{json.dumps(TAILSCALE)}'", "✓ Tailscale: running, and sees 'build-server'"),
-    (f"echo '{json.dumps({**TAILSCALE, 'Peer': {}})}'", "! Tailscale: running, but the tailnet has no node 'build-server'"),
+    (f"echo '{json.dumps(TAILSCALE)}'", "✓ Tailscale: running, and 'build-server' is in the tailnet"),
+    (f"echo '{json.dumps({**TAILSCALE, 'Peer': {}})}'", "! Tailscale: running, but 'build-server' is not in the tailnet"),
     ('echo \'{"BackendState": "NeedsLogin"}\'; exit 1', "! Tailscale: this machine is not logged in"),
     ("echo 'failed to connect to local tailscaled' >&2; exit 1",
-     "! Tailscale: its daemon does not answer (failed to connect to local tailscaled)"),
+     "! Tailscale: tailscaled does not respond (failed to connect to local tailscaled)"),
 ])  # fmt: skip
 def test_tailscale(machine, root, script, line):
     machine.path = f"{stand_in_command(root / 'bin', 'tailscale', script)}:{machine.path}"

@@ -267,7 +267,7 @@ def test_a_key_that_the_cache_does_not_use(machine, shared_server):
     key = machine.root / "key"
     program("keys", "generate", "--file", key, "--name", "other-1")
     check = machine.checks("--on-server", "--state-dir", shared_server.state_dir, "--secret-key-file", key)["signing key"]
-    assert check["state"] == "failed" and "signs with another" in check["message"]
+    assert check["state"] == "failed" and "signs with a different key" in check["message"]
 
 
 def test_a_daemon_that_is_stopped(machine, root):

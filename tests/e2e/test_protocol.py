@@ -302,7 +302,7 @@ def test_skip_signed_by(serve, sample, make_client, system_nix, root):
     both.realise(sample.tool, added)
     assert both.has(sample.lib) and both.has(added)
     alone = make_client(system_nix, second, public_keys=keys).copy(sample.tool, check=False)
-    assert alone.returncode != 0 and "is not valid" in alone.stderr
+    assert alone.returncode != 0 and sample.tool in alone.stderr
     third = serve(copy, "--skip-signed-by", "another-1")
     assert fetch(third, f"/{oracle.hash_part(sample.lib)}.narinfo").status == 200
 

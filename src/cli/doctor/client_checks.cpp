@@ -91,7 +91,7 @@ Check check_clock(std::optional<std::chrono::seconds> lead) {
   Check check{"clock", CheckState::ok, {}, {}};
   if (!lead) {
     check.state = CheckState::warning;
-    check.message = "the server tells no time";
+    check.message = "the server sends no Date header";
     return check;
   }
   const std::chrono::seconds skew = *lead < std::chrono::seconds{0} ? -*lead : *lead;
@@ -100,10 +100,11 @@ Check check_clock(std::optional<std::chrono::seconds> lead) {
     return check;
   }
   check.state = skew > most_skew ? CheckState::failed : CheckState::warning;
-  check.message = fmt::format("the server's is {} {}", format_age(skew),
+  check.message = fmt::format("the server's clock is {} {}", format_age(skew),
                               *lead > std::chrono::seconds{0} ? "ahead" : "behind");
   check.remedy =
-      "sudo timedatectl set-ntp true, on the one that is wrong (under WSL: sudo hwclock -s)";
+      "run on the machine whose clock is wrong: sudo timedatectl set-ntp true (under WSL: sudo "
+      "hwclock -s)";
   return check;
 }
 
@@ -121,11 +122,11 @@ bool is_client(const LocalNix& nix, const std::string& cache_url, const PublicKe
 Check check_nix(const std::optional<LocalNix>& nix, Role role) {
   Check check{"Nix", CheckState::failed, {}, {}};
   if (!nix) {
-    check.message = "there is no nix command";
+    check.message = "no nix command in PATH";
     check.remedy = "install Nix: https://nixos.org/download";
   } else if (role == Role::client && !nix->has_flakes()) {
     check.state = CheckState::warning;
-    check.message = fmt::format("{}, without flakes", nix->version_text);
+    check.message = fmt::format("{}, but flakes are not enabled", nix->version_text);
     check.remedy = fmt::format("add 'experimental-features = nix-command flakes' to {}",
                                "~/.config/nix/nix.conf");
   } else {
@@ -156,7 +157,7 @@ Check check_substituter(const LocalNix& nix, const std::string& cache_url,
         cache_url);
     check.remedy = fmt::format("add {}:\n{}", where_settings_go, nix_conf_lines(cache_url, served));
   } else if (nix.is_trusted) {
-    check.message = fmt::format("{} is not among Nix's substituters, though {}", cache_url, by);
+    check.message = fmt::format("{} is not among Nix's substituters, although {}", cache_url, by);
     check.remedy =
         fmt::format("add to ~/.config/nix/nix.conf (with home-manager: programs.bootstrap):\n{}",
                     nix_conf_lines(cache_url, served));
@@ -175,7 +176,7 @@ Check check_public_key(const LocalNix& nix, const PublicKeys& served, const Publ
   Check check{"public key", CheckState::failed, {}, {}};
   if (served.empty()) {
     check.state = CheckState::warning;
-    check.message = "the cache shows none in /nix-cache-info, so it cannot be compared";
+    check.message = "the cache publishes no key in /nix-cache-info, so there is nothing to compare";
     return check;
   }
   if (const auto changes = key_changes(known, served); !changes.empty()) {
@@ -192,7 +193,7 @@ Check check_public_key(const LocalNix& nix, const PublicKeys& served, const Publ
   for (const nix::PublicKey& key : served) {
     if (is_in(trusted, key)) {
       check.state = CheckState::ok;
-      check.message = fmt::format("Nix trusts the one that the server shows, {}", describe(key));
+      check.message = fmt::format("Nix trusts the server's key, {}", describe(key));
       return check;
     }
   }
@@ -202,15 +203,14 @@ Check check_public_key(const LocalNix& nix, const PublicKeys& served, const Publ
                    [&](const nix::PublicKey& other) { return other.name() == key.name(); });
   if (same_name != trusted.end()) {
     check.message =
-        fmt::format("Nix trusts another key of this name\n    trusted  {}\n    served   {}",
+        fmt::format("Nix trusts a different key of this name\n    trusted  {}\n    served   {}",
                     describe(*same_name), describe(key));
     check.remedy = fmt::format(
         "compare the second with what `nixbuild keys show` prints on the server; only if it is the "
         "same, put into trusted-public-keys, in the old one's place:\n{}",
         printable(key.to_string()));
   } else {
-    check.message =
-        fmt::format("Nix does not trust the one that the server shows, {}", describe(key));
+    check.message = fmt::format("Nix does not trust the server's key, {}", describe(key));
     const std::string where =
         nix.is_trusted ? "to ~/.config/nix/nix.conf (with home-manager: programs.bootstrap)"
                        : std::string(where_settings_go);
@@ -226,8 +226,9 @@ Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo&
   Check check{"signature", CheckState::failed, {}, {}};
   if (!sample) {
     check.state = role == Role::client ? CheckState::warning : CheckState::ok;
-    check.message = "the cache has no path that this machine knows of, so none was tried";
-    if (role == Role::client) check.remedy = "nixbuild trigger --wait, and ask again";
+    check.message = "no path is known that the cache has, so no signature was checked";
+    if (role == Role::client)
+      check.remedy = "run nixbuild trigger --wait, then nixbuild doctor again";
     return check;
   }
   const std::string path = nix::StoreDir(info.store_dir).print(sample->narinfo.info.path);
@@ -244,7 +245,7 @@ Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo&
   }
   if (sample->signer) {
     check.message =
-        fmt::format("{} is signed by '{}', which Nix does not trust, so that it refuses it", path,
+        fmt::format("{} is signed by '{}', which Nix does not trust, so it refuses the path", path,
                     printable(sample->signer->name()));
     check.remedy = "see 'public key'";
   } else {
@@ -262,12 +263,12 @@ Check check_record(const RecordKeys& keys, std::int64_t build,
   Check check{"build record", CheckState::failed, {}, {}};
   if (keys.keys.empty()) {
     check.state = CheckState::warning;
-    check.message = "system-update follows no build: this machine can verify no record";
+    check.message = "this machine cannot verify build records, so system-update follows no build";
     check.remedy = keys.problem;
     return check;
   }
   if (!record) {
-    check.message = fmt::format("the server signs no record of build {}: {}", build, problem);
+    check.message = fmt::format("the server has no signed record of build {}: {}", build, problem);
     check.remedy =
         "on the server: nixbuild doctor, journalctl -u nixbuild-cache -u nixbuild-api -n 50";
     return check;
@@ -298,11 +299,11 @@ Check check_fallback(const LocalNix& nix) {
         "use Nix 2.9 or newer; until then, leave the cache out while it is away: "
         "--option substituters https://cache.nixos.org";
   } else if (!is_on) {
-    check.message = "Nix does not build by itself what it cannot download while the cache is away";
+    check.message = "Nix does not build paths itself if the cache is unreachable";
     check.remedy = "add 'fallback = true' to ~/.config/nix/nix.conf";
   } else {
     check.state = CheckState::ok;
-    check.message = "Nix builds by itself while the cache is away";
+    check.message = "Nix builds paths itself if the cache is unreachable";
   }
   return check;
 }
@@ -316,7 +317,7 @@ std::optional<DiskSpace> disk_space(const std::string& directory) {
 
 Check check_disk_space(std::string_view what, const DiskSpace& space) {
   Check check{std::string(what), CheckState::ok, {}, {}};
-  check.message = fmt::format("{} of {} free at {}", format_bytes(space.available),
+  check.message = fmt::format("{} of {} free in {}", format_bytes(space.available),
                               format_bytes(space.total), space.directory);
   if (space.available < little_space) {
     check.state = space.available < least_space ? CheckState::failed : CheckState::warning;

@@ -89,7 +89,7 @@ Check check_api(const config::ClientOptions& options) {
     if (health.status != protocol::HealthState::healthy) {
       check.state = CheckState::warning;
       check.message +=
-          fmt::format(", but is not well: {}",
+          fmt::format(", but reports problems: {}",
                       terminal::printable(fmt::format("{}", fmt::join(health.problems, "; "))));
       check.remedy = "on the server: nixbuild doctor";
     }
@@ -202,7 +202,7 @@ std::vector<Check> check_all(const Doctor& command) {
     nix = ask_nix();
     asked_nix = true;
   } catch (const Error& error) {
-    checks.push_back(failed("Nix", error, "nix config show, and mend what it complains of"));
+    checks.push_back(failed("Nix", error, "run nix config show and fix what it reports"));
   }
   // A server that nobody made a client of its own cache is as it should be.
   const Role role =
@@ -250,12 +250,12 @@ ExitCode run_doctor(Doctor& command) {
 }  // namespace
 
 void add_doctor_command(CommandSpec& program) {
-  CommandSpec& command =
-      program.add_command("doctor", "Find out what keeps this machine and the server apart");
+  CommandSpec& command = program.add_command(
+      "doctor", "Check the connection to the build server, its cache, and Nix's settings");
   command.footer(
-      R"(A line a check: ✓ is well, ! could be better, ✗ does not work, with what to do about it. Where the
-server's units are enabled, and with --on-server, the server's own parts are checked, too; as root
-all of them can be seen. Nothing is changed. Exit code 1: a check has failed.
+      R"(Prints one line for each check: ✓ passed, ! a warning, ✗ failed, with what to do about it. With
+--on-server, or if the server's units are enabled, it also checks this machine as a build server; run
+it as root to check everything. Nothing is changed. The exit code is 1 if a check failed.
 
 Examples:
   nixbuild doctor
@@ -264,6 +264,10 @@ Examples:
   auto state = std::make_shared<Doctor>(command);
   command.flag("--on-server", state->on_server, "Check this machine as a build server, too");
   command.flag("--json", state->json, "Print the checks as JSON");
+  find_option(command, "--secret-key-file")->help =
+      "Check this file of the signing key (default: secret_key_file of the configuration, else "
+      "/etc/nixbuild/cache-key if a server is installed, else cache-key in the state directory); "
+      "repeatable";
   command.action([state] { return run_doctor(*state); });
 }
 

@@ -43,9 +43,9 @@ Check units_of_this_machine() {
   command.arguments.insert(command.arguments.end(), units.begin(), units.end());
   const auto exit = run_briefly(std::move(command));
   if (exit && exit->ok()) return check_units(parse_unit_states(exit->output));
-  Check check{"units", CheckState::warning, "systemd does not answer", {}};
+  Check check{"units", CheckState::warning, "systemd does not respond", {}};
   if (exit) check.message += fmt::format(": {}", terminal::printable(exit->error));
-  check.remedy = "start the servers by hand: nixbuild serve-cache, nixbuild serve-api";
+  check.remedy = "start the servers yourself: nixbuild serve-cache, nixbuild serve-api";
   return check;
 }
 
@@ -55,8 +55,8 @@ Check check_database(const ServerSetup& setup) {
   std::error_code error;
   if (!fs::exists(database, error)) {
     check.state = CheckState::failed;
-    check.message = fmt::format("there is no {}", database.string());
-    check.remedy = "install Nix, or name its state with --nix-state-dir";
+    check.message = fmt::format("{} does not exist", database.string());
+    check.remedy = "install Nix, or set --nix-state-dir to its state directory";
   } else if (!has_access(setup.cache_user, database, may_read)) {
     check.state = CheckState::failed;
     check.message =
@@ -93,17 +93,17 @@ Check check_nix_daemon(const fs::path& nix_state_dir) {
     case EAGAIN:  // others are in the queue
       break;
     case ENOENT:
-      check.message = fmt::format("not in use: there is no {}", socket.string());
+      check.message = fmt::format("not in use: {} does not exist", socket.string());
       break;
     case EACCES:
     case EPERM:
       check.state = CheckState::warning;
-      check.message = fmt::format("this user may not ask the daemon on {}", socket.string());
+      check.message = fmt::format("this user may not connect to the daemon at {}", socket.string());
       check.remedy = "sudo nixbuild doctor --on-server";
       break;
     default:
       check.state = CheckState::failed;
-      check.message = fmt::format("Nix's daemon does not answer on {}: {}", socket.string(),
+      check.message = fmt::format("the Nix daemon does not respond at {}: {}", socket.string(),
                                   std::generic_category().message(error));
       check.remedy = "sudo systemctl start nix-daemon.socket nix-daemon";
   }
@@ -123,7 +123,7 @@ Check check_nar_cache(const ServerSetup& setup) {
     check.message = fmt::format("{} can be written by {}", written.string(), setup.cache_user.name);
   } else if (!exists && !fs::exists(setup.state_dir, error)) {
     check.state = CheckState::warning;
-    check.message = fmt::format("there is no {} yet", setup.state_dir.string());
+    check.message = fmt::format("{} does not exist yet", setup.state_dir.string());
     check.remedy = setup.has_units ? "sudo systemd-tmpfiles --create" : "nixbuild serve-cache";
   } else {
     check.state = CheckState::failed;
@@ -152,7 +152,7 @@ Check check_programs() {
   } else {
     check.state = CheckState::failed;
     check.message = fmt::format("not in PATH: {}", fmt::join(missing, ", "));
-    check.remedy = "install them; a build needs git and Nix";
+    check.remedy = "install the missing programs; builds need git and Nix";
   }
   return check;
 }
@@ -239,14 +239,14 @@ Check check_units(const std::vector<UnitState>& states) {
       remedies.push_back(fmt::format("journalctl -u {} -n 50", unit.name));
     } else if (unit.sub == "auto-restart") {
       problems.push_back(
-          fmt::format("{} ends ({}) whenever it is started", unit.name, unit.result));
+          fmt::format("{} keeps failing ({}) and is restarted", unit.name, unit.result));
       remedies.push_back(fmt::format("journalctl -u {} -n 50", unit.name));
     } else if (unit.active == "active" || unit.active == "activating") {
-      running.push_back(fmt::format("{} runs", unit.name));
+      running.push_back(fmt::format("{} is running", unit.name));
     } else if (is_active(stem + ".socket")) {
-      running.push_back(fmt::format("{} waits for its first connection", unit.name));
+      running.push_back(fmt::format("{} starts with the first connection", unit.name));
     } else {
-      problems.push_back(fmt::format("{} does not run", unit.name));
+      problems.push_back(fmt::format("{} is not running", unit.name));
       remedies.push_back(fmt::format("sudo systemctl enable --now {}.socket {}", stem, unit.name));
     }
   }
@@ -268,11 +268,11 @@ Check check_key_file(const fs::path& file, const PublicKeys& served) {
     const bool is_hidden =
         !has_access(this_user(), file.parent_path(), 1) && fs::exists(file.parent_path(), error);
     check.state = CheckState::warning;
-    check.message = is_hidden ? fmt::format("{} cannot be seen by this user", file.string())
-                              : fmt::format("there is no {}", file.string());
+    check.message = is_hidden ? fmt::format("{} cannot be accessed by this user", file.string())
+                              : fmt::format("{} does not exist", file.string());
     check.remedy =
         is_hidden ? "sudo nixbuild doctor --on-server"
-                  : "serve-cache makes one at its start; or: " +
+                  : "serve-cache creates one when it starts; or run: " +
                         shell_command({"nixbuild", "keys", "generate", "--file", file.string()});
     return check;
   }
@@ -288,7 +288,7 @@ Check check_key_file(const fs::path& file, const PublicKeys& served) {
   constexpr mode_t of_others = 0007;
   if ((readers->mode & of_others) != 0) {
     check.remedy = shell_command({"sudo", "chmod", "600", file.string()}) +
-                   ", and make a new key if somebody may have read it";
+                   ", and generate a new key if somebody may have read it";
     return check;
   }
   if (!readers->group.empty() && (readers->group == "nixbuild" || !readers->members.empty())) {
@@ -304,13 +304,14 @@ Check check_key_file(const fs::path& file, const PublicKeys& served) {
     const bool is_served = std::find(served.begin(), served.end(), key) != served.end();
     if (!served.empty() && !is_served) {
       check.state = CheckState::failed;
-      check.message += ", but the cache signs with another";
-      check.remedy = "restart nixbuild-cache, or see which file it takes: nixbuild config show";
+      check.message += ", but the cache signs with a different key";
+      check.remedy = "restart nixbuild-cache, or check which file it uses: nixbuild config show";
     }
   } catch (const UsageError& error) {
     check.state = CheckState::failed;
     check.message = error.what();
-    check.remedy = "restore it from a backup, or make a new one and give clients its public half";
+    check.remedy =
+        "restore it from a backup, or generate a new key and add its public half to all clients";
   }
   return check;
 }

@@ -58,7 +58,7 @@ struct LocalNix {
   std::vector<std::string> trusted_public_keys() const;
 };
 
-// Nothing where there is no nix command. Throws Error where it does not tell its settings.
+// Nothing if no nix command is in PATH. Throws Error if Nix does not print its settings.
 std::optional<LocalNix> ask_nix();
 
 }  // namespace nixbuild::cli

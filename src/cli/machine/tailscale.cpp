@@ -113,13 +113,13 @@ Check check_tailscale(const Tailscale& tailscale, std::string_view host,
   Check check{"Tailscale", CheckState::warning, {}, {}};
   switch (tailscale.state) {
     case Tailscale::State::absent:
-      check.message = "there is no tailscale command";
+      check.message = "no tailscale command in PATH";
       check.remedy =
           "install Tailscale: https://tailscale.com/download; on NixOS, "
           "services.tailscale.enable = true";
       return check;
     case Tailscale::State::silent:
-      check.message = fmt::format("its daemon does not answer ({})", tailscale.problem);
+      check.message = fmt::format("tailscaled does not respond ({})", tailscale.problem);
       check.remedy = "sudo systemctl start tailscaled";
       return check;
     case Tailscale::State::logged_out:
@@ -140,7 +140,7 @@ Check check_tailscale(const Tailscale& tailscale, std::string_view host,
   }
   const TailscaleNode* node = tailscale.find(host);
   if (node == nullptr) {
-    check.message = fmt::format("running, but the tailnet has no node '{}'", host);
+    check.message = fmt::format("running, but '{}' is not in the tailnet", host);
     check.remedy =
         "check the name (tailscale status) and that the server is in the same tailnet; another "
         "server is named by --server";
@@ -149,7 +149,7 @@ Check check_tailscale(const Tailscale& tailscale, std::string_view host,
     check.remedy = "wake the server up, or run `sudo tailscale up` on it";
   } else {
     check.state = CheckState::ok;
-    check.message = fmt::format("running, and sees '{}'", host);
+    check.message = fmt::format("running, and '{}' is in the tailnet", host);
   }
   return check;
 }

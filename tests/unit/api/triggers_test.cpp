@@ -39,7 +39,9 @@ struct TriggersFixture : test::State {
   json trigger() {
     return json::parse(body_text(triggers.trigger(history, {"demo", "ann", "100.64.0.2"}, 1)));
   }
-  json cancel() { return json::parse(body_text(triggers.cancel(history, "demo"))); }
+  json cancel(std::optional<std::int64_t> build = std::nullopt) {
+    return json::parse(body_text(triggers.cancel(history, "demo", build)));
+  }
 
   NotingRunner runner;
   BuildFeed feed{layout};
@@ -82,7 +84,10 @@ TEST_CASE("cancelling") {
   CHECK(f.cancel()["status"] == "not_running");
   CHECK(f.runner.stopped.empty());
   f.trigger();
-  CHECK(f.cancel()["status"] == "cancelled");
+  const json other = f.cancel(7);
+  CHECK(other["status"] == "not_running");
+  CHECK(other["message"] == "Build #7 of demo is not running");
+  CHECK(f.cancel(1)["status"] == "cancelled");
   CHECK(f.runner.stopped.size() == 1);
   // Nobody had taken it.
   CHECK(f.history.get(1)->state == protocol::BuildState::cancelled);
@@ -154,7 +159,7 @@ TEST_CASE("rounds of triggering and cancelling make few builds") {
   unsigned last = 200;
   for (int i = 0; i < 300 && last == 200; ++i) {
     last = f.triggers.trigger(f.history, {"demo", "", std::to_string(i)}, 1).status;
-    f.triggers.cancel(f.history, "demo");
+    f.triggers.cancel(f.history, "demo", std::nullopt);
   }
   CHECK(last == 429);
   CHECK(f.history.newest("demo")->id < 60);

@@ -77,9 +77,9 @@ TEST_CASE("clocks") {
   CHECK(check_clock(0s).state == CheckState::ok);
   CHECK(check_clock(-5s).state == CheckState::ok);
   CHECK(check_clock(60s).state == CheckState::warning);
-  CHECK(check_clock(60s).message == "the server's is 1m 00s ahead");
+  CHECK(check_clock(60s).message == "the server's clock is 1m 00s ahead");
   CHECK(check_clock(-3600s).state == CheckState::failed);
-  CHECK(check_clock(-3600s).message == "the server's is 1h 00m behind");
+  CHECK(check_clock(-3600s).message == "the server's clock is 1h 00m behind");
   CHECK(check_clock(std::nullopt).state == CheckState::warning);
 }
 
@@ -201,7 +201,7 @@ TEST_CASE("units as systemctl tells them") {
 
   const Check waiting = check_units({units[0], units[1]});
   CHECK(waiting.state == CheckState::ok);
-  CHECK(waiting.message == "nixbuild-cache.service waits for its first connection");
+  CHECK(waiting.message == "nixbuild-cache.service starts with the first connection");
   CHECK(check_units({units[0]}).remedy ==
         "sudo systemctl enable --now nixbuild-cache.socket nixbuild-cache.service");
   CHECK(check_units({{"nixbuild-api.service", "not-found", "inactive", "success", "dead"}}).state ==
@@ -212,7 +212,7 @@ TEST_CASE("units as systemctl tells them") {
       "Result=exit-code\n");
   CHECK(check_units(restarting).state == CheckState::failed);
   CHECK(check_units(restarting).message ==
-        "nixbuild-api.service ends (exit-code) whenever it is started");
+        "nixbuild-api.service keeps failing (exit-code) and is restarted");
 }
 
 TEST_CASE("access is asked for by owner, group and others, through every directory") {

@@ -53,11 +53,10 @@ TEST_CASE("each state has its own remedy") {
   CHECK(check_of(running, "build-server").state == CheckState::ok);
   CHECK(check_of(running, "build-server").remedy.empty());
   CHECK(check_of(running, "asleep").message == "running, but 'asleep' is offline");
-  CHECK(check_of(running, "elsewhere").message ==
-        "running, but the tailnet has no node 'elsewhere'");
+  CHECK(check_of(running, "elsewhere").message == "running, but 'elsewhere' is not in the tailnet");
   CHECK(check_of(R"({"BackendState": "NeedsLogin"})", "x").remedy == "sudo tailscale up");
   CHECK(check_of(R"({"BackendState": "Stopped"})", "x").remedy == "sudo tailscale up");
-  CHECK(check_tailscale({}, "x", "/key").message == "there is no tailscale command");
+  CHECK(check_tailscale({}, "x", "/key").message == "no tailscale command in PATH");
 }
 
 TEST_CASE("an auth key is named where there is one, quoted for the shell") {
