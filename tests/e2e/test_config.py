@@ -26,7 +26,7 @@ def config(root):
     ('[api]\nlisten = ["nowhere:1"]\n', "2: api.listen: 'nowhere:1'", "serve-api"),
     ('[api]\ncache_url = "gopher://x"\n', "2: api.cache_url: 'gopher://x'", "serve-api"),
     ('[client]\nserver = "http://"\n', "2: client.server: 'http://'", "status"),
-    ('[aliases]\nextra = ["nope"]\n', "2: aliases.extra: \"nope\": NAME=COMMAND", "aliases"),
+    ('[aliases]\nextra = ["nope"]\n', "2: aliases.extra: \"nope\": expected NAME=COMMAND", "aliases"),
     ('[aliases]\nwithout = ["zzz"]\n', "2: aliases.without: \"zzz\": ", "aliases"),
 ])  # fmt: skip
 def test_check_finds_what_a_command_would_refuse(config, root, text, place, command):
