@@ -18,11 +18,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string_view text(reinterpret_cast<const char*>(data), size);
   std::size_t asked = 0;
   BuildMonitor monitor({[](std::string_view line) {
-                          const std::string cleaned = clean_line(line);
-                          CHECK(cleaned.size() <= max_line_length + 8);
+                          const std::string cleaned = history::clean_line(line);
+                          CHECK(cleaned.size() <= history::max_line_length + 8);
                           CHECK(cleaned.find('\n') == std::string::npos);
                           CHECK(cleaned.find('\x1b') == std::string::npos);
-                          CHECK(clean_line(cleaned) == cleaned || cleaned.size() > max_line_length);
+                          CHECK(history::clean_line(cleaned) == cleaned ||
+                                cleaned.size() > history::max_line_length);
                           CHECK(nlohmann::json::accept(nlohmann::json(cleaned).dump()));
                         },
                         [&asked](const std::string&) { return ++asked % 3 == 0; },
@@ -40,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   monitor.finish("nix-store ended");
   CHECK(monitor.progress().running.empty());
   for (const auto& [derivation, failure] : monitor.failures()) {
-    CHECK(failure.log_tail.size() <= log_tail_lines);
+    CHECK(failure.log_tail.size() <= history::log_tail_lines);
   }
   return 0;
 }
