@@ -58,6 +58,7 @@ def test_what_the_server_has_built_comes_from_there_signed(server, tailnet, lapt
     publish(home, "one")
     home.write("home-configuration/flake.nix", FLAKE.replace("@HOME@", "terminal"))
 
+    laptop.trust_nobody()
     check_nothing_is_followed(home, "this machine has no key to verify build records with")
     laptop.follow(server.public_key())
     check_nothing_is_followed(home, "Nix does not trust the record key")

@@ -135,8 +135,14 @@ class Machine:
 
     def trust(self, key):
         """What the owner of a client writes, as the cache's page says."""
+        self.write_about_server(f"extra-substituters = http://build-server:5000\nextra-trusted-public-keys = {key}\n")
+
+    def trust_nobody(self):
+        """Takes back what earlier tests had its owner write."""
+        self.write_about_server("")
+
+    def write_about_server(self, lines):
         conf = self.path("/etc/nix/nix.conf").read_text().split("# the build server")[0]
-        lines = f"extra-substituters = http://build-server:5000\nextra-trusted-public-keys = {key}\n"
         self.write("/etc/nix/nix.conf", f"{conf}# the build server\n{lines}")
         self.restart_nix()
 
