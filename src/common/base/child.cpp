@@ -32,8 +32,8 @@ void end_with_parent([[maybe_unused]] int number) {
 #endif
 }
 
-// A descriptor below 3 may be the very one that another one is to become: all three are moved out
-// of the way first.
+// Standard input, output and error may overlap with the source descriptors, so all three are moved
+// out of the way first.
 void place_descriptors(const Launch& launch) {
   const int input = ::fcntl(launch.input, F_DUPFD_CLOEXEC, 3);
   const int output = ::fcntl(launch.output, F_DUPFD_CLOEXEC, 3);
@@ -41,7 +41,7 @@ void place_descriptors(const Launch& launch) {
   if (input < 0 || output < 0 || error < 0) fail_child(launch);
   if (::dup2(input, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(error, 2) < 0) fail_child(launch);
 #ifdef SYS_close_range
-  constexpr unsigned on_exec = 4;  // CLOSE_RANGE_CLOEXEC, of Linux 5.11
+  constexpr unsigned on_exec = 4;  // CLOSE_RANGE_CLOEXEC, since Linux 5.11
   ::syscall(SYS_close_range, 3U, ~0U, on_exec);
 #endif
 }
@@ -84,9 +84,9 @@ void close_everything() {
     ::close(fd);
 }
 
-// Privileges inside of a user namespace with which a program could change what it sees of the
-// system, or take over the namespace's first process, which keeps them. Root would get them again
-// by execve(2).
+// Privileges inside a user namespace with which a program could change its view of the system, or
+// take over the namespace's first process, which keeps them. As root it would regain them by
+// execve(2).
 bool give_up_privileges() {
   for (const int capability :
        {CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_SYS_TIME,
@@ -96,11 +96,11 @@ bool give_up_privileges() {
   return true;
 }
 
-// A process cannot move into another pid namespace, only its children can: the one that joins stays
-// outside, waits, and ends as its child does.
+// A process cannot join another PID namespace, only its children can. The process that joins stays
+// outside, waits for its child, and exits the way the child did.
 [[noreturn]] void execute_in_namespaces(const Launch& launch) {
   for (std::size_t i = 0; i < launch.namespace_count; ++i) {
-    // Filters of system calls, such as systemd's, demand that the type is named.
+    // System call filters such as systemd's require that the type is named.
     const int type = ::ioctl(launch.namespaces[i], NS_GET_NSTYPE);
     if (type < 0 || ::setns(launch.namespaces[i], type) != 0) fail_child(launch);
   }
@@ -111,7 +111,7 @@ bool give_up_privileges() {
     end_with_parent(SIGTERM);
     execute(launch);
   }
-  // The signals that ask the group to end are for the program to act on.
+  // Signals that end the process group are left to the program.
   for (const int number : {SIGTERM, SIGINT, SIGHUP})
     ::signal(number, SIG_IGN);
   close_everything();

@@ -8,8 +8,8 @@
 
 namespace nixbuild {
 
-// All that the child needs, made before fork: behind it, only functions that are safe in signal
-// handlers may be called.
+// All that the child needs, prepared before fork: after it, only async-signal-safe functions may be
+// called.
 struct Launch {
   const char* program;
   char* const* arguments;
@@ -18,7 +18,7 @@ struct Launch {
   int input;
   int output;
   int error;
-  int report;  // where the reason is told when the program cannot be started
+  int report;  // receives the reason if the program cannot be started
   bool new_session;
   bool ends_with_parent;
   std::uint64_t memory_limit;
@@ -27,7 +27,7 @@ struct Launch {
   pid_t parent;
 };
 
-// Becomes the program, or tells `report` why not.
+// Executes the program, or writes to `report` why it cannot.
 [[noreturn]] void run_child(const Launch& launch);
 
 }  // namespace nixbuild

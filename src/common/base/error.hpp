@@ -1,7 +1,7 @@
-// What is thrown when something goes wrong.
+// The exceptions of this program.
 //
 // A message says what was tried, on what, and what to do about it, for a person who has not read
-// the code. 'Not there' is no error: functions return std::optional for that.
+// the code. An absent thing is not an error: functions return std::optional for that.
 #pragma once
 
 #include <stdexcept>
@@ -16,19 +16,18 @@ class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message) : std::runtime_error(message) {}
 
-  // What the process should exit with when nobody handles this error.
+  // The exit code of the process if nobody handles this error.
   virtual ExitCode exit_code() const noexcept { return ExitCode::failed; }
 };
 
-// The command line or a configuration file says something that cannot be followed.
+// The command line or a configuration file is invalid.
 class UsageError : public Error {
  public:
   using Error::Error;
   ExitCode exit_code() const noexcept override { return ExitCode::usage; }
 };
 
-// Bytes from outside (a narinfo, a NAR, a key, a row of the database) are not of the form they
-// should be.
+// Bytes from outside (a narinfo, a NAR, a key, a database row) are malformed.
 class FormatError : public Error {
  public:
   using Error::Error;

@@ -5,7 +5,7 @@ namespace nixbuild {
 
 enum class ExitCode : int {
   done = 0,
-  failed = 1,       // what was asked for failed: a build, a check, a local file
+  failed = 1,       // the request failed: a build, a check, a local file
   usage = 2,        // the command line or the configuration is wrong
   unreachable = 3,  // the server cannot be reached
   refused = 4,      // the server refused, erred, or its key changed

@@ -63,12 +63,12 @@ UniqueFd root_of(const std::filesystem::path& directory) {
   return fd;
 }
 
-// Each part is opened by itself, relative to the one before.
+// Opens each part relative to the previous one.
 UniqueFd open_part_by_part(int root, const std::filesystem::path& path, int flags) {
   UniqueFd current;
   int parent = root;
   for (auto part = path.begin(); part != path.end(); ++part) {
-    if (part->empty()) continue;  // behind a slash at the end
+    if (part->empty()) continue;  // after a trailing slash
     if (*part == ".." || part->is_absolute()) {
       errno = EXDEV;
       return {};
@@ -77,7 +77,7 @@ UniqueFd open_part_by_part(int root, const std::filesystem::path& path, int flag
     UniqueFd next(::openat(parent, part->c_str(),
                            O_CLOEXEC | O_NOFOLLOW | (is_last ? flags : O_RDONLY | O_DIRECTORY)));
     if (!next) {
-      // A symbolic link where a directory is asked for gives ENOTDIR.
+      // ENOTDIR also means a symbolic link where a directory was expected.
       struct stat status {};
       if (errno == ENOTDIR && ::fstatat(parent, part->c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
         errno = S_ISLNK(status.st_mode) ? ELOOP : ENOTDIR;
@@ -90,8 +90,7 @@ UniqueFd open_part_by_part(int root, const std::filesystem::path& path, int flag
   return current;
 }
 
-// Leaves errno behind if it fails: ELOOP or EXDEV if `path` leads through a symbolic link or out of
-// `root`.
+// On failure errno is set: ELOOP or EXDEV if `path` leads through a symbolic link or out of `root`.
 UniqueFd open_at(int root, const std::filesystem::path& path, int flags) {
   if (root < 0) return {};
 #ifdef SYS_openat2
@@ -100,14 +99,14 @@ UniqueFd open_at(int root, const std::filesystem::path& path, int flags) {
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
   const long fd = ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
   if (fd >= 0) return UniqueFd(static_cast<int>(fd));
-  // Filters of system calls that cannot look into its argument forbid it altogether: systemd's
-  // RestrictSUIDSGID does.
+  // System call filters such as systemd's RestrictSUIDSGID forbid it altogether, because they
+  // cannot inspect its argument.
   if (errno != ENOSYS && errno != EPERM) return {};
 #endif
   return open_part_by_part(root, path, flags);
 }
 
-// A file that goes away again unless it reached its place.
+// A temporary file that is deleted unless it was moved into place.
 class TemporaryFile {
  public:
   TemporaryFile(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}

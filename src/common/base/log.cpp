@@ -43,7 +43,7 @@ std::optional<Level> level_from(std::string_view name) {
   return std::nullopt;
 }
 
-// The prefix by which journald tells priorities apart (sd-daemon(3)).
+// The prefix that tells journald the priority (sd-daemon(3)).
 class JournalPriority : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
@@ -101,7 +101,7 @@ bool goes_to_journal() noexcept {
   const char* stream = std::getenv("JOURNAL_STREAM");
   struct stat status {};
   if (stream == nullptr || ::fstat(STDERR_FILENO, &status) != 0) return false;
-  // Its children inherit the variable, with standard errors of their own.
+  // Child processes inherit the variable, but may have another standard error.
   char* end = nullptr;
   const auto device = std::strtoull(stream, &end, 10);
   if (*end != ':') return false;

@@ -1,7 +1,7 @@
 // The program's log, on standard error: plain lines with a time for a person, lines with a syslog
 // priority prefix and no time when journald reads it.
 //
-// The level is NIXBUILD_LOG (trace, debug, info, warn, error, off), 'info' when it is not set.
+// NIXBUILD_LOG sets the level (trace, debug, info, warn, error, off); the default is 'info'.
 #pragma once
 
 #include <fmt/core.h>
@@ -17,7 +17,7 @@ enum class Level { trace, debug, info, warn, error, off };
 void init();
 
 void set_level(Level level);
-// Whether standard error goes to systemd's journal: JOURNAL_STREAM names that very file,
+// Whether standard error is systemd's journal: JOURNAL_STREAM names exactly that file,
 // systemd.exec(5).
 bool goes_to_journal() noexcept;
 bool enabled(Level level) noexcept;

@@ -10,7 +10,7 @@
 namespace nixbuild {
 namespace {
 
-// Names are short; a command line's word need not be.
+// Names are short, but a word of a command line may be long.
 constexpr std::size_t longest = 64;
 
 // The optimal string alignment distance.
@@ -47,7 +47,7 @@ std::optional<std::string> nearest(std::string_view mistyped,
   for (const std::string& name : known) {
     if (name.size() > longest) continue;
     const std::size_t wrong = distance(mistyped, name);
-    // Where every letter is wrong, nothing was meant.
+    // If every letter is wrong, it is no typo.
     if (wrong >= best || wrong >= name.size()) continue;
     best = wrong;
     found = name;

@@ -1,4 +1,4 @@
-// Guessing what somebody meant who mistyped a name.
+// Guesses which name a mistyped one stands for.
 #pragma once
 
 #include <optional>
@@ -8,14 +8,14 @@
 
 namespace nixbuild {
 
-// The one of `known` that is closest to `mistyped`, counting letters that were inserted, left out,
-// replaced or swapped with their neighbour. Nothing if none is close: a third of the letters, and
-// at least one, may be wrong.
+// The name in `known` that is closest to `mistyped`, counting inserted, omitted, replaced and
+// transposed letters. Nothing if none is close: a third of the letters, and at least one, may be
+// wrong.
 std::optional<std::string> nearest(std::string_view mistyped,
                                    const std::vector<std::string>& known);
 
-// "unknown repository 'demp'; did you mean 'demo'? repositories: demo, tools". Of many known names
-// the first few are listed.
+// "unknown repository 'demp'; did you mean 'demo'? repositories: demo, tools". If many names are
+// known, only the first few are listed.
 struct Noun {
   std::string_view singular;
   std::string_view plural;

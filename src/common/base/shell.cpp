@@ -5,7 +5,7 @@
 namespace nixbuild {
 namespace {
 
-// '#' and '~' mean something at the beginning of a word only; '=' does so in zsh.
+// '#' and '~' are special at the beginning of a word only; so is '=' in zsh.
 bool is_plain(std::string_view word) {
   constexpr std::string_view harmless = "_-./:@%+,=#~";
   return !word.empty() && std::string_view("#~=").find(word.front()) == std::string_view::npos &&

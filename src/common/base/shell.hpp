@@ -7,9 +7,9 @@
 
 namespace nixbuild {
 
-// `word` as it is where every POSIX shell takes it as one word, else in quotes.
+// `word` unquoted if every POSIX shell reads it as one literal word, otherwise quoted.
 std::string shell_word(std::string_view word);
-// The words with spaces in between.
+// The words, quoted if necessary and separated by spaces.
 std::string shell_command(const std::vector<std::string>& words);
 
 }  // namespace nixbuild

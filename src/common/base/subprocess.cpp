@@ -30,7 +30,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How often a child is looked after where its end cannot be waited for together with its output.
+// How often to poll a child if its end cannot be waited for together with its output.
 constexpr std::chrono::milliseconds poll_interval{20};
 
 struct Pipe {
@@ -54,8 +54,8 @@ Pipe make_pipe() {
   return pipe;
 }
 
-// One output of a child: this process reads the first end, if there is one, and the child writes to
-// the second.
+// One output of a child: this process reads from the first end, if there is one, and the child
+// writes to the second.
 Pipe discarded() {
   UniqueFd fd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   if (!fd) throw SystemError(errno, "opening /dev/null");
@@ -70,7 +70,7 @@ Pipe into_file(const std::filesystem::path& file) {
   return {UniqueFd(), std::move(fd)};
 }
 
-// A file without a name that holds `content`, read from its beginning.
+// An anonymous file that holds `content`, positioned at its beginning.
 UniqueFd anonymous_file(std::string_view content) {
 #ifdef __linux__
   UniqueFd file(::memfd_create("input", MFD_CLOEXEC));
@@ -130,7 +130,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
-// One of the child's two outputs, as it is read.
+// The reader of one of the child's two outputs.
 class Stream {
  public:
   using LineFunction = std::function<void(std::string_view)>;
@@ -150,7 +150,7 @@ class Stream {
   bool cut() const noexcept { return cut_; }
   std::string take() { return std::move(text_); }
 
-  // Reads what is there, at most `rounds` times. Whether there may be more.
+  // Reads what is available, in at most `rounds` reads. Returns whether there may be more.
   bool read_some(int rounds) {
     std::array<char, 65536> buffer;
     while (fd_ && rounds-- > 0) {
@@ -166,8 +166,8 @@ class Stream {
     return static_cast<bool>(fd_);
   }
 
-  // The child has ended: what others still hold the pipe for is not waited for.
-  // A pipe holds 1 MiB at most, so no more than that was written before.
+  // After the child has ended, don't wait for other processes that hold the pipe open. A pipe holds
+  // at most 1 MiB, so the child cannot have written more than that.
   void finish() {
     read_some(17);
     fd_.reset();
@@ -234,13 +234,13 @@ struct Subprocess::State {
   State(Stream output_, Stream error_) : output(std::move(output_)), error(std::move(error_)) {}
 
   pid_t pid = -1;
-  UniqueFd pidfd;  // where the system has it
+  UniqueFd pidfd;  // if the system supports it
   Stream output;
   Stream error;
   bool ended = false;
   Exit exit;
 
-  // Takes the child's end where it has come.
+  // Reaps the child if it has ended.
   void reap(int options) {
     int status = 0;
     pid_t reaped = 0;
@@ -255,7 +255,7 @@ struct Subprocess::State {
       exit.signal = WTERMSIG(status);
       exit.code = 128 + exit.signal;
     } else {
-      exit.code = 127;  // somebody else has taken it
+      exit.code = 127;  // somebody else has reaped it
     }
   }
 
@@ -302,7 +302,7 @@ Subprocess::Subprocess(Command command) {
   const UniqueFd input = input_of(command);
   const std::vector<char*> arguments = pointers(command.arguments);
   const std::vector<char*> variables = pointers(environment);
-  // Joining a mount namespace leads to its root.
+  // Joining a mount namespace changes the root directory to that of the namespace.
   std::string directory = command.directory.string();
   if (directory.empty() && !command.namespaces.empty()) {
     directory = std::filesystem::current_path().string();
@@ -365,7 +365,7 @@ Subprocess::~Subprocess() {
 Subprocess::Subprocess(Subprocess&&) noexcept = default;
 
 Subprocess& Subprocess::operator=(Subprocess&& other) noexcept {
-  // The child that is given up here ends with `gone`.
+  // If an exception is thrown here, `gone` ends the child.
   const Subprocess gone(std::move(*this));
   state_ = std::move(other.state_);
   return *this;
@@ -400,7 +400,7 @@ class SubprocessWait {
       const int ready = ::poll(descriptors_.data(), static_cast<nfds_t>(descriptors_.size()),
                                milliseconds_to(deadline));
       if (ready < 0 && errno != EINTR) throw SystemError(errno, "waiting for a program");
-      // The output comes first: it holds what was written before the end.
+      // Read the output before the exit status: it holds what was written before the end.
       for (Subprocess* child : children_) {
         auto& state = *child->state_;
         state.output.read_some(16);

@@ -20,8 +20,8 @@ struct Range {
   std::uint32_t last;
 };
 
-// The blocks that are two columns wide on all common terminals. Not the whole of Unicode's East
-// Asian Width: names of packages and messages hardly ever need even these.
+// The blocks that are two columns wide on all common terminals. This is not all of Unicode's East
+// Asian Width: package names and messages hardly ever need even these.
 constexpr std::array wide = {
     Range{0x1100, 0x115f}, Range{0x2e80, 0xa4cf},   Range{0xac00, 0xd7a3},
     Range{0xf900, 0xfaff}, Range{0xfe30, 0xfe6f},   Range{0xff00, 0xff60},
@@ -30,7 +30,7 @@ constexpr std::array wide = {
 constexpr std::array zero = {Range{0x0300, 0x036f}, Range{0x200b, 0x200f}, Range{0xfe00, 0xfe0f}};
 
 // Marks, embeddings, overrides and isolates of writing direction, and the separators that some
-// terminals take for a line end. Source: Unicode Standard Annex #9.
+// terminals treat as line ends. Source: Unicode Standard Annex #9.
 constexpr std::array direction = {Range{0x061c, 0x061c}, Range{0x200e, 0x200f},
                                   Range{0x2028, 0x202e}, Range{0x2066, 0x2069}};
 
@@ -42,7 +42,7 @@ bool within(const Ranges& ranges, std::uint32_t code) noexcept {
   return false;
 }
 
-// Takes one character off the front of `text`; a byte that does not begin one counts as one.
+// Removes one character from the front of `text`; an invalid byte counts as one.
 std::uint32_t take_character(std::string_view& text) noexcept {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   std::uint32_t code = byte(0);
@@ -70,8 +70,8 @@ std::size_t width_of(std::uint32_t code) noexcept {
   return within(wide, code) ? 2 : 1;
 }
 
-// The length of the terminal escape sequence that `text` begins with (ECMA-48): control sequences,
-// operating system commands and other strings, two-byte sequences.
+// The length of the terminal escape sequence at the beginning of `text` (ECMA-48): control
+// sequences, operating system commands and other strings, two-byte sequences.
 std::size_t escape_length(std::string_view text) {
   if (text.size() < 2) return text.size();
   const char kind = text[1];

@@ -1,4 +1,4 @@
-// What is known of the terminal that is written to, and text made fit for it.
+// What the terminal can show, and text made safe for it.
 #pragma once
 
 #include <cstddef>
@@ -8,34 +8,34 @@
 namespace nixbuild::terminal {
 
 bool is_terminal(int fd) noexcept;
-// Whether what stands on it can be erased and drawn anew.
+// Whether it is a terminal whose text can be erased and redrawn.
 bool can_redraw(int fd) noexcept;
-// The same, and NO_COLOR is not set (https://no-color.org: an empty value counts as not set).
+// The same, and NO_COLOR is not set (https://no-color.org: an empty value counts as unset).
 bool has_colour(int fd) noexcept;
 
-// Whether text may have more than ASCII, by LC_ALL, LC_CTYPE or LANG. If none of them is set it
-// may: who runs without a locale, such as cron, passes text on.
+// Whether the locale (LC_ALL, LC_CTYPE or LANG) allows more than ASCII. True if none of them is
+// set: without a locale, as under cron, text is usually passed on.
 bool has_unicode() noexcept;
 
 struct Size {
   unsigned columns = 80;
   unsigned lines = 24;
 };
-Size size(int fd) noexcept;  // the default where it cannot be found out
-// The columns of a terminal; without bound for anything else.
+Size size(int fd) noexcept;  // the default if it is unknown
+// The columns of a terminal; unlimited for anything else.
 std::size_t width(int fd) noexcept;
 
-// `text` without control characters, escape sequences and marks of writing direction, for what
-// others wrote, such as a server's message: it can neither command the terminal nor show itself in
-// another order than it has. Tabs stay, line ends become spaces, bytes that are not UTF-8 become
-// U+FFFD, and what follows `most` bytes becomes "…".
+// `text` without control characters, escape sequences and marks of writing direction, for text from
+// others, such as a server's message: it cannot control the terminal or appear in another order
+// than it is stored in. Tabs stay, line ends become spaces, bytes that are not UTF-8 become U+FFFD,
+// and text after `most` bytes is replaced by "…".
 std::string printable(std::string_view text, std::size_t most = std::string_view::npos);
-// The same for text of several lines, whose ends stay.
+// The same for text of several lines; line ends stay.
 std::string printable_lines(std::string_view text);
 
-// How many columns valid UTF-8 takes.
+// How many columns valid UTF-8 occupies.
 std::size_t columns(std::string_view text) noexcept;
-// `text` cut to at most `most` columns, with "…" where something is left out.
+// `text` cut to at most `most` columns; "…" marks the cut.
 std::string fit(std::string_view text, std::size_t most);
 
 }  // namespace nixbuild::terminal

@@ -5,7 +5,7 @@
 namespace nixbuild {
 namespace {
 
-// The digits of `text` from `begin`; nothing when one is no digit.
+// The digits of `text` from `begin`; nothing if any character is not a digit.
 std::optional<unsigned> digits(std::string_view text, std::size_t begin, std::size_t count) {
   unsigned value = 0;
   for (const char c : text.substr(begin, count)) {

@@ -1,4 +1,4 @@
-// UTF-8 (RFC 3629): overlong forms, surrogates and what lies above U+10FFFF are none.
+// UTF-8 (RFC 3629): overlong forms, surrogates and values above U+10FFFF are invalid.
 #pragma once
 
 #include <cstddef>
@@ -6,11 +6,11 @@
 
 namespace nixbuild::utf8 {
 
-// What stands for a byte that is not UTF-8: U+FFFD.
+// The replacement for a byte that is not UTF-8: U+FFFD.
 inline constexpr std::string_view replacement = "\xef\xbf\xbd";
 
-// How many bytes the character takes that `text`, which is not empty, begins with; 0 when it begins
-// with none.
+// The length in bytes of the character at the beginning of `text`, which must not be empty; 0 if it
+// is invalid.
 std::size_t sequence_length(std::string_view text) noexcept;
 
 }  // namespace nixbuild::utf8

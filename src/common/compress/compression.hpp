@@ -1,4 +1,4 @@
-// The forms in which NARs are sent, and what makes their bytes.
+// The formats in which NARs are sent, and what determines their bytes.
 #pragma once
 
 #include <compare>
@@ -11,16 +11,16 @@ namespace nixbuild::compress {
 
 enum class Compression : std::uint8_t { none, xz, zstd };
 
-// The end of a NAR's URL: "nar", "nar.zst", "nar.xz".
+// The suffix of a NAR's URL: "nar", "nar.zst", "nar.xz".
 std::string_view nar_suffix(Compression compression) noexcept;
 
 // As narinfos name it: "none", "zstd", "xz".
 std::string_view name_of(Compression compression) noexcept;
 
-// 3 for zstd, 6 for xz, as the commands of those names have it. 0 for none.
+// 3 for zstd, 6 for xz, like the commands of those names. 0 for none.
 int default_level(Compression compression) noexcept;
 
-// All that decides the bytes of a compressed NAR, beside the NAR itself.
+// Everything that determines the bytes of a compressed NAR, besides the NAR itself.
 struct Recipe {
   Compression compression = Compression::none;
   int level = 0;
@@ -29,11 +29,11 @@ struct Recipe {
   friend auto operator<=>(const Recipe&, const Recipe&) = default;
 };
 
-// The recipe of this process: `level` of the library that it runs with.
+// The recipe of this process, with `level` and the version of the library in use.
 Recipe recipe_of(Compression compression, int level) noexcept;
 
-// A recipe in a URL or file name: "z3v10504" is zstd level 3 by libzstd 1.5.4, "x6v50040012" xz
-// level 6. The library must be known and the compression not none.
+// A recipe in a URL or file name: "z3v10504" is zstd level 3 by libzstd 1.5.4, "x6v50040012" is xz
+// level 6. The library version must be known, and the compression must not be none.
 std::string tag_of(const Recipe& recipe);
 std::optional<Recipe> parse_tag(std::string_view tag);
 

@@ -15,10 +15,10 @@
 namespace nixbuild::compress {
 namespace {
 
-constexpr std::size_t output_piece = 256 * 1024;  // bytes handed to the sink at most at once
+constexpr std::size_t output_piece = 256 * 1024;  // the most bytes handed to the sink at once
 
-// Counts the input against what was announced. The result must end exactly with the last byte:
-// ending it by a later, empty write could cut the last block differently.
+// Counts the input against the announced size. The result must be completed with the last byte:
+// completing it by a later, empty write could split the last block differently.
 class SizedCompressor : public Compressor {
  public:
   SizedCompressor(std::uint64_t size, Sink sink)
@@ -45,9 +45,10 @@ class SizedCompressor : public Compressor {
   std::vector<char> output_;
 };
 
-// The library cuts the input into jobs of one size, each compressed by one thread with the end of
-// the job before as its dictionary; with one worker or many the jobs are the same. Without workers
-// the input would be compressed as one, to other bytes, so there is always at least one.
+// The library splits the input into jobs of one size. One thread compresses each job, with the end
+// of the previous job as its dictionary. The jobs are the same for any number of workers, but
+// without workers the input is compressed as a whole, to other bytes, so there is always at least
+// one.
 class ZstdCompressor final : public SizedCompressor {
  public:
   ZstdCompressor(int level, std::uint64_t size, unsigned threads, Sink sink)
@@ -58,9 +59,9 @@ class ZstdCompressor final : public SizedCompressor {
     // The narinfo's NarHash covers the content already.
     set(ZSTD_c_checksumFlag, 0);
     const ZSTD_bounds workers = ZSTD_cParam_getBounds(ZSTD_c_nbWorkers);
-    if (workers.upperBound > 0) {  // else a libzstd without threads: one way to compress only
+    if (workers.upperBound > 0) {  // otherwise libzstd has no threads, and only one way to compress
       set(ZSTD_c_nbWorkers, std::clamp(static_cast<int>(threads), 1, workers.upperBound));
-      // The library's own choices for the level, which depend on level and size alone.
+      // The library's defaults for the level, which depend on level and size alone.
       set(ZSTD_c_jobSize, 0);
       set(ZSTD_c_overlapLog, 0);
     }
@@ -107,7 +108,7 @@ class XzCompressor final : public SizedCompressor {
     if (lzma_lzma_preset(&options, static_cast<std::uint32_t>(level)) != 0) {
       throw Error(fmt::format("compressing a NAR with xz: no level {}", level));
     }
-    // A dictionary larger than the input only costs memory and the time to clear it.
+    // A dictionary larger than the input only costs memory, and time to clear it.
     constexpr std::uint64_t least = 64 * 1024;
     while (options.dict_size / 2 >= std::max(size, least))
       options.dict_size /= 2;
@@ -115,7 +116,7 @@ class XzCompressor final : public SizedCompressor {
         {{LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, nullptr}}};
     lzma_mt mt{};
     mt.threads = std::max(1U, threads);
-    // What the xz command takes by itself; a block is what one thread compresses.
+    // The xz command's default; one thread compresses each block.
     mt.block_size = std::max(std::uint64_t{3} * options.dict_size, std::uint64_t{1} << 20);
     mt.filters = filters.data();
     mt.check = LZMA_CHECK_CRC64;

@@ -1,6 +1,6 @@
-// Compresses a NAR so that the result is a function of the NAR's bytes, the format, the level and
-// the library alone: neither the number of threads nor how the input is cut changes a byte. A
-// client whose download was cut may therefore go on with bytes of a second compression.
+// Compresses a NAR so that the result depends only on the NAR's bytes, the format, the level and
+// the library: neither the number of threads nor the size of the input pieces changes a byte. An
+// interrupted download can therefore be resumed from another compression.
 #pragma once
 
 #include <cstdint>
@@ -18,17 +18,17 @@ class Compressor {
 
   virtual ~Compressor() = default;
 
-  // Takes the next bytes of the NAR and hands compressed bytes to the sink as they come out. With
-  // the NAR's last byte the result is completed. Throws Error when there are more bytes than were
-  // announced, and what the sink throws.
+  // Compresses the next bytes of the NAR and hands output to the sink as it is produced. The NAR's
+  // last byte completes the result. Throws Error if there are more bytes than announced, and what
+  // the sink throws.
   virtual void write(std::string_view bytes) = 0;
-  // What it takes, about, in bytes. May be asked from within the sink.
+  // Approximate memory use in bytes. The sink may call it.
   virtual std::uint64_t memory() const = 0;
 };
 
-// `size` is that of the whole NAR, in bytes, and is known before its first byte. The recipe's level
-// is one that config::check_level takes, its compression not none; `threads` is at least 1. Throws
-// Error when the library has no memory for that.
+// `size` is the size of the whole NAR in bytes. The recipe must have a compression other than none
+// and a level that config::check_level accepts; `threads` is at least 1. Throws Error if the
+// library cannot allocate memory.
 std::unique_ptr<Compressor> make_compressor(const Recipe& recipe, std::uint64_t size,
                                             unsigned threads, Compressor::Sink sink);
 

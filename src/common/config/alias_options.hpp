@@ -1,4 +1,4 @@
-// What `aliases` can be told.
+// The options of `aliases`.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@ namespace nixbuild::config {
 class Settings;
 
 struct AliasOptions {
-  std::vector<std::string> extra;    // NAME=COMMAND, beside the built-in ones or in place of them
-  std::vector<std::string> without;  // names of built-in ones that are not wanted
+  std::vector<std::string> extra;    // NAME=COMMAND, adds to or replaces the built-in ones
+  std::vector<std::string> without;  // names of built-in ones to leave out
 };
 
 // Adds the table [aliases], bound to `options`.

@@ -1,4 +1,4 @@
-// What `serve-api`, `run-build` and the clients can be told.
+// The options of `serve-api`, `run-build` and the clients.
 #pragma once
 
 #include <chrono>
@@ -21,25 +21,25 @@ struct Repository {
   std::string url;                    // https, ssh, git, file or an absolute path
   std::optional<std::string> branch;  // unset: the remote's HEAD
   std::optional<std::string> ref;     // a tag, or a commit's 40 digits, instead of a branch
-  std::string dir;                    // where its flake or default.nix is; empty: at the top
+  std::string dir;                    // directory of its flake or default.nix; empty: the top
   Lock lock = Lock::updated;
   bool push_lock = false;
-  int keep = 5;            // successes of each target whose outputs stay rooted
+  int keep = 5;            // keep the outputs of so many successes of each target
   int keep_history = 200;  // builds
   std::chrono::seconds timeout{7200};
   std::vector<std::string> systems;        // empty: this machine's
   std::vector<std::string> targets;        // attribute paths; empty: all that the flake offers
   std::optional<std::string> home_config;  // a file of the repository, for its home modules
   bool accept_flake_config = false;
-  // Files with what it and its inputs are fetched with.
+  // Files with credentials for the repository and its inputs.
   std::filesystem::path ssh_key_file;
   std::filesystem::path netrc_file;
   std::filesystem::path access_tokens_file;
-  // Directories of this machine that its inputs may come from, and that its builds may read.
+  // Local directories that its inputs may come from, and that its builds may read.
   std::vector<std::filesystem::path> local_inputs;
 };
 
-// Whether the programs of a build see only what is theirs: always, or as everything else does.
+// Whether the programs of a build run isolated: always, or not at all.
 enum class Isolation : std::uint8_t { required, none };
 
 struct ApiOptions {
@@ -48,7 +48,7 @@ struct ApiOptions {
   std::string cache_url = "http://127.0.0.1:5000";
   std::filesystem::path token_file;
   std::vector<std::string> allowed_hosts;
-  std::vector<std::string> trusted_proxies;  // addresses and ranges with no limit of connections
+  std::vector<std::string> trusted_proxies;  // addresses and ranges without a connection limit
   bool access_log = false;
 };
 

@@ -9,8 +9,8 @@ namespace nixbuild::config {
 // Binds every setting to its field of `options`, which must outlive `settings`.
 void add_cache_settings(Settings& settings, CacheOptions& options);
 
-// Throws UsageError when `level` is none of the compression's: zstd has 1 to 22, xz 0 to 9, none
-// takes any.
+// Throws UsageError if `level` is invalid for the compression: zstd has 1 to 22, xz 0 to 9; none
+// accepts any.
 void check_level(compress::Compression compression, int level);
 
 }  // namespace nixbuild::config

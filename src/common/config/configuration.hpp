@@ -1,5 +1,5 @@
-// The whole configuration of the program: every table, whichever command runs, so that one file
-// serves all commands and a mistyped key is found by each.
+// The whole configuration of the program. Every command reads all tables, so that one file serves
+// all commands and each of them finds a mistyped key.
 #pragma once
 
 #include <filesystem>
@@ -22,15 +22,15 @@ class Configuration {
   Configuration(const Configuration&) = delete;
   Configuration& operator=(const Configuration&) = delete;
 
-  // Reads the configuration files, then the environment. Throws ConfigurationError with all that is
-  // wrong; what is right has been taken over then.
+  // Reads the configuration files, then the environment. Throws ConfigurationError with all
+  // problems; valid values have been applied by then.
   void load(const std::optional<std::filesystem::path>& explicit_file,
             const Environment& environment);
-  // What no setting shows by itself: whether those that hang together agree. To be called once the
-  // flags are read, too. Throws UsageError.
+  // Checks what involves several settings. To be called once the flags have been read. Throws
+  // UsageError.
   void check() const;
 
-  std::filesystem::path state_dir;  // as told; see resolve_state_dir
+  std::filesystem::path state_dir;  // as configured; see resolve_state_dir
   std::string tailscale_interface = "tailscale0";
   ClientOptions client;
   AliasOptions aliases;
@@ -44,8 +44,8 @@ class Configuration {
   Settings settings;
 };
 
-// The configuration as a file that says the same, with a comment at each line that tells where its
-// value comes from. Credentials in URLs are masked.
+// The configuration as an equivalent file; a comment on each line says where its value comes from.
+// Credentials in URLs are masked.
 std::string render(const Configuration& configuration);
 
 }  // namespace nixbuild::config

@@ -34,7 +34,7 @@ std::string_view expected(Kind kind) {
   return "";
 }
 
-// The value as the texts that Setting::assign takes; nothing when it is of another type.
+// The value as text for Setting::assign; nothing if it has another type.
 std::optional<std::vector<std::string>> texts_of(const toml::node& node, Kind kind) {
   const auto text = node.value_exact<std::string>();
   const auto integer = node.value_exact<std::int64_t>();
@@ -74,7 +74,7 @@ class FileLoader {
   FileLoader(Settings& settings, const std::filesystem::path& path)
       : settings_(settings), path_(path) {}
 
-  // Throws ConfigurationError with all that is wrong, in the order of the lines.
+  // Throws ConfigurationError with all problems, in the order of the lines.
   void load(const toml::table& root) {
     for (const auto& [key, node] : root) {
       const toml::table* table = node.as_table();

@@ -1,4 +1,4 @@
-// Everything that is wrong with a configuration, instead of the first problem only.
+// Collects all problems of a configuration instead of stopping at the first.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ class ConfigurationError : public UsageError {
   std::vector<std::string> problems_;
 };
 
-// Gathers the UsageErrors of several pieces of work.
+// Collects the UsageErrors of several functions.
 class Problems {
  public:
   template <typename Work>

@@ -214,8 +214,8 @@ void check_repository_name(std::string_view name) {
   }
 }
 
-// git hands parts of a URL to ssh and to remote helpers, and both take a part that begins with a
-// dash for an option (CVE-2017-1000117); `ext::` runs a command.
+// git passes parts of a URL to ssh and to remote helpers, and both treat a part that begins with a
+// dash as an option (CVE-2017-1000117); `ext::` runs a command.
 void check_repository_url(std::string_view url) {
   const UsageError error(fmt::format(
       "'{}': an https, ssh, git or file URL, USER@HOST:PATH or an absolute path was expected",
@@ -231,8 +231,8 @@ void check_repository_url(std::string_view url) {
     authority = authority.substr(0, authority.find('/'));
     if (authority.empty() && scheme != "file") throw error;
   } else {
-    // USER@HOST:PATH, ssh's short form; the user is asked for, so that a mistyped path is not
-    // taken for a host.
+    // USER@HOST:PATH, ssh's short form. The user is required, so that a mistyped path is not
+    // mistaken for a host.
     const std::size_t at = url.find('@');
     const std::size_t colon = url.find(':');
     if (at == std::string_view::npos || at == 0 || colon == std::string_view::npos || colon < at ||
@@ -256,7 +256,7 @@ void check_repository_url(std::string_view url) {
   if (authority.starts_with('-') || host.starts_with('-')) throw error;
 }
 
-// As `git check-ref-format --branch` would have it.
+// As `git check-ref-format --branch` does.
 void check_branch(std::string_view branch) {
   const bool bad =
       branch.empty() || branch.front() == '-' || branch.front() == '/' || branch.front() == '.' ||
@@ -272,7 +272,7 @@ std::string without_credentials(std::string_view url) {
   const std::size_t scheme_end = url.find("://");
   if (scheme_end == std::string_view::npos) return std::string(url);
   const std::size_t begin = scheme_end + 3;
-  // A query has no place in what git fetches but to carry a token.
+  // git needs no query in a URL; if there is one, it carries a token.
   const std::size_t query = url.find('?', begin);
   const std::string shown(query == std::string_view::npos ? url : url.substr(0, query));
   const std::string_view hidden = shown.size() == url.size() ? "" : "?***";
@@ -280,7 +280,7 @@ std::string without_credentials(std::string_view url) {
   if (at == std::string::npos || at < begin) return shown + std::string(hidden);
   const std::string scheme = shown.substr(0, scheme_end);
   const std::size_t colon = shown.substr(begin, at - begin).find(':');
-  // Over ssh the part before '@' is a user's name; over https a lone one is usually a token.
+  // Over ssh the part before '@' is a user name; over https, a user name alone is usually a token.
   if (colon == std::string::npos && scheme == "ssh") return shown + std::string(hidden);
   return fmt::format("{}://***{}{}", scheme, shown.substr(at), hidden);
 }

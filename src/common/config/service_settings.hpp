@@ -1,5 +1,5 @@
-// The settings of the build service and of its clients: the tables [client], [api], [build] and the
-// list [[repository]].
+// The settings of the build service and its clients: the tables [client], [api] and [build], and
+// the list [[repository]].
 #pragma once
 
 #include <deque>
@@ -16,10 +16,10 @@ namespace nixbuild::config {
 void add_client_settings(Settings& settings, ClientOptions& options);
 void add_api_settings(Settings& settings, ApiOptions& options);
 void add_build_settings(Settings& settings, BuildOptions& options);
-// The keys of one [[repository]] but for its name.
+// The keys of one [[repository]], except for its name.
 void add_repository_settings(Settings& settings, Repository& repository);
 
-// Where the repositories of all configuration files come together, merged by name.
+// Collects the repositories of all configuration files, merged by name.
 class RepositoryList {
  public:
   RepositoryList();
@@ -28,7 +28,7 @@ class RepositoryList {
 
   // Makes `settings` read [[repository]] into this list, which must outlive it.
   void add_to(Settings& settings);
-  // As --repository says it: NAME=URL or NAME=URL#BRANCH. Throws UsageError.
+  // As given to --repository: NAME=URL or NAME=URL#BRANCH. Throws UsageError.
   void add_flag(const std::string& text);
 
   struct Element {
@@ -37,7 +37,7 @@ class RepositoryList {
   };
   const std::deque<Element>& elements() const noexcept { return elements_; }
 
-  // The repositories in the order of their first mention. Throws UsageError for one without a URL.
+  // The repositories in order of their first occurrence. Throws UsageError for one without a URL.
   std::vector<Repository> repositories() const;
 
  private:
@@ -51,8 +51,7 @@ void check_repository_name(std::string_view name);
 void check_repository_url(std::string_view url);
 void check_branch(std::string_view branch);
 
-// The URL as it may be shown: a password or token in it, between "://" and "@" or behind "?",
-// becomes "***".
+// The URL with passwords and tokens, between "://" and "@" or after "?", replaced by "***".
 std::string without_credentials(std::string_view url);
 
 }  // namespace nixbuild::config

@@ -1,9 +1,9 @@
-// Settings: what can be told to the program, each written down once.
+// Settings of the program, each defined once.
 //
-// A setting has a table and a key ("cache", "nar_cache_size"). From these follow its place in the
+// A setting has a table and a key ("cache", "nar_cache_size"). They determine its place in the
 // configuration file (`nar_cache_size` in `[cache]`), its environment variable
 // (NIXBUILD_CACHE_NAR_CACHE_SIZE) and its flag (--nar-cache-size). It is bound to a field of an
-// options struct, which holds the default before and the effective value after loading.
+// options struct, which holds the default before loading and the effective value afterwards.
 #pragma once
 
 #include <chrono>
@@ -26,28 +26,28 @@ struct Setting {
   Kind kind = Kind::text;
   std::string value_name;  // what --help calls the value: "FILE", "N", …
   std::string help;
-  // Sets the field from text. Lists get all their elements, the other kinds exactly one. Throws
-  // UsageError saying what was expected, without saying where the text came from.
+  // Sets the field from text. Lists get all their elements, other kinds exactly one. Throws
+  // UsageError saying what was expected, but not where the text came from.
   std::function<void(const std::vector<std::string>& values)> assign;
-  // The field as it would stand in a configuration file.
+  // The field as a configuration file would have it.
   std::function<std::string()> show;
   // Where the value came from: "default", "FILE:LINE", an environment variable, a flag.
   std::string origin = "default";
 
-  std::string short_environment;  // one more variable with less weight; empty: none
+  std::string short_environment;  // an additional variable with lower precedence; empty: none
 
   std::string flag() const;         // "--nar-cache-size"
   std::string environment() const;  // "NIXBUILD_CACHE_NAR_CACHE_SIZE"
   std::string full_key() const;     // "cache.nar_cache_size", "state_dir"
-  // What a message about the value begins with: the variable or the flag that it came from, or the
-  // place in a file and the key, "FILE:LINE: cache.nar_cache_size".
+  // Prefix of messages about the value: its variable or flag, or the place in a file and the key,
+  // "FILE:LINE: cache.nar_cache_size".
   std::string told_by() const;
 };
 
 // The settings of one command or of the whole program, bound to fields that outlive it.
 class Settings {
  public:
-  // Opens a table: what is added from now on is part of it.
+  // Opens a table for the settings that are added next.
   Settings& table(std::string name);
 
   Settings& add(std::string key, std::string& field, std::string value_name, std::string help);
@@ -62,9 +62,9 @@ class Settings {
   Settings& add(std::string key, int& field, int least, int most, std::string help);
   Settings& add(std::string key, unsigned& field, unsigned least, unsigned most, std::string help);
   Settings& add(std::string key, std::optional<int>& field, int least, int most, std::string help);
-  // Bytes: a whole number, with K, M, G or T for powers of 1024.
+  // Bytes: a whole number, optionally with K, M, G or T for powers of 1024.
   Settings& add_size(std::string key, std::uint64_t& field, std::string help);
-  // Whole seconds, with s, m, h or d and sums of them: "2h", "1h30m".
+  // Whole seconds, optionally with s, m, h or d, and sums of them: "2h", "1h30m".
   Settings& add_duration(std::string key, std::chrono::seconds& field, std::string help);
   Settings& add(std::string key, std::optional<std::string>& field, std::string value_name,
                 std::string help);
@@ -86,17 +86,17 @@ class Settings {
         });
   }
 
-  // A list of tables, `[[name]]` in a file. Each element names itself by its key `name`;
-  // `element` gives its settings, the same ones for the same name, so that a later file's element
-  // is merged into an earlier one's. It throws UsageError for a bad name.
+  // A list of tables, `[[name]]` in a file. Each element has a key `name`. `element` returns the
+  // settings for a name, the same for the same name, so that later files are merged into earlier
+  // ones. It throws UsageError for an invalid name.
   using Element = std::function<Settings&(const std::string& name)>;
   Settings& add_list_of_tables(std::string name, Element element);
   const Element* find_list_of_tables(std::string_view name) const noexcept;
 
-  // Makes `setting` refuse text that `check` throws UsageError for; of the setting added last.
+  // Checks values of the setting added last: `check` throws UsageError to reject one.
   Settings& checked(std::function<void(const std::string& text)> check);
 
-  // One more environment variable for the setting added last.
+  // An additional environment variable for the setting added last.
   Settings& also_from(std::string variable);
 
   std::vector<Setting>& all() noexcept { return settings_; }
@@ -117,7 +117,7 @@ class Settings {
   std::vector<std::pair<std::string, Element>> lists_of_tables_;
 };
 
-// The text as a basic string of TOML, quotes included. Source: TOML 1.0, "String".
+// The text as a TOML basic string, including quotes. Source: TOML 1.0, "String".
 std::string toml_string(std::string_view text);
 
 // Bytes from "20G", "512M", "4096". Throws UsageError.

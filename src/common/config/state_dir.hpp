@@ -1,4 +1,4 @@
-// Where state is kept: one rule for all server commands, one for what belongs to a user.
+// Where state is kept: one rule for all server commands, one for a user's own state.
 #pragma once
 
 #include <filesystem>
@@ -7,13 +7,13 @@
 
 namespace nixbuild::config {
 
-// The state directory of an installed server, as its units and tmpfiles.d have it.
+// The state directory of an installed server, as in its units and tmpfiles.d.
 constexpr const char* installed_state_dir = "/var/lib/nixbuild";
 
-// A server's: `configured` (flag, NIXBUILD_STATE_DIR or configuration file) where it is not empty,
-// else the first of systemd's $STATE_DIRECTORY, else `installed` where that exists, so that what is
-// run by hand on an installed server works on that server's state, else the user's. Throws
-// UsageError when none of these says anything, or the path is not absolute.
+// The state directory of a server: `configured` (flag, NIXBUILD_STATE_DIR or configuration file) if
+// not empty, else the first of systemd's $STATE_DIRECTORY, else `installed` if it exists, so that
+// commands run by hand on an installed server use that server's state, else the user's. Throws
+// UsageError if none of these is available, or the path is not absolute.
 std::filesystem::path resolve_state_dir(
     const std::filesystem::path& configured, const Environment& environment,
     const std::filesystem::path& installed = installed_state_dir);

@@ -1,4 +1,4 @@
-// What `system-update` can be told.
+// The options of `system-update`.
 #pragma once
 
 #include <chrono>
@@ -9,7 +9,7 @@ namespace nixbuild::config {
 class Settings;
 
 struct UpdateOptions {
-  std::string flake;       // DIR or DIR#NAME; empty: it is looked for
+  std::string flake;       // DIR or DIR#NAME; empty: search for it
   std::string home_flake;  // DIR; empty: ~/.config/home-manager
   bool impure = false;
   std::chrono::seconds keep = std::chrono::days{30};  // whole days

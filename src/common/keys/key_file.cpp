@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr mode_t secret_mode = 0600;
 constexpr mode_t public_mode = 0644;
 constexpr mode_t others = 0007;
-constexpr std::size_t size_limit = 4096;  // bytes; a key has some 100
+constexpr std::size_t size_limit = 4096;  // bytes; a key has about 100
 
 void write_public_half(const fs::path& file, const nix::SecretKey& key) {
   write_file_atomic(public_key_file(file), key.public_key().to_string() + "\n", public_mode);
@@ -99,7 +99,7 @@ nix::SecretKey load_or_generate_key_file(const fs::path& file, std::string_view 
     try {
       return generate_key_file(file, name);
     } catch (const UsageError&) {
-      // Another process was faster; if not, loading says what is wrong.
+      // Another process may have created it first; otherwise, loading reports the problem.
       if (!fs::exists(file)) throw;
     }
   }

@@ -1,4 +1,4 @@
-// The token that the build API asks its clients for, in a file of its own.
+// Reads the token that the build API requires of its clients from a file.
 #pragma once
 
 #include <filesystem>

@@ -18,7 +18,7 @@ namespace nixbuild::net {
 namespace {
 
 #ifdef NIXBUILD_LIBCURL_DIR
-// Some distributions name it after the TLS library that it uses.
+// Some distributions name the library after the TLS library that it uses.
 constexpr std::array library_names = {NIXBUILD_LIBCURL_DIR "libcurl.so.4",
                                       NIXBUILD_LIBCURL_DIR "libcurl-gnutls.so.4"};
 
@@ -55,8 +55,8 @@ Libcurl find_functions() {
 }
 #endif
 
-// The proxy that the environment names for this server; empty where there is none. libcurl reads
-// it by itself, this is only to tell of it.
+// The proxy that the environment names for this server; empty if there is none. Only for messages:
+// libcurl reads the environment itself.
 std::string proxy_of(const ServerAddress& server) {
   if (server.is_local()) return {};
   const bool is_https = server.scheme == "https";
@@ -98,7 +98,7 @@ double in_seconds(std::chrono::milliseconds time) {
   libcurl().easy_getinfo(handle, CURLINFO_OS_ERRNO, &error_number);
   const auto error = static_cast<int>(error_number);
   if (!server.unix_socket.empty()) {
-    // curl does not always pass on the error's number of a unix socket.
+    // curl does not always report the errno of a unix socket.
     unreachable(
         options, error != 0 ? std::strerror(error) : "cannot connect to this socket",
         "check that the socket is there, that its server runs and that you may write to it");
@@ -179,7 +179,7 @@ EasyHandle make_easy(const HttpOptions& options) {
                         static_cast<long>(options.connect_timeout.count()));
   libcurl().easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075700
-  // Not to wait, at the end, for a thread that still resolves a name.
+  // Don't wait at the end for a thread that still resolves a name.
   libcurl().easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 #endif
   if (options.server.is_local()) libcurl().easy_setopt(curl, CURLOPT_PROXY, "");

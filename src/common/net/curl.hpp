@@ -1,8 +1,8 @@
-// What all uses of libcurl share: its functions, its handles, its errors as ours. Private to this
-// folder.
+// What all uses of libcurl share: its functions, its handles, and its errors as exceptions. Private
+// to this folder.
 //
-// With the thirty libraries that it needs, libcurl takes longer to load than a short command takes
-// to run. So the program is not linked with it, but loads it at its first request.
+// Loading libcurl and the thirty libraries that it needs takes longer than a short command takes to
+// run. So the program is not linked with it, but loads it at the first request.
 #pragma once
 
 #include <curl/curl.h>
@@ -23,7 +23,7 @@ namespace nixbuild::net {
   DO(multi_remove_handle) DO(slist_append) DO(slist_free_all) DO(strnequal)
 // clang-format on
 
-// Each function of libcurl that is used: `easy_init` is curl_easy_init.
+// The functions of libcurl in use: `easy_init` is curl_easy_init.
 struct Libcurl {
 #define NIXBUILD_DECLARE(NAME) decltype(&::curl_##NAME) NAME = nullptr;
   NIXBUILD_CURL_FUNCTIONS(NIXBUILD_DECLARE)
@@ -46,13 +46,13 @@ using EasyHandle = std::unique_ptr<CURL, EasyDeleter>;
 using MultiHandle = std::unique_ptr<CURLM, MultiDeleter>;
 using HeaderList = std::unique_ptr<curl_slist, ListDeleter>;
 
-// Makes a handle with all that `options` say but the total timeout.
+// Creates a handle with all of `options` except the total timeout.
 EasyHandle make_easy(const HttpOptions& options);
 
-// Appends "NAME: VALUE". Throws UsageError where the value has a line end in it.
+// Appends "NAME: VALUE". Throws UsageError if the value contains a line end.
 void add_header(HeaderList& list, std::string_view name, std::string_view value);
 
-// Throws what a transfer that ended with `code` is: UnreachableError or RefusedError.
+// Throws UnreachableError or RefusedError for a transfer that ended with `code`.
 [[noreturn]] void throw_transfer_error(CURLcode code, CURL* handle, const HttpOptions& options,
                                        std::string_view request);
 

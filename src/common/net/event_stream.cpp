@@ -22,11 +22,11 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t most_error_body = 65536;
-// A connection that lasted so long was a good one: the next loss begins a new count of tries.
+// After a connection that lasted this long, the count of tries starts again.
 constexpr seconds good_connection{5};
-// Between two tellings of a loss, for a server that comes and goes.
+// Between two reports of a lost connection, for a server that comes and goes.
 constexpr seconds telling_interval{60};
-// Differences that the two machines' rounding makes.
+// Tolerance for the rounding of the two machines' clocks.
 constexpr seconds clock_tolerance{2};
 
 std::string first_line(std::string_view text) {
@@ -66,7 +66,7 @@ class EventStream::Impl {
   News wait(milliseconds timeout, int wake_fd) {
     const auto deadline = Steady::now() + timeout;
     for (;;) {
-      // What has come is handed out before more is read: a fast server must not fill the memory.
+      // Hand out events before reading more: a fast server must not fill the memory.
       if (!news_.empty()) {
         News news = std::move(news_.front());
         news_.pop_front();
@@ -106,7 +106,7 @@ class EventStream::Impl {
     libcurl().multi_remove_handle(multi_.get(), easy_.get());
   }
 
-  // Lets libcurl read and write what it can now.
+  // Lets libcurl read and write without waiting.
   void perform() {
     int running = 0;
     libcurl().multi_perform(multi_.get(), &running);
@@ -174,7 +174,7 @@ class EventStream::Impl {
   // Whether `wake_fd` is readable.
   bool poll(milliseconds timeout, int wake_fd) {
     if (connected_) {
-      // Not longer than to the next look at the silence.
+      // At most until the next check for silence.
       timeout = std::min(timeout, milliseconds(1000));
     } else {
       timeout = std::min(timeout, std::chrono::ceil<milliseconds>(retry_at_ - Steady::now()));
@@ -211,7 +211,7 @@ class EventStream::Impl {
     if (line != "\r\n" && line != "\n") return;
     long status = 0;
     libcurl().easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
-    if (status < 200) return;  // an interim answer, another head follows
+    if (status < 200) return;  // an interim response, another head follows
     head_is_whole_ = true;
     const char* text = nullptr;
     libcurl().easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &text);
@@ -254,11 +254,11 @@ class EventStream::Impl {
   std::deque<News> news_;
 
   // The connection.
-  bool connected_ = false;  // or on the way to be
+  bool connected_ = false;  // or connecting
   bool head_is_whole_ = false;
   bool is_stream_ = false;
   std::string date_;
-  HttpResponse failed_response_;  // what came instead of a stream
+  HttpResponse failed_response_;  // the response instead of a stream
   std::exception_ptr failure_;    // thrown inside libcurl's callbacks
   SilenceClock silence_;
   Steady::time_point connected_at_;

@@ -1,5 +1,5 @@
-// A stream of server-sent events that outlives its connection: when that is lost (the server
-// restarts, the laptop sleeps), it is made anew and resumes behind the last event.
+// A stream of server-sent events that survives lost connections: if the server restarts or the
+// laptop sleeps, it reconnects and resumes after the last event.
 #pragma once
 
 #include <chrono>
@@ -11,14 +11,14 @@
 
 namespace nixbuild::net {
 
-// When to try again: soon at first, then less and less often, never quite at the same time as the
-// other clients of a server that was restarted.
+// When to reconnect: soon at first, then less and less often, with jitter so that the clients of a
+// restarted server don't reconnect all at once.
 class Backoff {
  public:
   static constexpr std::chrono::milliseconds first{250};
   static constexpr std::chrono::milliseconds most{10'000};
 
-  // How long to wait before the next try. `chance` from 0 to 1 spreads it by a fifth either way.
+  // The delay before the next try. `chance` from 0 to 1 varies it by a fifth in either direction.
   std::chrono::milliseconds next(double chance) noexcept;
   void reset() noexcept { wait_ = first; }
 
@@ -27,17 +27,16 @@ class Backoff {
 };
 
 struct StreamTimes {
-  // A connection on which nothing comes for so long is taken for dead. A server sends something
-  // more often.
+  // A connection without data for this long counts as dead. A server sends something more often.
   std::chrono::seconds silence{45};
-  // For so long, in which the machine was awake, the server is tried for again.
+  // How long to keep reconnecting, not counting suspend time.
   std::chrono::seconds patience{900};
 };
 
 class EventStream {
  public:
-  // Connects at the first wait(). `path` as HttpClient::get has it. The options' total timeout is
-  // not for the stream, but for the time to the head of its answer.
+  // Connects at the first wait(). `path` is as for HttpClient::get. The options' total timeout
+  // bounds the time to the head of the response, not the stream.
   EventStream(HttpOptions options, std::string path, StreamTimes times = {});
   ~EventStream();
   EventStream(EventStream&&) noexcept;
@@ -45,23 +44,23 @@ class EventStream {
 
   struct News {
     enum class Kind {
-      event,    // `event` has come
-      nothing,  // the time is over, or `wake_fd` is readable
-      lost,     // the connection is gone, because of `reason`, and is being made anew; told once
-      regained  // and is there again
+      event,    // `event` is set
+      nothing,  // the timeout has passed, or `wake_fd` is readable
+      lost,     // the connection was lost because of `reason`, and is reconnecting; reported once
+      regained  // reconnected
     };
     Kind kind = Kind::nothing;
     ServerEvent event;
     std::string reason;
   };
 
-  // The next thing that happens. Throws UnreachableError or RefusedError when there is no answer
-  // to the first connection, when there was none for `patience`, and when the server answers that
-  // what the path names is not, or no longer, there or allowed.
+  // Waits for the next outcome. Throws UnreachableError or RefusedError if the first connection
+  // fails, if reconnecting fails for `patience`, and if the server answers that the resource is
+  // absent or forbidden.
   News wait(std::chrono::milliseconds timeout, int wake_fd = -1);
 
-  // The server's clock minus this machine's, by the head of the last answer; zero where it does not
-  // tell its time.
+  // The server's clock minus this machine's, by the head of the last response; zero if it has no
+  // date.
   std::chrono::seconds clock_offset() const noexcept;
 
  private:

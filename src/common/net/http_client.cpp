@@ -13,7 +13,7 @@
 namespace nixbuild::net {
 namespace {
 
-// What a running transfer writes to.
+// The state of a running transfer.
 struct Transfer {
   CURL* handle = nullptr;
   std::size_t limit = 0;
@@ -42,7 +42,7 @@ std::size_t take_body(char* data, std::size_t, std::size_t size, void* context) 
   }
 }
 
-// Called with each line of the head, its end included.
+// Called with each line of the head, including its line end.
 std::size_t take_header(char* data, std::size_t, std::size_t size, void* context) {
   constexpr std::string_view name = "date:";
   std::string_view line(data, size);
@@ -63,7 +63,7 @@ std::size_t take_header(char* data, std::size_t, std::size_t size, void* context
   return size;
 }
 
-// The title of a web page, or the beginning of a text; for a person to recognise who answers.
+// The title of a web page, or the beginning of a text, to help a person recognise what answered.
 std::string excerpt(const HttpResponse& response) {
   constexpr std::size_t most_columns = 80;
   std::string_view text = response.body;
@@ -148,7 +148,7 @@ HttpResponse HttpClient::post(std::string_view path, std::string_view body,
   const bool has_type = std::any_of(headers.begin(), headers.end(), [](const HttpHeader& header) {
     return header.name == "Content-Type";
   });
-  // libcurl would call the body a form otherwise.
+  // Otherwise libcurl would label the body as a form.
   if (!has_type) add_header(list, "Content-Type", "application/json");
   for (const HttpHeader& header : headers)
     add_header(list, header.name, header.value);

@@ -1,6 +1,6 @@
-// HTTP requests to one server, through libcurl.
+// HTTP requests to one server, using libcurl.
 //
-// Redirects are not followed: an API does not move, and what redirects is a login page or a proxy.
+// Redirects are not followed: an API does not move, so a redirect is a login page or a proxy.
 #pragma once
 
 #include <chrono>
@@ -18,35 +18,34 @@
 
 namespace nixbuild::net {
 
-// No answer came: the name does not resolve, nobody listens, nothing comes back. The message says
+// No response: the name does not resolve, nobody listens, or nothing comes back. The message says
 // which host and port, and what to check.
 class UnreachableError : public Error {
  public:
-  // How far the attempt got, as far as it matters to somebody.
+  // How far the attempt got.
   enum class Reason : std::uint8_t { other, unresolved, host_silent, no_answer };
   explicit UnreachableError(const std::string& message, Reason reason = Reason::other)
       : Error(message), reason_(reason) {}
   ExitCode exit_code() const noexcept override { return ExitCode::unreachable; }
-  // Whether the host's name does not exist.
+  // Whether the host name does not exist.
   bool is_unresolved() const noexcept { return reason_ == Reason::unresolved; }
-  // Whether the host as a whole cannot be reached, as far as can be told: nothing of it is to be
-  // had on any port.
+  // Whether the whole host appears to be unreachable, on any port.
   bool is_host_silent() const noexcept { return reason_ == Reason::host_silent; }
-  // Whether somebody accepted the connection, but did not answer in time.
+  // Whether the connection was accepted, but the response timed out.
   bool was_connected() const noexcept { return reason_ == Reason::no_answer; }
 
  private:
   Reason reason_;
 };
 
-// Something answered, but not with what was asked for.
+// The response is not what was requested.
 class RefusedError : public Error {
  public:
   explicit RefusedError(const std::string& message, unsigned status = 0)
       : Error(message), status_(status) {}
   ExitCode exit_code() const noexcept override { return ExitCode::refused; }
-  unsigned status() const noexcept { return status_; }  // of HTTP; 0: it did not get that far
-  // Whether the server has understood the request and says no: asking again will not help.
+  unsigned status() const noexcept { return status_; }  // of HTTP; 0: there was no valid response
+  // Whether the server understood and refused the request, so that a retry will not help.
   bool is_final() const noexcept { return status_ >= 400 && status_ < 500; }
 
  private:
@@ -57,21 +56,21 @@ struct HttpResponse {
   unsigned status = 0;
   std::string content_type;  // as sent
   std::string location;      // of a redirect
-  std::string date;          // when it was made by the server's clock, as sent
+  std::string date;          // the response's time by the server's clock, as sent
   std::string body;
 };
 
 struct HttpOptions {
   ServerAddress server;
-  // Who is expected there, for the advice in errors: the command, its systemd unit, its port.
+  // What should listen there, for the advice in errors: the command, its systemd unit, its port.
   std::string service = "serve-api";
   std::string unit = "nixbuild-api";
   std::uint16_t usual_port = api_port;
   std::string token;  // sent as bearer token; empty: none
-  // The reason that an answer gives for itself in the server's own form; nothing where it is not of
-  // that form.
+  // Extracts the reason from an error response in the server's own format; returns nothing for any
+  // other response.
   std::function<std::optional<std::string>(const HttpResponse&)> error_detail = {};
-  std::chrono::milliseconds connect_timeout{5'000};  // with the resolving of the name
+  std::chrono::milliseconds connect_timeout{5'000};  // includes resolving the name
   std::chrono::milliseconds total_timeout{30'000};
   std::size_t body_limit = std::size_t{64} << 20;  // bytes
 };
@@ -81,10 +80,10 @@ struct HttpHeader {
   std::string value;
 };
 
-// The time of an HTTP date; nothing when `text` is none.
+// The time of an HTTP date; nothing if `text` is not one.
 std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text);
 
-// Keeps its connection from one request to the next. Not thread-safe; each thread has its own.
+// Keeps its connection alive between requests. Not thread-safe; each thread needs its own.
 class HttpClient {
  public:
   explicit HttpClient(HttpOptions options);
@@ -92,16 +91,17 @@ class HttpClient {
   HttpClient(HttpClient&&) noexcept;
   HttpClient& operator=(HttpClient&&) noexcept;
 
-  // `path` begins with '/' and is appended to the server's base URL. An answer of any status is
-  // returned. Throws UnreachableError, or RefusedError where the answer is not HTTP, is cut off or
-  // too long.
+  // `path` begins with '/' and is appended to the server's base URL. Returns responses of any
+  // status. Throws UnreachableError, or RefusedError if the response is not HTTP, incomplete or too
+  // long.
   HttpResponse get(std::string_view path);
-  // The body is sent as JSON, unless `headers` has another Content-Type.
+  // Sends the body as JSON, unless `headers` has another Content-Type.
   HttpResponse post(std::string_view path, std::string_view body = {},
                     const std::vector<HttpHeader>& headers = {});
 
-  // A body of any length, of an answer with status 200, given to `sink` piece by piece; that of
-  // another answer is returned. Instead of the total timeout, 30 s without a byte end it.
+  // Passes the body of a response with status 200, of any length, to `sink` piece by piece. Returns
+  // the body of any other response. The transfer times out after 30 s without a byte; the total
+  // timeout does not apply.
   using Sink = std::function<void(std::string_view piece)>;
   HttpResponse download(std::string_view path, const Sink& sink);
 
@@ -113,8 +113,8 @@ class HttpClient {
   std::unique_ptr<Handle> handle_;
 };
 
-// Throws RefusedError for an answer that is not what was asked for, with the reason that the server
-// gives or else a description of what came. `request` is such as "GET /build/status".
+// Throws RefusedError for an unexpected response, with the server's reason or else a description of
+// the response. `request` is for example "GET /build/status".
 [[noreturn]] void throw_refused(const HttpOptions& options, std::string_view request,
                                 const HttpResponse& response);
 

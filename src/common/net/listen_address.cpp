@@ -43,7 +43,7 @@ UnixAddress parse_unix(std::string_view path, std::string_view whole) {
   return UnixAddress{std::string(path)};
 }
 
-// An IPv4 or IPv6 address as bytes; the scope ("%eth0") plays no part.
+// An IPv4 or IPv6 address as bytes; the scope ("%eth0") is ignored.
 struct AddressBytes {
   std::array<unsigned char, 16> bytes{};
   std::size_t size = 0;

@@ -30,8 +30,8 @@ bool is_ipv4(std::string_view host) {
   return ::inet_pton(AF_INET, std::string(host).c_str(), address) == 1;
 }
 
-// Names are not held to what DNS allows (resolvers know others too), but to what cannot be taken
-// for a part of a URL.
+// Names need not follow the rules of DNS, as resolvers know others too, but must not contain
+// characters that have a meaning in a URL.
 bool is_name(std::string_view host) {
   return !host.empty() && host.size() <= 253 && host.front() != '-' && host.front() != '.' &&
          std::none_of(host.begin(), host.end(), [](char c) {
@@ -54,7 +54,7 @@ std::string bracketed(const std::string& host) {
   return host.find(':') == std::string::npos ? host : '[' + host + ']';
 }
 
-// HOST or HOST:PORT into `address`, whose port stays where none is told.
+// Parses HOST or HOST:PORT into `address`; without a port, its port is left unchanged.
 void parse_authority(std::string_view text, std::string_view authority, ServerAddress& address) {
   std::string_view host = authority;
   std::string_view port;
@@ -141,7 +141,7 @@ ServerAddress parse_server_address(std::string_view text, std::uint16_t default_
     if (authority.find('@') != std::string_view::npos) {
       refuse_address(text, "a user or password has no place in it (a token goes into token_file)");
     }
-    // "::1" without brackets is no URL's host.
+    // A URL cannot have "::1" without brackets as its host.
     if (is_ipv6(authority)) refuse_address(text, "in a URL, an IPv6 address stands in brackets");
   }
   parse_authority(text, authority, address);

@@ -1,4 +1,4 @@
-// Where a server is, as a client is told: --server, NIXBUILD_SERVER or the configuration.
+// Where a server is, as given by --server, NIXBUILD_SERVER or the configuration.
 //
 //   build-server  build-server:8000       a name, with or without a port
 //   100.64.0.1:8000  [fd7a::1]:8000  ::1  an address; with a port, IPv6 stands in brackets
@@ -22,7 +22,7 @@ struct ServerAddress {
   std::string path;         // "" or "/prefix"
   std::string unix_socket;  // empty: TCP
 
-  // "http://[::1]:8000/prefix": what paths are appended to.
+  // "http://[::1]:8000/prefix": the base that paths are appended to.
   std::string base_url() const;
   // "[::1]:8000", or the unix socket's path: for messages.
   std::string host_port() const;
@@ -33,8 +33,8 @@ struct ServerAddress {
 // `default_port` is for the forms without a scheme. Throws UsageError saying what was expected.
 ServerAddress parse_server_address(std::string_view text, std::uint16_t default_port = api_port);
 
-// Where the binary cache of a build server is, as long as the server itself does not say it: at
-// the same host, port 5000.
+// The default address of a build server's binary cache, if the server does not report one: the same
+// host, port 5000.
 std::string default_cache_url(const ServerAddress& api);
 
 }  // namespace nixbuild::net

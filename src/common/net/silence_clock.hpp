@@ -1,4 +1,4 @@
-// How long nothing has come on a connection.
+// Measures how long nothing has arrived on a connection.
 #pragma once
 
 #include <algorithm>
@@ -6,8 +6,9 @@
 
 namespace nixbuild::net {
 
-// By the longer of two clocks: the steady one stands still while a laptop sleeps, so that only the
-// system's shows, on waking up, that the connection is an old one; and that one may be set back.
+// Uses the longer time of two clocks. The steady clock stops while a laptop sleeps, so only the
+// system clock shows after waking up that the connection is old; the system clock, in turn, may be
+// set back.
 class SilenceClock {
  public:
   using Steady = std::chrono::steady_clock::time_point;
