@@ -18,7 +18,7 @@ constexpr std::array<std::uint8_t, 256> digit_values = [] {
   return values;
 }();
 
-// Five bytes are exactly eight digits, so both directions work on groups of that size.
+// Five bytes are exactly eight digits, so encoding and decoding work on groups of that size.
 constexpr std::size_t group_bytes = 5;
 constexpr std::size_t group_digits = 8;
 
@@ -67,7 +67,7 @@ bool base32_decode_into(std::string_view text, std::span<std::uint8_t> bytes) no
     const std::size_t count = std::min(group_bytes, bytes.size() - begin);
     for (std::size_t i = 0; i < count; ++i, group >>= 8)
       bytes[begin + i] = static_cast<std::uint8_t>(group & 0xff);
-    if (group != 0) return false;  // spare bits of the last group
+    if (group != 0) return false;  // unused bits of the last group
   }
   return true;
 }

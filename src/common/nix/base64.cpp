@@ -20,9 +20,9 @@ void append_base64(std::string& out, std::span<const std::uint8_t> bytes) {
 }
 
 bool base64_decode_into(std::string_view text, std::span<std::uint8_t> bytes) noexcept {
-  // libsodium 1.0.18 takes some bytes above 0x7f for digits.
+  // libsodium 1.0.18 accepts some bytes above 0x7f as digits.
   if (std::any_of(text.begin(), text.end(), [](char c) { return (c & 0x80) != 0; })) return false;
-  if (bytes.empty()) return text.empty();  // libsodium wants somewhere to write to
+  if (bytes.empty()) return text.empty();  // libsodium requires an output buffer
   std::size_t size = 0;
   const char* end = nullptr;
   return sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr, &size,

@@ -16,7 +16,7 @@ std::string_view trimmed(std::string_view text) {
 
 constexpr std::size_t longest_reason = 600;
 
-// Takes what `line` says behind `mark`, if it begins with that.
+// Returns what follows `mark` in `line`, if the line begins with it.
 std::optional<std::string_view> behind(std::string_view line, std::string_view mark) {
   if (!line.starts_with(mark)) return std::nullopt;
   return trimmed(line.substr(mark.size()));
@@ -27,9 +27,8 @@ std::string_view without_end(std::string_view text, char end) {
   return text;
 }
 
-// An error of Nix's, which may have several lines: "Cannot build '….drv'." and "Reason: …", with
-// the systems or features that are required and those that there are; a wrong hash, and the right
-// one.
+// An error of Nix, which may have several lines: "Cannot build '….drv'." and "Reason: …", with the
+// required and available systems or features; a wrong hash, and the right one.
 class Reason {
  public:
   bool empty() const { return text_.empty(); }
@@ -66,7 +65,7 @@ class Reason {
   }
 
   std::string text() const {
-    // Nix appends the end of the log: "failed with exit code 1;".
+    // Nix appends the last lines of the log: "failed with exit code 1;".
     if (details_.empty()) return std::string(without_end(text_, ';'));
     return std::string(without_end(text_, ':')) + " (" + details_ + ")";
   }
@@ -81,8 +80,8 @@ class Reason {
 std::string reason_in(std::string_view output) {
   Reason reason;
   std::string last_line;
-  std::string of_git;    // nix says only that git failed
-  bool follows = false;  // the reason is in a line of its own after "error:"
+  std::string of_git;    // nix reports only that git failed
+  bool follows = false;  // the reason is on the line after "error:"
   while (!output.empty()) {
     const std::size_t end = output.find('\n');
     const std::string cleaned = terminal::printable(output.substr(0, end));
@@ -121,7 +120,7 @@ std::string reason_in(std::string_view output) {
 }
 
 std::string reason_of(const Exit& exit) {
-  // What it said before that is not why.
+  // Earlier output is not the reason.
   if (exit.signal != 0) return exit.reason();
   const std::string reason = reason_in(exit.error);
   return reason.empty() ? exit.reason() : reason;

@@ -1,4 +1,4 @@
-// Why git or nix failed, out of what they write on their standard error.
+// Extracts why git or nix failed from their standard error.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace nixbuild::nix {
 
-// In one line: what follows the last "error:" or "fatal:", with the reason and the details that Nix
-// writes in lines of their own, else the last line.
+// One line: what follows the last "error:" or "fatal:", with the reason and the details that Nix
+// writes on separate lines, else the last line.
 std::string reason_in(std::string_view error_output);
-// The same, or how the program ended if it wrote nothing.
+// The same, or the exit reason if the program wrote nothing.
 std::string reason_of(const Exit& exit);
 
 }  // namespace nixbuild::nix

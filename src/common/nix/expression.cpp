@@ -24,7 +24,7 @@ std::string nix_string(std::string_view text) {
         break;
       case '\r':
         literal += "\\r";
-        break;  // a bare one would be read as a line end
+        break;  // Nix would read an unescaped one as a line end
       default:
         literal += c;
     }
@@ -37,7 +37,7 @@ std::string this_system() {
   if (::uname(&name) != 0) throw SystemError(errno, "asking for this machine's name");
   std::string machine = name.machine;
   if (machine.size() == 4 && machine.starts_with('i') && machine.ends_with("86")) machine = "i686";
-  if (machine == "arm64") machine = "aarch64";  // as macOS has it
+  if (machine == "arm64") machine = "aarch64";  // macOS says arm64
   std::string system = name.sysname;
   std::transform(system.begin(), system.end(), system.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });

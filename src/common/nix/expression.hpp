@@ -1,4 +1,4 @@
-// Text as part of an expression of the Nix language.
+// Builds parts of Nix expressions from text.
 #pragma once
 
 #include <string>
@@ -6,11 +6,11 @@
 
 namespace nixbuild::nix {
 
-// A string literal that means `text`, which holds no zero byte. Nothing in it is interpolated.
-// Source: the Nix manual, "String literal".
+// A string literal with the value `text`, which must not contain NUL. Nothing in it is
+// interpolated. Source: the Nix manual, "String literal".
 std::string nix_string(std::string_view text);
 
-// The system of this machine, such as "x86_64-linux". Throws SystemError.
+// This machine's system, such as "x86_64-linux". Throws SystemError.
 std::string this_system();
 
 }  // namespace nixbuild::nix

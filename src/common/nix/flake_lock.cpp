@@ -23,7 +23,7 @@ std::string lower(std::string text) {
   return text;
 }
 
-// The text of an attribute; empty where there is none.
+// The text of an attribute; empty if it is absent.
 std::string text_of(const Json& object, const char* key) {
   if (!object.is_object()) return {};
   const auto found = object.find(key);
@@ -58,8 +58,8 @@ bool begins_with(const Path& path, const Path& prefix) {
   return path.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), path.begin());
 }
 
-// Nix gives each input a node of its own. Where nodes are shared, or contain themselves, there is
-// no end to following them.
+// Nix gives each input its own node. If nodes are shared, or contain themselves, following them
+// would not end.
 constexpr std::size_t most_deep = 64;
 constexpr std::size_t most_nodes = 10'000;
 
@@ -243,17 +243,17 @@ std::map<std::string, const Json*> FlakeLock::input_tree() const {
   return tree;
 }
 
-// What does not change while one input's tree is taken over.
+// The constant state while one input's tree is copied.
 struct FlakeLock::Graft {
   const FlakeLock& other;
-  Path here;    // the tree's place in this lock
-  Path there;   // and in the other
-  Json former;  // this lock's nodes as they were
+  Path here;    // the tree's path in this lock
+  Path there;   // the tree's path in the other lock
+  Json former;  // this lock's nodes before the change
   std::size_t nodes = 0;
-  std::map<std::string, unsigned> numbers;  // behind the last node of a name
+  std::map<std::string, unsigned> numbers;  // the last number used for nodes of a name
 
-  // A path of input names in the other lock, as one in this. What lies outside the tree keeps its
-  // path: where flake.nix does not say the same, Nix finds out and looks into the input itself.
+  // Translates a path of input names in the other lock to this lock. Paths outside of the tree stay
+  // the same: if flake.nix says something else, Nix notices and looks into the input itself.
   Json path(const Json& value) const {
     const auto names = value.get<Path>();
     if (!begins_with(names, there)) return value;
@@ -275,7 +275,7 @@ std::string FlakeLock::new_key(Graft& graft, const std::string& wanted) const {
 }
 
 // The inputs of the other lock's node `other_key`, with their nodes copied into this lock. `former`
-// is the node that stands here so far, `path` how many inputs deep this is.
+// is the previous node at this place; `path` is the path of inputs to it.
 Json FlakeLock::graft_inputs(Graft& graft, const std::string& other_key, const Json* former,
                              Path path) {
   if (path.size() > most_deep || graft.nodes > most_nodes) {
@@ -288,7 +288,7 @@ Json FlakeLock::graft_inputs(Graft& graft, const std::string& other_key, const J
       former != nullptr && former->contains("inputs") ? former->at("inputs") : Json::object();
   for (const auto& [name, value] : node->at("inputs").items()) {
     const auto stands = former_inputs.find(name);
-    // Only this flake itself can have let an input of the tree follow one outside of it.
+    // Only this flake itself can make an input of the tree follow one outside of it.
     const bool is_override = stands != former_inputs.end() && is_path(*stands) &&
                              !begins_with(stands->get<Path>(), graft.here);
     if (is_override) {
@@ -308,7 +308,7 @@ Json FlakeLock::graft_inputs(Graft& graft, const std::string& other_key, const J
         former_node = graft.former.at(stands->get<std::string>());
       }
       const std::string mine = new_key(graft, name);
-      (*json_)["nodes"][mine] = copy;  // takes the key
+      (*json_)["nodes"][mine] = copy;  // reserves the key
       Path deeper = path;
       deeper.push_back(name);
       Json inputs =
@@ -329,7 +329,7 @@ void FlakeLock::take(const std::string& name, Json locked, const FlakeLock& othe
   }
   pin(name, std::move(locked));
   const std::string key = (*json_)["nodes"][root_key()]["inputs"][name].get<std::string>();
-  // What goes leaves its keys to what comes: the same tree has the same keys.
+  // Removed nodes free their keys for the new ones, so that the same tree has the same keys.
   (*json_)["nodes"][key].erase("inputs");
   drop_unreachable();
   const Json former = graft.former.at(key);

@@ -42,7 +42,7 @@ bool decode_base16(std::string_view text, Sha256& hash) {
   return true;
 }
 
-// Looking an algorithm up by name costs more than hashing a narinfo: done once.
+// Done once: looking up an algorithm by name costs more than hashing a narinfo.
 const EVP_MD* sha256_algorithm() {
   static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   if (!algorithm)

@@ -1,4 +1,4 @@
-// SHA-256 values in the forms that Nix writes them in, and their computation.
+// SHA-256 hashes: computing them, and the forms in which Nix writes them.
 #pragma once
 
 #include <array>
@@ -43,7 +43,7 @@ class Sha256Hasher {
 
   void update(std::span<const std::uint8_t> bytes);
   void update(std::string_view bytes);
-  // The hash of all that was given. The hasher then begins anew.
+  // The hash of all data so far. The hasher then starts over.
   Sha256 finish();
 
  private:

@@ -17,12 +17,12 @@ namespace nixbuild::nix {
 namespace {
 
 void init_sodium() {
-  static const int result = sodium_init();  // 1: was already done
+  static const int result = sodium_init();  // 1: already initialised
   if (result < 0) throw Error("libsodium cannot be set up: no source of random numbers");
 }
 
-// The name goes into narinfos and into the files that name trusted keys, where white space
-// separates one key from the next.
+// The name is written to narinfos and to files of trusted keys, where white space separates the
+// keys.
 bool is_key_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
     return static_cast<unsigned char>(c) > ' ' && c != 0x7f && c != ':';
@@ -34,8 +34,8 @@ std::string_view without_final_space(std::string_view text) {
   return text.substr(0, last == text.npos ? 0 : last + 1);
 }
 
-// Splits "NAME:BASE64", gives the name and fills `bytes`, which the decoded part must do exactly.
-// Nothing, with `bytes` undefined, when the text is not of that form.
+// Splits "NAME:BASE64", returns the name and fills `bytes`, whose size must match exactly. Nothing,
+// with `bytes` undefined, if the text does not have that form.
 std::optional<std::string_view> parse_named(std::string_view text, std::span<std::uint8_t> bytes) {
   const std::size_t colon = text.find(':');
   if (colon == text.npos || !is_key_name(text.substr(0, colon)) ||
@@ -113,8 +113,8 @@ SecretKey SecretKey::parse(std::string_view text) {
         "base-64, as `nix key generate-secret` writes it");
   key.name_ = *name;
 
-  // The second half is the public key of the first. Signing with halves that do not belong together
-  // gives signatures that nobody can verify and that betray the secret.
+  // The second half must be the public key of the first. Signing with mismatched halves produces
+  // signatures that nobody can verify and that reveal the secret.
   init_sodium();
   std::array<unsigned char, crypto_sign_PUBLICKEYBYTES> public_bytes{};
   SecretKey derived;

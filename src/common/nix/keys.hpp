@@ -11,14 +11,14 @@ namespace nixbuild::nix {
 
 class PublicKey {
  public:
-  // Throws FormatError. The message never holds the text itself: it may be a secret key.
+  // Throws FormatError. The message never contains the text, as it may be a secret key.
   static PublicKey parse(std::string_view text);
 
   const std::string& name() const noexcept { return name_; }
   std::string to_string() const;
   // For people to compare: "SHA256:" and the base-64 of the hash of the key's 32 bytes.
   std::string fingerprint() const;
-  // Whether `signature` ("NAME:BASE64") is this key's, over `message`.
+  // Whether `signature` ("NAME:BASE64") is a valid signature of `message` by this key.
   bool verify(std::string_view message, std::string_view signature) const;
 
   friend bool operator==(const PublicKey&, const PublicKey&) = default;
@@ -29,12 +29,13 @@ class PublicKey {
   std::array<std::uint8_t, 32> bytes_{};
 };
 
-// Wiped from memory when it goes.
+// Wiped from memory when destroyed.
 class SecretKey {
  public:
-  // `name` as in "cache.example.org-1": not empty, no colon, no white space. Throws UsageError.
+  // `name` is for example "cache.example.org-1": not empty, no colon, no white space. Throws
+  // UsageError.
   static SecretKey generate(std::string_view name);
-  // Throws FormatError. The message never holds key material.
+  // Throws FormatError. The message never contains key material.
   static SecretKey parse(std::string_view text);
 
   SecretKey(const SecretKey&) = default;
@@ -44,7 +45,7 @@ class SecretKey {
   const std::string& name() const noexcept { return name_; }
   std::string to_string() const;
   PublicKey public_key() const;
-  // "NAME:BASE64" over `message`.
+  // The signature of `message`, "NAME:BASE64".
   std::string sign(std::string_view message) const;
 
  private:

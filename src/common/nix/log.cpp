@@ -22,7 +22,7 @@ enum class ResultType : std::uint64_t {
 
 std::uint64_t number(const Json& json) {
   if (json.is_number_unsigned()) return json.get<std::uint64_t>();
-  // Nix counts in unsigned numbers; a negative one is of a counter that ran below zero.
+  // Nix counts in unsigned numbers; a negative one is from a counter that went below zero.
   return 0;
 }
 
@@ -81,10 +81,10 @@ Event result_of(const Json& object) {
   return OtherResult{id, type};
 }
 
-// How much is kept of a log line whose event is too long to be read as a whole.
+// How much to keep of a log line whose event is too long to be parsed.
 constexpr std::size_t kept_of_long_line = 65536;
 
-// The longest prefix of `escaped`, the inside of a JSON string, that is one itself.
+// The longest prefix of `escaped`, the inside of a JSON string, that is itself valid.
 std::string_view whole_characters(std::string_view escaped) {
   std::size_t end = 0;
   while (end < escaped.size()) {
@@ -101,8 +101,8 @@ std::string_view whole_characters(std::string_view escaped) {
   return escaped.substr(0, end);
 }
 
-// An event of which the middle is missing: of a builder's log line, the beginning is used. Its text
-// comes first, whose quotes are escaped, so nothing in it looks like what follows.
+// An event whose middle is missing: if it is a builder's log line, its beginning is used. The text
+// comes first and its quotes are escaped, so it cannot be mistaken for the fields that follow.
 std::optional<Event> parse_shortened(std::string_view line) {
   constexpr std::string_view before = R"({"action":"result","fields":[")";
   constexpr std::string_view after = R"("],"id":)";

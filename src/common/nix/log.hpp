@@ -1,9 +1,10 @@
-// What Nix writes with `--log-format internal-json`: a line "@nix {…}" for each event, on standard
-// error.
-// Source: Nix's JSON logger, src/libutil/logging.cc, whose numbers are the same since Nix 2.4.
+// Nix's output with `--log-format internal-json`: a line "@nix {…}" on standard error for each
+// event.
+// Source: Nix's JSON logger, src/libutil/logging.cc, whose numbers have been the same since Nix
+// 2.4.
 //
-// Builders write to the same log, and Nix passes on messages that they forge: nothing that matters
-// may rest on a message's text.
+// Builders write to the same log, and Nix passes on messages that they forge, so nothing important
+// may depend on a message's text.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace nixbuild::nix::log {
 
 using ActivityId = std::uint64_t;
 
-// There are more; unknown numbers are kept.
+// Unknown numbers are kept.
 enum class ActivityType : std::uint64_t {
   unknown = 0,
   copy_path = 100,      // fields: path, from, to
@@ -41,7 +42,7 @@ struct Start {
   std::vector<Field> fields;
   ActivityId parent = 0;
 
-  // The field at `position`; empty where it is missing or a number.
+  // The field at `position`; empty if it is missing or a number.
   std::string_view text_field(std::size_t position) const noexcept;
 };
 
@@ -54,14 +55,14 @@ struct BuildLogLine {
   std::string line;
 };
 
-// The phase that a build says it is in: "unpackPhase".
+// The current phase of a build: "unpackPhase".
 struct SetPhase {
   ActivityId id = 0;
   std::string phase;
 };
 
-// `expected` counts all, those that are done too. Of bytes for copy_path and file_transfer, of
-// derivations for builds, of paths for copy_paths.
+// `expected` includes those that are done. Counts bytes for copy_path and file_transfer,
+// derivations for builds, paths for copy_paths.
 struct Progress {
   ActivityId id = 0;
   std::uint64_t done = 0;
@@ -70,14 +71,14 @@ struct Progress {
   std::uint64_t failed = 0;
 };
 
-// How much is to come of activities of `type`.
+// The amount of work expected of activities of `type`.
 struct SetExpected {
   ActivityId id = 0;
   ActivityType type = ActivityType::unknown;
   std::uint64_t expected = 0;
 };
 
-// A result that this program has no use for.
+// A result that this program ignores.
 struct OtherResult {
   ActivityId id = 0;
   std::uint64_t type = 0;
@@ -91,8 +92,8 @@ struct Message {
 using Event =
     std::variant<Start, Stop, BuildLogLine, SetPhase, Progress, SetExpected, OtherResult, Message>;
 
-// Nothing if the line is no event: a program's own output. An overlong line, whose middle
-// Subprocess leaves out, is still recognised if it is a BuildLogLine.
+// Nothing if the line is not an event, but a program's own output. An overlong line, whose middle
+// Subprocess omits, is still recognised if it is a BuildLogLine.
 std::optional<Event> parse_line(std::string_view line);
 
 }  // namespace nixbuild::nix::log

@@ -1,13 +1,13 @@
-// NAR, the Nix archive: one file system object as a stream of bytes, the same for the same content.
+// NAR, the Nix archive: a file system object as a stream of bytes that depends only on its content.
 // Source: the Nix manual, "Nix Archive (NAR) format".
 //
-//   NarFraming   the literal bytes between file contents, for whoever sends contents by itself
-//   dump_nar     a file system object, as NAR, to a sink
-//   NarParser    a NAR, as events, from pieces of any size
-//   NarListing   the tree of a NAR with each file's size and where its content begins
+//   NarFraming   the bytes around file contents, for callers that send contents themselves
+//   dump_nar     writes a file system object to a sink as NAR
+//   NarParser    parses a NAR, in pieces of any size, into events
+//   NarListing   the tree of a NAR with each file's size and content offset
 //
-// Both ways are bounded. The lengths are those that Nix accepts; Nix itself has accepted trees no
-// deeper than 64 directories since 2.35, before it as deep as a path could be long.
+// Reading and writing are bounded. The length limits are Nix's own. Since 2.35, Nix accepts trees
+// of at most 64 nested directories; before, the length of a path was the only limit.
 #pragma once
 
 #include <cstddef>
@@ -24,35 +24,35 @@ namespace nixbuild::nix {
 
 constexpr std::size_t nar_name_limit = 255;     // bytes of an entry's name
 constexpr std::size_t nar_target_limit = 4095;  // bytes of a symlink's target
-constexpr std::size_t nar_depth_limit = 2048;   // directories within each other
+constexpr std::size_t nar_depth_limit = 2048;   // nested directories
 
-// Each function appends to `out`. A NAR is magic() and one node; a node is a file, a symlink or a
-// directory, whose entries come in the order of their names' bytes.
+// Each function appends to `out`. A NAR is magic() and one node. A node is a file, a symlink or a
+// directory; a directory's entries are sorted by the bytes of their names.
 namespace nar_framing {
 void magic(std::string& out);
 void string(std::string& out, std::string_view text);
-// A regular file is this, `size` bytes of content, end_file().
+// A regular file is this call, `size` bytes of content, and end_file().
 void begin_file(std::string& out, bool executable, std::uint64_t size);
 void end_file(std::string& out, std::uint64_t size);
 void symlink(std::string& out, std::string_view target);
 void begin_directory(std::string& out);
-void begin_entry(std::string& out, std::string_view name);  // then the entry's node
+void begin_entry(std::string& out, std::string_view name);  // followed by the entry's node
 void end_entry(std::string& out);
 void end_directory(std::string& out);
 }  // namespace nar_framing
 
 using NarSink = std::function<void(std::string_view bytes)>;
 
-// Writes the NAR of `path` (not followed when it is a symlink) to `sink`, in pieces of at most
-// 256 KiB. Holds one descriptor a directory on the way down. Throws SystemError, and Error where a
-// file changes its size meanwhile or is of a kind that a NAR cannot hold.
+// Writes the NAR of `path` (a symlink is not followed) to `sink`, in pieces of at most 256 KiB.
+// Uses one descriptor for each directory level. Throws SystemError, and Error if a file changes its
+// size meanwhile or has a type that a NAR cannot contain.
 void dump_nar(const std::filesystem::path& path, const NarSink& sink);
 
-// What a NarParser reports, in the order of the archive.
+// Events of a NarParser, in the order of the archive.
 class NarEvents {
  public:
   virtual ~NarEvents() = default;
-  // `offset`: where in the NAR the content begins, in bytes.
+  // `offset`: where the content begins in the NAR, in bytes.
   virtual void begin_file(bool executable, std::uint64_t size, std::uint64_t offset) = 0;
   virtual void file_content(std::string_view bytes) = 0;
   virtual void end_file() = 0;
@@ -63,8 +63,8 @@ class NarEvents {
   virtual void end_directory() = 0;
 };
 
-// Reads a NAR given in pieces. Memory is bounded by the longest name or symlink target that a NAR
-// may hold and its deepest directory, whatever the input says.
+// Parses a NAR in pieces. Memory use is bounded by the limits on names, symlink targets and depth,
+// whatever the input is.
 class NarParser {
  public:
   explicit NarParser(NarEvents& events);
@@ -72,10 +72,10 @@ class NarParser {
   NarParser(NarParser&&) noexcept;
   NarParser& operator=(NarParser&&) noexcept;
 
-  // Throws FormatError saying at which byte what was expected. After that, or after an exception of
-  // the events, the parser takes nothing more.
+  // Throws FormatError with the byte offset and what was expected. After an exception, also one
+  // from the events, the parser accepts no more input.
   void feed(std::string_view bytes);
-  // Throws FormatError when the archive is not complete.
+  // Throws FormatError if the archive is incomplete.
   void finish();
 
  private:
@@ -87,16 +87,16 @@ class NarParser {
 struct NarListing {
   enum class Type { regular, symlink, directory };
   Type type = Type::regular;
-  std::uint64_t size = 0;        // regular: bytes
-  bool executable = false;       // regular
-  std::uint64_t nar_offset = 0;  // regular: where its content begins in the NAR, in bytes
-  std::string target;            // symlink
+  std::uint64_t size = 0;                     // regular: bytes
+  bool executable = false;                    // regular
+  std::uint64_t nar_offset = 0;               // regular: offset of its content in the NAR, in bytes
+  std::string target;                         // symlink
   std::map<std::string, NarListing> entries;  // directory
 
   friend bool operator==(const NarListing&, const NarListing&) = default;
 };
 
-// Makes a listing of the events of one NAR.
+// Builds a listing from the events of one NAR.
 class NarListingBuilder : public NarEvents {
  public:
   NarListingBuilder();
@@ -112,21 +112,21 @@ class NarListingBuilder : public NarEvents {
   void end_entry() override;
   void end_directory() override {}
 
-  // Once, when the NAR was complete.
+  // To be called once, after the NAR is complete.
   NarListing take();
 
  private:
   NarListing root_;
-  std::vector<NarListing*> open_;  // from root_ down to the node that is being described
+  std::vector<NarListing*> open_;  // from root_ down to the current node
 };
 
 // The listing of the NAR that dump_nar(path) writes, without reading file contents. Throws
 // SystemError.
 NarListing list_nar_of(const std::filesystem::path& path);
 
-// The content of a .ls file, {"root":{…},"version":1}, to the byte as Nix 2.26 writes it. Names and
-// targets that are not UTF-8, with which 2.26 gives up and of which 2.8 makes invalid JSON, have
-// U+FFFD for each byte that is wrong; two names that differ only there become the same key twice.
+// The content of a .ls file, {"root":{…},"version":1}, byte for byte as Nix 2.26 writes it. In
+// names and targets that are not UTF-8, each invalid byte becomes U+FFFD (Nix 2.26 fails on them,
+// 2.8 writes invalid JSON); two names that differ only there become duplicate keys.
 std::string render_nar_listing(const NarListing& root);
 
 }  // namespace nixbuild::nix

@@ -15,7 +15,7 @@ namespace nixbuild::nix {
 
 namespace {
 
-// Framing and small files are gathered up to this size before they go to the sink.
+// Framing and small files are buffered up to this size before they go to the sink.
 constexpr std::size_t gather_size = std::size_t{64} << 10;
 // Larger files go to the sink in pieces of this size.
 constexpr std::size_t piece_size = std::size_t{256} << 10;
@@ -28,7 +28,7 @@ class Dumper : public TreeVisitor {
   }
 
   void regular(int dir_fd, const char* name, const std::string& path) override {
-    // O_NONBLOCK: should a FIFO have taken the file's place, opening it must not wait for a writer.
+    // O_NONBLOCK: if a FIFO has replaced the file, opening it must not wait for a writer.
     const UniqueFd fd(::openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!fd) throw SystemError(errno, fmt::format("cannot open '{}'", path));
     struct stat status {};
@@ -76,8 +76,8 @@ class Dumper : public TreeVisitor {
     }
   }
 
-  // Both ask for one byte more than there should be, so that a file that grew is noticed without
-  // another system call.
+  // Both request one byte more than expected, so that a file that grew is noticed without another
+  // system call.
   void small_content(int fd, std::size_t size, const std::string& path) {
     const std::size_t begin = out_.size();
     out_.resize(begin + size + 1);

@@ -24,7 +24,7 @@ void append_padding(std::string& out, std::uint64_t size) {
   out.append((8 - size % 8) % 8, '\0');
 }
 
-// A word as a NAR holds it: length, bytes, padding. N counts the literal's final NUL.
+// A word of a NAR: length, bytes, padding. N includes the literal's final NUL.
 template <std::size_t N>
 constexpr auto word(const char (&text)[N]) {
   std::array<char, 8 + padded(N - 1)> bytes{};
@@ -47,7 +47,7 @@ constexpr auto words(const std::array<char, Sizes>&... parts) {
   return bytes;
 }
 
-// The fixed stretches of a NAR, each put together at compile time and appended as one.
+// The constant parts of a NAR, built at compile time and appended as a whole.
 constexpr auto magic_words = word("nix-archive-1");
 constexpr auto plain_file_words = words(word("("), word("type"), word("regular"), word("contents"));
 constexpr auto executable_file_words =

@@ -13,8 +13,8 @@ namespace nixbuild::nix {
 
 namespace {
 
-// Drives a NarListingBuilder from a tree. Where a content begins is found by making the framing
-// before it and counting.
+// Drives a NarListingBuilder from a tree. Content offsets are found by generating the framing
+// before them and counting its bytes.
 class Lister : public TreeVisitor {
  public:
   explicit Lister(NarListingBuilder& builder) : builder_(builder) {
@@ -67,7 +67,7 @@ class Lister : public TreeVisitor {
 
   NarListingBuilder& builder_;
   std::string framing_;       // not counted yet
-  std::uint64_t offset_ = 0;  // of what was counted
+  std::uint64_t offset_ = 0;  // of what has been counted
 };
 
 void append_listing(std::string& out, const NarListing& node) {

@@ -12,8 +12,8 @@ namespace nixbuild::nix {
 
 namespace {
 
-constexpr std::size_t keyword_limit = 16;  // the longest, "nix-archive-1", has 13 bytes
-// No file is larger, and offsets behind a file of this size still fit.
+constexpr std::size_t keyword_limit = 16;  // the longest keyword, "nix-archive-1", has 13 bytes
+// No file is larger, and offsets after a file of this size still fit.
 constexpr std::uint64_t content_limit = std::numeric_limits<std::int64_t>::max();
 
 std::size_t padding_of(std::uint64_t size) {
@@ -32,8 +32,8 @@ bool is_entry_name(std::string_view name) {
          name.find('\0') == name.npos;
 }
 
-// What has to come next. On the level of bytes each is a size and so many bytes and padding, but
-// for file_content: of it only the size and the padding are read like this.
+// What is expected next. Each state reads a size, that many bytes and padding, except file_content,
+// which reads only the size and the padding this way.
 enum class Wanted {
   magic,
   node_open,
@@ -120,13 +120,13 @@ struct NarParser::State {
   NarEvents& events;
   Wanted wanted = Wanted::magic;
   Part part = Part::size;
-  std::uint64_t position = 0;  // bytes that were consumed
-  std::uint64_t begin = 0;     // where what is being read began
-  std::uint64_t size = 0;      // of the text or content being read, without its padding
-  std::uint64_t left = 0;      // of the content
-  std::string buffer;          // the first bytes of a number, text or padding that comes in pieces
+  std::uint64_t position = 0;  // bytes consumed
+  std::uint64_t begin = 0;     // where the current item began
+  std::uint64_t size = 0;      // of the current text or content, without padding
+  std::uint64_t left = 0;      // of the current content
+  std::string buffer;  // the first bytes of a number, text or padding that arrives in pieces
   bool executable = false;
-  std::vector<std::string> last_names;  // one a directory that is open
+  std::vector<std::string> last_names;  // one for each open directory
   bool usable = true;
 
   [[noreturn]] void fail(std::string_view found) const {
@@ -176,8 +176,8 @@ struct NarParser::State {
     }
   }
 
-  // The next `count` bytes (not 0) in one piece, out of `bytes` or, where they come in several
-  // feeds, out of the buffer. Empty while some are missing.
+  // The next `count` bytes (not 0) in one piece, from `bytes` or, if they are spread over several
+  // feeds, from the buffer. Empty while some are missing.
   std::string_view take(std::string_view& bytes, std::size_t count) {
     if (buffer.empty() && bytes.size() >= count) {
       const std::string_view piece = bytes.substr(0, count);
@@ -287,7 +287,7 @@ struct NarParser::State {
         break;
       case Wanted::file_content:
       case Wanted::nothing:
-        break;  // never a text
+        break;  // not a text
     }
   }
 
@@ -325,7 +325,7 @@ struct NarParser::State {
     wanted = Wanted::node_key;
   }
 
-  // An object is complete: it was the whole NAR, or an entry's.
+  // An object is complete: the whole NAR, or an entry.
   void node_read() { wanted = last_names.empty() ? Wanted::nothing : Wanted::entry_close; }
 };
 
@@ -336,7 +336,7 @@ NarParser& NarParser::operator=(NarParser&&) noexcept = default;
 
 void NarParser::feed(std::string_view bytes) {
   if (!state_->usable) throw FormatError("the NAR was already found to be malformed");
-  state_->usable = false;  // unless this ends without an exception
+  state_->usable = false;  // stays false if an exception is thrown
   state_->feed(bytes);
   state_->usable = true;
 }

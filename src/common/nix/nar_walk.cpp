@@ -43,8 +43,8 @@ Kind kind_of_entry(const dirent& entry) {
   }
 }
 
-// Keeps the directories on the way down in a vector, not on the call stack: a deep tree must not
-// overflow the small stack of some thread.
+// The open directories are in a vector, not on the call stack: a deep tree must not overflow the
+// small stack of some thread.
 class Walker {
  public:
   Walker(std::string root, TreeVisitor& visitor) : path_(std::move(root)), visitor_(visitor) {}
@@ -74,8 +74,8 @@ class Walker {
     Kind kind;
   };
 
-  // A directory whose entries are being visited. Those of all levels lie behind each other in
-  // entries_ and names_: no allocation for each of them.
+  // A directory whose entries are being visited. Those of all levels are stored one after another
+  // in entries_ and names_, which avoids an allocation for each.
   struct Level {
     UniqueFd fd;
     std::size_t first_entry;
@@ -84,8 +84,8 @@ class Walker {
     std::size_t path_size;
   };
 
-  // Visits the object at path_, which is `path_.substr(name_at)` in the directory `dir_fd`. Of a
-  // directory only the beginning: it becomes a level.
+  // Visits the object at path_, which is `path_.substr(name_at)` in the directory `dir_fd`. A
+  // directory is only opened here and becomes a level.
   void visit(int dir_fd, std::size_t name_at, Kind kind) {
     const char* const name = path_.c_str() + name_at;
     if (kind == Kind::unknown) {
@@ -153,7 +153,7 @@ class Walker {
   }
 
   void read_entries(int fd) {
-    // A stream of its own, closed at once: streams hold a large buffer each.
+    // A temporary stream, closed at once: each open stream holds a large buffer.
     UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!copy) fail("cannot read the directory");
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), &::closedir);
@@ -188,7 +188,7 @@ class Walker {
 
 void walk_tree(const std::filesystem::path& root, TreeVisitor& visitor) {
   std::string path = root.native();
-  // With a slash behind it a symlink would be followed.
+  // With a trailing slash a symlink would be followed.
   while (path.size() > 1 && path.ends_with('/'))
     path.pop_back();
   Walker(std::move(path), visitor).walk();

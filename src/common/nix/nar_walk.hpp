@@ -1,4 +1,4 @@
-// A file system object visited in the order in which its NAR describes it.
+// Visits a file system object in the order in which its NAR describes it.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@ namespace nixbuild::nix {
 class TreeVisitor {
  public:
   virtual ~TreeVisitor() = default;
-  // The file is `name` in the directory `dir_fd`; `path` is for messages. Nothing was opened yet.
+  // The file is `name` in the directory `dir_fd`; `path` is for messages. The file has not been
+  // opened.
   virtual void regular(int dir_fd, const char* name, const std::string& path) = 0;
   virtual void symlink(std::string_view target) = 0;
   virtual void begin_directory() = 0;
@@ -22,9 +23,9 @@ class TreeVisitor {
   virtual void end_directory() = 0;
 };
 
-// Visits `root` and all below it. Symlinks are read, never followed. One descriptor is held for
-// each directory on the way down, and the names of their entries. Throws SystemError, and Error for
-// what a NAR cannot hold.
+// Visits `root` and everything below it. Symlinks are read, never followed. Holds a descriptor and
+// the names of the entries for each directory level. Throws SystemError, and Error for what a NAR
+// cannot contain.
 void walk_tree(const std::filesystem::path& root, TreeVisitor& visitor);
 
 }  // namespace nixbuild::nix

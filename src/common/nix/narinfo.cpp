@@ -14,9 +14,9 @@ namespace nixbuild::nix {
 
 namespace {
 
-// What Nix takes a narinfo without the field Compression to mean.
+// The compression that Nix assumes if the field is missing.
 constexpr std::string_view default_compression = "bzip2";
-// What may stand in the field Deriver instead of a path.
+// Allowed in the field Deriver instead of a path.
 constexpr std::string_view unknown_deriver = "unknown-deriver";
 
 FormatError bad_value(std::string_view value, std::string_view wanted) {
@@ -32,7 +32,7 @@ std::uint64_t parse_number(std::string_view value) {
 }
 
 Sha256 parse_hash(std::string_view value) {
-  // Without its algorithm's name a value would be a guess.
+  // Without the name of its algorithm, the value would be ambiguous.
   const auto hash = value.starts_with("sha256") ? Sha256::parse(value) : std::nullopt;
   if (!hash) throw bad_value(value, "a SHA-256 such as sha256:<52 characters of base-32>");
   return *hash;
@@ -155,7 +155,7 @@ void set_line(Fields& fields, const StoreDir& store_dir, std::string_view line) 
 
 std::string render_narinfo(const StoreDir& store_dir, const NarInfo& narinfo) {
   const PathInfo& info = narinfo.info;
-  // Field names, the two hashes and the numbers come to less than 320 bytes.
+  // Field names, the two hashes and the numbers take less than 320 bytes.
   std::size_t size = 320 + store_dir.path().size() + info.path.base_name().size() +
                      narinfo.url.size() + narinfo.compression.size() + info.content_address.size();
   for (const StorePath& reference : info.references)

@@ -1,4 +1,4 @@
-// narinfo: a path's description in a binary cache.
+// narinfo: the description of a path in a binary cache.
 // Source: the Nix manual, "Binary cache / narinfo".
 #pragma once
 
@@ -21,16 +21,16 @@ struct NarInfo {
   friend bool operator==(const NarInfo&, const NarInfo&) = default;
 };
 
-// The text form, fields in the order in which Nix writes them.
+// The text form, with fields in Nix's order.
 std::string render_narinfo(const StoreDir& store_dir, const NarInfo& narinfo);
 
-// The JSON form, one object: what `nix path-info --json` of Nix 2.26 shows for a path of a binary
-// cache, and what other versions show besides: `path` (2.8), `storeDir` and `version` (1, since
-// 2.33). What is not known of a path in a cache is there as Nix has it: `registrationTime` null,
-// `ultimate` false. Source: the Nix manual, "Store object info JSON format".
+// The JSON form, one object: what `nix path-info --json` of Nix 2.26 prints for a path in a binary
+// cache, with the fields that other versions add: `path` (2.8), `storeDir` and `version` (1, since
+// 2.33). Fields that are unknown in a cache have Nix's values: `registrationTime` null, `ultimate`
+// false. Source: the Nix manual, "Store object info JSON format".
 std::string render_narinfo_json(const StoreDir& store_dir, const NarInfo& narinfo);
 
-// Throws FormatError naming the line and what is wrong with it.
+// Throws FormatError with the line and the problem.
 NarInfo parse_narinfo(const StoreDir& store_dir, std::string_view text);
 
 }  // namespace nixbuild::nix

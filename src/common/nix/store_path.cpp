@@ -16,8 +16,8 @@ bool is_name_char(char c) {
          c == '-' || c == '.' || c == '_' || c == '?' || c == '=';
 }
 
-// A name whose part before the first dash is "." or ".." is refused by Nix since 2.21; versions
-// before it refused every name that begins with a dot, or none.
+// Since 2.21, Nix refuses names whose part before the first dash is "." or "..". Earlier versions
+// refused either every name that begins with a dot, or none.
 bool is_name(std::string_view name) {
   if (name.empty() || name.size() > store_path_name_limit) return false;
   const std::string_view first_part = name.substr(0, name.find('-'));

@@ -1,5 +1,5 @@
 // Store paths: <store directory>/<hash part>-<name>.
-// Source: the Nix manual, "Store path"; names as Nix's own parser accepts them.
+// Source: the Nix manual, "Store path"; names follow the rules of Nix's own parser.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ bool is_hash_part(std::string_view text) noexcept;
 // A store path without its directory, always valid.
 class StorePath {
  public:
-  // From "<hash part>-<name>". Nothing when it is not of that form.
+  // From "<hash part>-<name>". Nothing if it does not have that form.
   static std::optional<StorePath> parse(std::string_view base_name);
 
   const std::string& base_name() const noexcept { return base_name_; }
@@ -42,13 +42,14 @@ class StorePath {
 // The directory in front of every path of a store, usually "/nix/store".
 class StoreDir {
  public:
-  // Throws UsageError when `path` is not absolute and normal (no empty, "." or ".." part, no slash
-  // at its end).
+  // Throws UsageError if `path` is not absolute and normalised (no empty, "." or ".." part, no
+  // trailing slash).
   explicit StoreDir(std::string path = "/nix/store");
 
   const std::string& path() const noexcept { return path_; }
   std::string print(const StorePath& store_path) const;
-  // From "<this directory>/<hash part>-<name>", nothing below it. Nothing when it is not that.
+  // From "<this directory>/<hash part>-<name>". Nothing if `text` has another form, or continues
+  // below the path.
   std::optional<StorePath> parse(std::string_view full_path) const;
 
   friend bool operator==(const StoreDir&, const StoreDir&) = default;

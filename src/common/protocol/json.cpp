@@ -50,7 +50,7 @@ Json make(const T& value) {
           if constexpr (is_added<std::remove_cvref_t<decltype(field)>>) {
             if (!field) return;
           }
-          // Not object[name]: an ordered object looks that up among all fields before it.
+          // Not object[name]: an ordered object compares it with all earlier fields.
           object.get_ref<Json::object_t&>().push_back({name, make(field)});
         },
         value);
@@ -64,7 +64,7 @@ std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-// Where in the document the reader is: "progress.running[2].since".
+// The reader's position in the document: "progress.running[2].since".
 class Path {
  public:
   explicit Path(std::string_view type) : type_(type) {}

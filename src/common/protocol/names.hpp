@@ -1,5 +1,5 @@
-// The names of the enumerators of types.hpp, each written once: in JSON, in the history's database
-// and in what people read, they are the same.
+// The names of the enumerators of types.hpp, each written once. They are the same in JSON, in the
+// history's database and in output for people.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@ constexpr std::array<std::string_view, sizeof...(Name)> words(const Name&... nam
   return {name...};
 }
 
-// A build's phases, in order. They are strings in types.hpp: clients show a phase that they do not
-// know.
+// A build's phases, in order. They are strings in types.hpp, so that clients can show phases that
+// they do not know.
 namespace phase {
 constexpr const char* queued = "queued";
 constexpr const char* fetch = "fetch";
@@ -31,7 +31,7 @@ constexpr const char* done = "done";
 // In the order of config::Lock.
 constexpr auto lock_kinds = words("updated", "committed", "both");
 
-// In the order of the enumerators, without the last: `unknown`.
+// In the order of the enumerators, except the last, `unknown`.
 template <typename Enum>
 constexpr std::array<std::string_view, 0> names = {};
 template <>

@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t most_depth = 8;  // of values in values; a record has 5
+constexpr std::size_t most_depth = 8;  // nesting depth; a record has 5
 
 std::string canonical(const Json& json) {
   return json.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
@@ -31,7 +31,7 @@ void require(bool holds, std::string_view field, std::string_view expected) {
   }
 }
 
-// Whether `path` is a store path, of whatever store directory.
+// Whether `path` is a store path in any store directory.
 std::optional<nix::StorePath> parse_store_path(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos || slash == 0) return std::nullopt;
@@ -62,7 +62,7 @@ void check(const BuildRecord& record) {
   }
 }
 
-// Against documents nested so deeply that parsing them exhausts the stack.
+// Rejects documents nested so deeply that parsing them would exhaust the stack.
 void check_depth(std::string_view bytes) {
   std::size_t depth = 0;
   bool is_string = false;
@@ -112,7 +112,8 @@ BuildRecord parse_record(std::string_view bytes) {
         fmt::format("build record: unsupported format {} (expected {}); a newer nixbuild reads it",
                     format->dump(), record_format));
   }
-  // White space, duplicate keys and other spellings of the same text: no server writes them.
+  // White space, duplicate keys and other spellings of the same text are refused: no server writes
+  // them.
   if (canonical(json) != bytes) throw FormatError("build record: not canonical JSON");
   BuildRecord record = from_json<BuildRecord>(bytes);
   check(record);

@@ -149,7 +149,7 @@ constexpr std::array table = {
           {}},
 };
 
-// RFC 3986: everything but the unreserved characters.
+// RFC 3986: encodes everything except the unreserved characters.
 std::string percent_encode(std::string_view raw) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::string out;

@@ -1,7 +1,7 @@
-// The build API's routes: the one table from which the server serves, clients make their paths, and
-// /openapi.json is written.
+// The build API's route table. The server dispatches by it, clients build paths from it, and
+// /openapi.json is generated from it.
 //
-// Of several routes of one operation, those that name no repository mean the first configured one.
+// If an operation has several routes, those that name no repository mean the first configured one.
 //
 // The event stream, GET /build/logs/{repository}/stream
 //
@@ -62,7 +62,7 @@ struct Parameter {
   std::string_view name;
   Place place = Place::path;
   std::string_view description;
-  // For whole numbers, the least and the most that is taken; what is outside is answered 422.
+  // The range of whole numbers; other values are answered 422.
   bool is_integer = false;
   std::int64_t least = 0;
   std::int64_t most = 0;
@@ -77,10 +77,10 @@ struct Route {
   std::string_view summary;
   std::span<const Parameter> parameters;
   std::string_view content_type;
-  std::string_view response;         // the type of types.hpp that is answered; empty: no such type
-  std::span<const unsigned> errors;  // statuses that this route answers beside those of all routes
+  std::string_view response;         // the response's type in types.hpp; empty: none
+  std::span<const unsigned> errors;  // statuses of this route besides the common ones
 
-  // Of the named repository, or of the first configured one.
+  // For the named repository, or the first configured one.
   bool is_about_repository() const noexcept {
     return operation == Operation::trigger || operation == Operation::cancel ||
            operation == Operation::status || operation == Operation::logs ||
@@ -90,7 +90,7 @@ struct Route {
 
 std::span<const Route> routes();
 
-// What any route may answer, with an ErrorReply.
+// Errors that any route may answer with, as ErrorReply.
 std::span<const unsigned> common_errors();
 
 constexpr std::int64_t least_log_lines = 1;
@@ -99,14 +99,14 @@ constexpr std::int64_t default_log_lines = 100;
 constexpr std::int64_t most_builds = 1000;
 constexpr std::int64_t default_builds = 20;
 
-// Who triggers, as USER@HOST: a header of POST /build/trigger, optional, for the history.
+// Who triggers, as USER@HOST: an optional header of POST /build/trigger, for the history.
 constexpr std::string_view user_header = "X-Nixbuild-User";
 
-// The path of an operation's route, with `argument` (a repository or a build's number) in place of
-// its placeholder; an empty one takes the route that has none.
+// The path of an operation's route, with its placeholder replaced by `argument` (a repository or a
+// build's number). An empty argument selects the route without a placeholder.
 std::string path_of(Operation operation, std::string_view argument = {});
 
-// `path` with a query string: names and values percent-encoded, pairs without a value left out.
+// `path` with a query string: names and values are percent-encoded, pairs without a value omitted.
 using QueryPairs = std::initializer_list<std::pair<std::string_view, std::string>>;
 std::string with_query(std::string path, QueryPairs pairs);
 

@@ -123,7 +123,7 @@ Json parameter_json(const Parameter& parameter) {
           {"schema", std::move(schema)}};
 }
 
-// "text/plain; charset=utf-8" is the media type text/plain.
+// The media type of "text/plain; charset=utf-8" is text/plain.
 std::string media_type(std::string_view content_type) {
   return std::string(content_type.substr(0, content_type.find(';')));
 }
@@ -198,7 +198,7 @@ std::string openapi_document(std::string_view version) {
       {"components",
        {{"schemas", schemas_json()},
         {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}}}}},
-      // Either nothing or the token: which one is the server's configuration.
+      // No token or the token, depending on the server's configuration.
       {"security", Json::array({Json::object(), {{"token", Json::array()}}})},
   };
   return document.dump(2);

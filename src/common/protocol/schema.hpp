@@ -1,4 +1,4 @@
-// The API described for machines: its types as JSON Schema, its routes as OpenAPI 3.1.
+// Describes the API for machines: its types as JSON Schema, its routes as OpenAPI 3.1.
 #pragma once
 
 #include <string>
@@ -6,12 +6,12 @@
 
 namespace nixbuild::protocol {
 
-// A JSON object that has a schema (JSON Schema 2020-12) for each type of types.hpp under its name.
-// They refer to each other as "#/components/schemas/NAME".
+// A JSON object with a schema (JSON Schema 2020-12) for each type of types.hpp, by name. They refer
+// to each other as "#/components/schemas/NAME".
 std::string schemas();
 
-// The document that GET /openapi.json answers, made from the route table and the schemas.
-// `version` is that of the program.
+// The document for GET /openapi.json, generated from the route table and the schemas. `version` is
+// the program's.
 std::string openapi_document(std::string_view version);
 
 }  // namespace nixbuild::protocol

@@ -1,12 +1,12 @@
-// All the types of types.hpp that are JSON objects, for code that is to be made for each.
+// All types of types.hpp that are JSON objects, for code that is generated for each.
 #pragma once
 
 #include <string_view>
 
 #include "common/protocol/types.hpp"
 
-// Calls X(Type) for each type; one comes behind those that it contains.
-// clang-format never comes to rest over this list.
+// Calls X(Type) for each type, after the types that it contains. clang-format does not converge on
+// this list.
 // clang-format off
 #define NIXBUILD_PROTOCOL_TYPES(X) \
   X(RunningDerivation) \
@@ -34,7 +34,7 @@
 
 namespace nixbuild::protocol {
 
-// The type's name, in error messages and in the OpenAPI document.
+// The type's name, for error messages and the OpenAPI document.
 template <typename T>
 std::string_view type_name();
 

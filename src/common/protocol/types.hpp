@@ -1,10 +1,10 @@
-// What client and server of the build API say to each other. Each struct is one JSON object. Its
-// field names are written once, in fields.hpp, and the names of the enumerators once, in names.hpp;
-// JSON and the OpenAPI schemas are made from both.
+// The messages between client and server of the build API. Each struct is one JSON object.
+// fields.hpp defines its field names and names.hpp the names of the enumerators; JSON and the
+// OpenAPI schemas are generated from both.
 //
 // Times are UTC in whole seconds, in JSON "YYYY-MM-DDTHH:MM:SSZ". An absent value is null.
 //
-// `unknown` is any name that this program does not have: a newer server may send one.
+// `unknown` stands for any name that this program does not know: a newer server may send one.
 #pragma once
 
 #include <chrono>
@@ -17,18 +17,18 @@ namespace nixbuild::protocol {
 
 using Time = std::chrono::sys_seconds;
 
-// A field that JSON leaves out, instead of making it null, if it has no value: one that is younger
-// than its object, which existing clients may compare as a whole.
+// A field that JSON omits while it has no value, instead of writing null. For fields that were
+// added later, as existing clients may compare the object as a whole.
 template <typename T>
 struct Added : std::optional<T> {
   using std::optional<T>::optional;
   using std::optional<T>::operator=;
 };
 
-// Where a build of the history stands.
+// The state of a build in the history.
 enum class BuildState : std::uint8_t { queued, running, success, failed, cancelled, unknown };
 
-// How the newest build ended, for scripts that know two words only: a cancelled build counts as
+// How the newest build ended, for scripts that know only two words: a cancelled build counts as
 // failed.
 enum class BuildResult : std::uint8_t { success, failed, unknown };
 
@@ -37,7 +37,7 @@ enum class TargetResult : std::uint8_t {
   success,
   failed,
   evaluation_failed,
-  skipped,  // it was not meant to be built; Target::error says why
+  skipped,  // excluded from the build; Target::error says why
   unknown,
 };
 
@@ -49,11 +49,11 @@ constexpr bool has_ended(BuildState state) noexcept {
   return state != BuildState::queued && state != BuildState::running;
 }
 
-// A derivation that is being built now.
+// A derivation that is being built.
 struct RunningDerivation {
   std::string derivation;  // store path
   std::string name;        // without hash and ".drv"
-  std::string phase;       // of stdenv: "unpackPhase", …; empty when none is known
+  std::string phase;       // of stdenv: "unpackPhase", …; empty if unknown
   Time since;
 };
 
@@ -69,7 +69,7 @@ struct Progress {
   std::uint64_t bytes_to_copy = 0;
   std::vector<RunningDerivation> running;
   Added<std::vector<std::string>> failed_names;  // of derivations, the first few
-  Added<std::string> activity;                   // how far git's fetch is, in git's own words
+  Added<std::string> activity;                   // git's own progress message during a fetch
 };
 
 struct Output {
@@ -78,7 +78,7 @@ struct Output {
   std::uint64_t nar_size = 0;  // bytes
 };
 
-// The answer of GET /build/status. The first five fields are in this order, for ever.
+// The response of GET /build/status. The order of the first five fields never changes.
 struct BuildStatus {
   bool is_running = false;
   std::optional<Time> last_start;
@@ -87,11 +87,11 @@ struct BuildStatus {
   std::optional<std::string> last_commit;  // 40 hexadecimal digits, null while a build runs
   std::string repository;
   std::optional<std::int64_t> build_id;  // null: never built
-  // One of those in names.hpp; "": never built.
+  // One of the phases in names.hpp; "": never built.
   std::string phase;
   Progress progress;
   std::optional<std::string> error;
-  std::vector<std::string> outputs;  // store paths that are rooted by this build
+  std::vector<std::string> outputs;  // store paths that this build keeps by GC roots
 };
 
 struct TriggerReply {
@@ -99,7 +99,7 @@ struct TriggerReply {
   std::string message;
   std::string repository;
   std::int64_t build_id = 0;
-  Added<std::int64_t> queued_behind;  // the build that has to end first
+  Added<std::int64_t> queued_behind;  // the build that this one waits for
 };
 
 struct CancelReply {
@@ -136,13 +136,13 @@ struct DerivationTime {
   bool failed = false;
 };
 
-// One build of the history. GET /builds leaves targets, derivations and phases out.
+// One build of the history. GET /builds omits targets, derivations and phases.
 struct Build {
   std::int64_t id = 0;
   std::string repository;
   std::optional<std::string> branch;  // null: the remote's HEAD
   BuildState state = BuildState::queued;
-  std::string triggered_by;    // a user's or node's name, empty when unknown
+  std::string triggered_by;    // a user's or node's name, empty if unknown
   std::string triggered_from;  // an address, or "command line"
   Time queued_at;
   std::optional<Time> start;
@@ -151,7 +151,7 @@ struct Build {
   std::string commit_subject;
   std::string commit_author;
   std::optional<std::string> error;
-  bool has_lock = false;  // GET /builds/ID/flake.lock has one
+  bool has_lock = false;  // GET /builds/ID/flake.lock is available
   std::vector<Phase> phases;
   std::vector<Target> targets;
   std::vector<DerivationTime> derivations;
@@ -201,8 +201,8 @@ struct RecordedTarget {
   std::vector<RecordedOutput> outputs;
 };
 
-// What a server signs of a build that has ended; see record.hpp. Fields are only ever added at the
-// end: the order is part of the format.
+// The content of a build record; see record.hpp. New fields are only ever added at the end, as the
+// order is part of the format.
 struct BuildRecord {
   std::int64_t format = 1;
   std::string server;   // the host name of the server that signs
@@ -211,14 +211,14 @@ struct BuildRecord {
   std::string repository;
   std::string url;  // without credentials
   std::optional<std::string> branch;
-  BuildState state = BuildState::unknown;  // one that has ended
+  BuildState state = BuildState::unknown;  // success, failed or cancelled
   std::string commit;
   std::optional<std::string> lock_sha256;  // of flake.lock's bytes, hexadecimal
   Time finish;
   std::vector<RecordedTarget> targets;  // that were built
 };
 
-// The answer of GET /builds/ID/record.
+// The response of GET /builds/ID/record.
 struct SignedRecord {
   std::string record;  // the exact bytes
   std::vector<std::string> signatures;
