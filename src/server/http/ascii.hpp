@@ -1,4 +1,4 @@
-// Text as HTTP means it: ASCII, whatever the locale.
+// ASCII text functions for HTTP, independent of the locale.
 #pragma once
 
 #include <string>
@@ -30,7 +30,8 @@ constexpr std::string_view trim(std::string_view text) {
   return text;
 }
 
-// A client's text for a log line: neither breaks the line nor reaches a terminal as a command.
+// Escapes a client's text for a log line, so that it cannot contain line breaks or terminal control
+// sequences.
 inline std::string escaped(std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string out;

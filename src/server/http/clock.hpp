@@ -1,4 +1,5 @@
-// The time of deadlines: a few milliseconds coarse, and cheap enough to be read for each request.
+// The clock for deadlines: accurate to a few milliseconds, and cheap enough to read for each
+// request.
 #pragma once
 
 #include <chrono>

@@ -8,7 +8,8 @@
 namespace nixbuild::http {
 namespace {
 
-// Digits only. More than fits is the largest number: a position beyond every body.
+// Accepts digits only. Saturates at the largest number, which is a position past the end of any
+// body.
 bool parse_position(std::string_view digits, std::uint64_t& out) {
   constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
   if (digits.empty()) return false;

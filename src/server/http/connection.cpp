@@ -19,8 +19,8 @@
 namespace nixbuild::http {
 namespace {
 
-// How long a client that may still be sending has to read its response and close: closing at once
-// would reset the connection, and the response could be lost with it.
+// How long a client that may still be sending has to read its response and close. Closing at once
+// would reset the connection, and the response could be lost.
 constexpr std::chrono::milliseconds linger_time{5'000};
 // Pipelined requests answered before other connections get their turn.
 constexpr unsigned requests_a_turn = 32;
@@ -45,7 +45,8 @@ void Connection::on_event(std::uint32_t events) {
   constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
   if ((events & (EPOLLIN | ended)) != 0) reader_.on_readable((events & ended) != 0);
   if (state_ == State::handling || state_ == State::streaming) {
-    // A client that has only ended its sending still gets its answer; one that is gone does not.
+    // A client that only shut down its sending side still gets its answer; one that disconnected
+    // does not.
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
       abort();
     } else if ((events & EPOLLOUT) != 0) {
@@ -144,7 +145,7 @@ void Connection::begin_request() {
     if (match_.allow.empty()) return refuse(404, "not found", !has_body);
     return refuse(405, "method not allowed for this path", !has_body);
   }
-  // A range is defined for GET alone (RFC 9110, 14.2).
+  // Range is defined only for GET (RFC 9110, 14.2).
   if (request_.method == Method::get && !parser_.is_head() && !parser_.range().empty()) {
     const ParsedRange parsed = parse_range(parser_.range());
     if (parsed.form == RangeForm::one) request_.range = parsed.range;
@@ -165,7 +166,7 @@ void Connection::begin_request() {
   if (!parser_.expect().empty() && parser_.version() >= 11 && !reader_.has_rest()) {
     constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     const ssize_t n = ::send(socket_.get(), go_on.data(), go_on.size(), MSG_NOSIGNAL);
-    // Nothing else is under way, so the kernel has room for it unless the client is gone.
+    // Nothing else is being sent, so the socket buffer has room unless the client is gone.
     if (n != static_cast<ssize_t>(go_on.size())) close(Close::orderly);
   }
 }
@@ -246,8 +247,8 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
   }
   if (now < due) return;
   switch (state_) {
-    // Never a 408 here: a client that is just about to send its next request would take it for the
-    // answer to that.
+    // Never send 408 here: a client about to send its next request would take it for that request's
+    // response.
     case State::idle:
       return close(Close::orderly);
     case State::header:
@@ -272,7 +273,7 @@ void Connection::check_deadline(MonotonicTime now, bool crowded) {
 
 void Connection::drain() {
   if (state_ != State::idle) return;
-  // A request that is already here is still answered.
+  // Still answer a request that has already arrived.
   reader_.on_readable(false);
   resume();
   if (state_ == State::idle) close(Close::orderly);
@@ -295,13 +296,13 @@ void Connection::close(Close how) {
   if (state_ == State::closed) return;
   worker_.set_queued(*this, 0);
   place_ = PeerLimit::Place();
-  if (state_ == State::body) end_request();  // it has begun, and gets no answer
+  if (state_ == State::body) end_request();  // the response was interrupted; no other follows
   if (how == Close::reset) {
     const struct ::linger reset = {1, 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
-  // Closing alone would leave it watched while a child process that is just being started holds a
-  // copy, and events would come for what is gone.
+  // Closing alone is not enough: a child process that is just being started may hold a copy of the
+  // descriptor, and events for the closed connection would still arrive.
   worker_.unwatch(socket_.get());
   socket_.reset();
   state_ = State::closed;

@@ -1,9 +1,9 @@
-// One client's connection: a state machine between the parts that do the work. RequestReader reads
-// a request, the router's handler answers it, plan_response() decides what of the answer is sent,
-// and this or, for a streamed body, StreamWriter sends it.
+// One client's connection: a state machine that connects the parts. RequestReader reads a request,
+// the router's handler answers it, plan_response() decides which part of the answer is sent, and
+// this class or, for a streamed body, StreamWriter sends it.
 //
-// It lives on one worker's thread and is driven by that worker's epoll events; only a handler's own
-// coroutine, and the producer of a StreamBody, run through Asio.
+// It lives on one worker's thread and is driven by that worker's epoll events. Only a handler's
+// coroutine and the producer of a StreamBody run through Asio.
 #pragma once
 
 #include <atomic>
@@ -33,42 +33,42 @@ class Connection final : public EpollTarget {
 
   int fd() const noexcept { return socket_.get(); }
   void on_event(std::uint32_t events) override;
-  // Goes on where a turn's share of work was used up.
+  // Continues after this connection used up its turn.
   void resume();
-  // Closes the connection when its time is over; between requests that is sooner where others wait
-  // for its place.
+  // Closes the connection if its deadline has passed. An idle connection has less time if others
+  // are waiting (`crowded`).
   void check_deadline(MonotonicTime now, bool crowded);
-  // No further request after the one at hand; an idle connection ends now.
+  // Accepts no request after the current one; an idle connection ends now.
   void drain();
   // Ends the connection now, whatever it is doing. The client sees a reset.
   void abort();
 
-  // As abort(), of a client that takes nothing.
+  // Like abort(), for a client that does not read its response.
   void cut_stalled(std::string_view why);
 
   // For the writer of a streamed body:
   bool is_streaming() const noexcept { return state_ == State::streaming; }
   asio::any_io_executor executor() { return worker_.executor(); }
-  // The client has to take something in time; meanwhile `queued_bytes` of the body are in memory.
+  // Starts the write timeout; meanwhile `queued_bytes` of the body are in memory.
   void wait_for_client(std::size_t queued_bytes);
   void wait_no_longer();
 
   bool closed() const noexcept { return state_ == State::closed; }
 
-  // The worker's:
+  // For the worker:
   std::size_t index = 0;
   std::size_t queued = 0;       // see Worker::set_queued
-  MonotonicTime stalled_since;  // of `queued`
+  MonotonicTime stalled_since;  // since when `queued` is not 0
 
  private:
   enum class State : std::uint8_t {
-    idle,       // no byte of a request has come
-    header,     // a part of a request's head has come
+    idle,       // no byte of a request received yet
+    header,     // a request's head is being received
     body,       // the request's body is being read
     handling,   // the handler's coroutine runs
     sending,    // head_ and memory_ or a file are being sent
     streaming,  // a producer's coroutine runs
-    lingering,  // all is sent; what the client still sends is thrown away until it closes
+    lingering,  // everything sent; discards input until the client closes
     closed,
   };
   enum class Close : std::uint8_t { orderly, reset };
@@ -93,14 +93,14 @@ class Connection final : public EpollTarget {
   void answer(Response response);
   void answer_later(asio::awaitable<Response> reply);
   void on_reply(const std::exception_ptr& error, Response response);
-  // An error that the server itself answers. `keep` leaves the connection usable afterwards.
+  // Answers with an error of the server itself. `keep` leaves the connection usable afterwards.
   void refuse(unsigned status, std::string_view reason, bool keep);
   void refuse_exception(const std::exception_ptr& error);
   void start_stream();
   static asio::awaitable<Response> run_handler(asio::awaitable<Response> reply);
   asio::awaitable<void> run_producer();
   void on_stream_end();
-  // Sends what is there; true when all is sent.
+  // Sends what is queued; true if everything was sent.
   bool flush();
   bool flush_file(bool progress);
   bool send_failed(int error, bool progress);
@@ -113,13 +113,13 @@ class Connection final : public EpollTarget {
   const std::shared_ptr<const Router> router_;
   const std::string peer_;
   PeerLimit::Place place_;
-  // The last Host that the router's rule has allowed, so that it is not asked for each request.
+  // The last Host that the router's rule allowed, to avoid checking it for each request.
   std::string allowed_host_;
   std::uint64_t allowed_version_ = 0;
   const std::uint64_t number_ = next_number();
   State state_ = State::idle;
   bool close_after_ = false;
-  bool input_unread_ = false;  // not all of a request's body, or of a malformed request, was read
+  bool input_unread_ = false;  // part of a body or of a malformed request was not read
 
   RequestReader reader_;
   const RequestParser& parser_ = reader_.parser();

@@ -1,4 +1,4 @@
-// How a connection answers: from a handler's Response to bytes on the socket.
+// How a connection turns a handler's Response into bytes on the socket.
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,8 +25,8 @@ namespace {
 constexpr std::uint64_t file_bytes_a_turn = std::uint64_t{4} << 20;
 constexpr std::size_t most_per_sendfile = std::size_t{4} << 20;
 
-// Has the kernel send whole segments only, for as long as more is to come. Worth its two calls for
-// a large file: sendfile(2) otherwise ends each of its pieces with a short segment.
+// While on, the kernel sends only full segments. Worth two system calls for a large file: otherwise
+// sendfile(2) ends each of its pieces with a short segment.
 void cork(int socket, bool on) {
   const int value = on ? 1 : 0;
   ::setsockopt(socket, IPPROTO_TCP, TCP_CORK, &value, sizeof value);
@@ -69,9 +69,10 @@ void Connection::answer_later(asio::awaitable<Response> reply) {
                      }));
 }
 
-// co_spawn reports the end of a coroutine that never had to wait by way of one more co_await,
-// outside of any try block. If the client went meanwhile, and this coroutine was cancelled, that
-// would throw into the event loop, and the end would never be reported. So cancellation ends here.
+// If a coroutine finishes without suspending, co_spawn reports its end through one more co_await,
+// outside of any try block. If the client disconnected meanwhile and cancelled this coroutine, that
+// co_await would throw into the event loop, and the end would never be reported. So cancellation
+// must not throw at the end.
 asio::awaitable<Response> Connection::run_handler(asio::awaitable<Response> reply) {
   Response response;
   std::exception_ptr error;
@@ -197,12 +198,12 @@ bool Connection::flush_file(bool progress) {
   return true;
 }
 
-// After a failed send: waits for room, or ends the connection. Always false, for flush's sake.
+// After a failed send: waits for room or ends the connection. Always returns false, for flush().
 bool Connection::send_failed(int error, bool progress) {
   if (error == EAGAIN || error == EWOULDBLOCK) {
     if (progress || deadline_ == MonotonicTime::max()) {
       deadline_ = coarse_now() + worker_.shared().options.limits.write_timeout;
-      // Text that several responses share is in memory anyway.
+      // Text shared by several responses is in memory anyway, so it does not count.
       const auto* text = std::get_if<std::string>(&response_.body);
       if (text != nullptr) worker_.set_queued(*this, text->size());
     }
@@ -223,8 +224,8 @@ void Connection::start_stream() {
   asio::co_spawn(worker_.executor(), run_producer(),
                  asio::bind_cancellation_slot(
                      cancel_.slot(), [this](const std::exception_ptr&) { on_stream_end(); }));
-  // The producer has run until it first had to wait. If that was not for the client, the head goes
-  // ahead of the body, so that a client sees an event stream open.
+  // The producer ran until it first had to wait. If it does not wait for the client, send the head
+  // ahead of the body, so that the client sees an event stream open.
   if (state_ == State::streaming && !producer_done_) writer_.send_head();
 }
 
@@ -246,7 +247,7 @@ void Connection::on_stream_end() {
   if (stream_error_) {
     const std::exception_ptr error = std::exchange(stream_error_, nullptr);
     if (writer_.started()) return cut(what(error));
-    // Nothing has left yet, so the client can still be told.
+    // Nothing has been sent yet, so the client can still get an error response.
     if (!contain(peer_, [&] { refuse_exception(error); })) return abort();
     return resume();
   }
@@ -269,7 +270,7 @@ void Connection::wait_no_longer() {
 void Connection::cut(std::string_view why) {
   log::warn("{} {}: cut after {} bytes: {}", parser_.method_text(), escaped(parser_.target()),
             output_.body_sent, why);
-  // Where the end of the connection is the end of the body, only a reset tells that it is not.
+  // If closing the connection marks the end of the body, only a reset shows that it is incomplete.
   const bool reset = framing_ == Framing::close;
   end_request();
   close(reset ? Close::reset : Close::orderly);
@@ -286,7 +287,7 @@ void Connection::finish_response() {
   deadline_ = coarse_now() + worker_.shared().options.limits.idle_timeout;
 }
 
-// Accounts for the request, whether it was answered or cut, and lets go of its response.
+// Counts the request, whether it was answered or interrupted, and releases its response.
 void Connection::end_request() {
   const ServerShared& shared = worker_.shared();
   WorkerCounters& counters = worker_.own_counters();

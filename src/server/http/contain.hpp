@@ -1,4 +1,4 @@
-// For event loops: an exception from one event's work must not affect any other's.
+// For event loops: an exception while handling one event must not affect any other.
 #pragma once
 
 #include <exception>
@@ -9,7 +9,7 @@
 
 namespace nixbuild::http {
 
-// Runs `work`. Logs what it throws, prefixed with `whom`; returns whether it succeeded.
+// Runs `work`. Logs any exception, prefixed with `whom`; returns whether it succeeded.
 template <typename Work>
 bool contain(std::string_view whom, Work&& work) noexcept {
   try {
@@ -21,7 +21,7 @@ bool contain(std::string_view whom, Work&& work) noexcept {
     } catch (...) {
       log::error("{}: unknown exception", whom);
     }
-  } catch (...) {  // no memory even for the log's line
+  } catch (...) {  // not even memory for the log line
   }
   return false;
 }

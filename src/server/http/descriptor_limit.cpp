@@ -9,7 +9,7 @@ namespace nixbuild::http {
 namespace {
 
 constexpr std::uint64_t for_each_connection = 2;
-// The database, files that are written, directories that are walked, other programs' pipes.
+// For the database, files being written, directories being walked, and pipes to other programs.
 constexpr std::uint64_t for_all_else = 1024;
 
 }  // namespace
@@ -24,7 +24,7 @@ std::size_t make_room_for_connections(std::size_t connections) noexcept {
     if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
   }
   if (limit.rlim_cur >= wanted) return connections;
-  // With few in all, half of them are for connections.
+  // If the limit is low, connections get half of it.
   const std::uint64_t most = std::max(
       limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, for_all_else), limit.rlim_cur / 2);
   return std::max<std::size_t>(1, std::min<std::uint64_t>(connections, most / for_each_connection));

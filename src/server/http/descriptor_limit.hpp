@@ -1,12 +1,13 @@
-// The limit on open descriptors, and how many connections it allows.
+// The limit on open file descriptors, and how many connections it allows.
 #pragma once
 
 #include <cstddef>
 
 namespace nixbuild::http {
 
-// Raises this process's soft limit, up to the hard one, to what this many connections need: for
-// each a socket and mostly a file, and a reserve for everything else. Returns how many fit.
+// Raises this process's soft limit, up to the hard limit, for this many connections: each needs a
+// socket and usually a file, and a reserve is kept for everything else. Returns how many
+// connections fit.
 std::size_t make_room_for_connections(std::size_t connections) noexcept;
 
 }  // namespace nixbuild::http

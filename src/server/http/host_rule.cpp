@@ -126,7 +126,7 @@ bool HostRule::is_own_address(const Address& address) {
   const in6_addr& v6 = reinterpret_cast<const in6_addr&>(address);
   if (IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && address[12] == 127)) return true;
   if (own_addresses_.contains(address)) return true;
-  // It may be a new one. A connection asks only once for each name, see version().
+  // The address may be new. A connection asks only once for each name, see version().
   ifaddrs* first = nullptr;
   if (::getifaddrs(&first) != 0) return false;
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);

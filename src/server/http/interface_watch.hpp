@@ -11,12 +11,12 @@
 
 namespace nixbuild::http {
 
-// The interface's current addresses in the wanted ranges; link-local ones with their zone. Throws
-// SystemError.
+// The interface's current addresses in the wanted ranges. Link-local addresses include their zone.
+// Throws SystemError.
 std::set<std::string> interface_addresses(const net::InterfaceAddress& wanted);
 
-// Calls `changed` whenever any interface's addresses may have changed: the kernel's messages
-// (rtnetlink(7)) only trigger reading them anew, so lost messages (ENOBUFS) lose nothing.
+// Calls `changed` whenever any interface's addresses may have changed. The kernel's messages
+// (rtnetlink(7)) only trigger reading them again, so it does not matter if some are lost (ENOBUFS).
 class InterfaceWatch final : public EpollTarget {
  public:
   explicit InterfaceWatch(std::function<void()> changed);

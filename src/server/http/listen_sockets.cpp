@@ -25,7 +25,7 @@
 namespace nixbuild::http {
 namespace {
 
-// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
+// Connections that may wait to be accepted; the kernel limits it to net.core.somaxconn.
 constexpr int backlog = 4096;
 
 void set_option(int fd, int level, int name, int value) {
@@ -34,7 +34,7 @@ void set_option(int fd, int level, int name, int value) {
   }
 }
 
-// What accepted connections take over from the socket that listens.
+// Sets the options that accepted connections inherit from the listening socket.
 void prepare_connections(int fd, int family) {
   if (family != AF_INET && family != AF_INET6) return;
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -69,7 +69,7 @@ sockaddr_un unix_address(const std::string& path) {
   return address;
 }
 
-// Whether somebody accepts connections on the socket file.
+// Whether a process accepts connections on the socket file.
 bool is_alive(const sockaddr_un& address) {
   const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) throw SystemError(errno, "creating a socket");
@@ -91,7 +91,7 @@ void bind_to_device(int fd, const std::string& device) {
   }
 }
 
-// Kernels before 5.7 let only root do that.
+// Kernels before 5.7 allow this only for root.
 bool can_bind_to_devices() {
   static const bool can = [] {
     const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -106,7 +106,7 @@ bool can_bind_to_devices() {
 
 enum class Readiness { present, early };
 
-// `device`: empty for any.
+// An empty `device` means any.
 std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count,
                                  const std::string& device, Readiness readiness) {
   SocketAddress target = to_socket_address(address);
@@ -118,17 +118,17 @@ std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count,
     set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
     if (family == AF_INET6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (!device.empty()) bind_to_device(fd.get(), device);
-    // An IPv6 address cannot be bound plainly while it is still tested for duplicates.
+    // An IPv6 address cannot be bound normally during duplicate address detection.
     if (readiness == Readiness::early) set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1);
     prepare_connections(fd.get(), family);
-    // The first socket takes the address for itself, and only then allows the others beside it:
-    // with SO_REUSEPORT from the start it would share the address with any program of this user.
+    // Bind the first socket without SO_REUSEPORT, and set it only for the sockets that follow:
+    // otherwise it would share the address with any other program of this user.
     if (i > 0) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
     if (::bind(fd.get(), target.get(), target.size) != 0) throw_for(errno, address);
     if (::listen(fd.get(), backlog) != 0) throw_for(errno, address);
     if (i == 0) {
       set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
-      target = bound_address(fd.get());  // with the port that was picked
+      target = bound_address(fd.get());  // with the chosen port
     }
     sockets.push_back(std::move(fd));
   }
@@ -167,7 +167,7 @@ UniqueFd listen_unix(const net::UnixAddress& address, mode_t mode) {
     if (::unlink(address.path.c_str()) != 0 && errno != ENOENT) throw_for(errno, address);
     if (!bind_it()) throw_for(errno, address);
   }
-  // Before listen(), so that nobody can connect under the mode that the umask gave.
+  // Before listen(), so that nobody can connect while the file has the mode from the umask.
   if (::chmod(address.path.c_str(), mode) != 0) throw_for(errno, address);
   if (::listen(fd.get(), backlog) != 0) throw_for(errno, address);
   return fd;
@@ -187,7 +187,7 @@ UnixSocketFile::UnixSocketFile(UnixSocketFile&& other) noexcept
 UnixSocketFile::~UnixSocketFile() {
   if (path_.empty()) return;
   struct stat status {};
-  // Somebody else's socket may have taken the name meanwhile.
+  // Another process may have replaced the socket file meanwhile.
   if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
     ::unlink(path_.c_str());
   }

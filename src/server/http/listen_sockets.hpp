@@ -1,4 +1,4 @@
-// Sockets to accept from: opened by us, or inherited from the service manager.
+// Listening sockets: opened here, or inherited from the service manager.
 #pragma once
 
 #include <sys/types.h>
@@ -11,18 +11,19 @@
 
 namespace nixbuild::http {
 
-// `count` sockets that share one address, for as many threads. Fails if another socket listens on
+// `count` sockets that share one address, one for each thread. Fails if another socket listens on
 // the address, even one that would share it. Throws SystemError naming the address, UsageError if
 // it is not a valid one.
 std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count);
 
-// The same for an address of an interface, which need not have it yet. Linux accepts connections to
-// an address on any interface; these accept only what arrives on this one and, with `count` further
-// sockets, what comes from this machine, which reaches all of its addresses over loopback.
+// The same for an address that the interface may not have yet. Linux accepts connections to an
+// address on any interface; these sockets accept only connections that arrive on this one and,
+// through `count` further sockets, connections from this machine, which reach all of its addresses
+// over loopback.
 std::vector<UniqueFd> listen_tcp_on(const std::string& interface, const net::TcpAddress& address,
                                     unsigned count);
 
-// A listening unix socket's place in the file system, which is removed with the object.
+// The file of a listening unix socket; the destructor removes it.
 class UnixSocketFile {
  public:
   explicit UnixSocketFile(std::string path);
@@ -43,10 +44,10 @@ UniqueFd listen_unix(const net::UnixAddress& address, mode_t mode);
 struct InheritedSocket {
   UniqueFd fd;
   net::ListenAddress address;
-  bool only_v6 = false;  // a socket of all IPv6 addresses takes no IPv4 connections
+  bool only_v6 = false;  // an IPv6 wildcard socket that accepts no IPv4 connections
 };
 
-// Takes over the sockets that were passed to this process; a second call returns none.
+// Takes over the sockets passed to this process; a second call returns none.
 std::vector<InheritedSocket> inherited_sockets();
 
 // "http://127.0.0.1:5000" or "unix:/run/x.sock".

@@ -13,7 +13,7 @@
 namespace nixbuild::http {
 namespace {
 
-// After how long an address that could not be bound is tried again.
+// How long to wait before retrying an address that could not be bound.
 constexpr std::chrono::milliseconds bind_retry{1'000};
 
 // An IPv6 address can be written in several ways.
@@ -38,8 +38,8 @@ Listeners::Listeners(const Workers& workers, std::shared_ptr<const Router> route
   }
 }
 
-// Whether connections to `address` arrive at the inherited socket, so that it cannot be bound
-// again.
+// Whether the inherited socket already receives connections to `address`, which then cannot be
+// bound again.
 bool Listeners::covers(const Inherited& inherited, const net::ListenAddress& address) {
   const auto* socket = std::get_if<net::TcpAddress>(&inherited.address);
   if (const auto* interface = std::get_if<net::InterfaceAddress>(&address)) {
@@ -54,7 +54,7 @@ bool Listeners::covers(const Inherited& inherited, const net::ListenAddress& add
                : socket->host == "0.0.0.0" || (socket->host == "::" && !inherited.only_v6);
 }
 
-// Gives each worker its own socket of one address, or its own of each set of such sockets.
+// Gives each worker its own socket for one address (or one from each set of such sockets).
 std::uint64_t Listeners::add_sockets(std::vector<UniqueFd> sockets,
                                      std::shared_ptr<const Router> router) {
   const std::uint64_t id = next_id_++;
@@ -119,7 +119,7 @@ void Listeners::follow(net::InterfaceAddress address, std::shared_ptr<const Rout
   FollowedInterface& followed = *followed_.emplace_back(std::make_unique<FollowedInterface>());
   followed.address = std::move(address);
   followed.router = std::move(router);
-  // The watch begins before the first look, so that no change falls between them.
+  // Start watching before the first read, so that no change in between is missed.
   if (!interface_watch_) {
     interface_watch_ = std::make_unique<InterfaceWatch>([this] { follow_interfaces(); });
   }
@@ -166,10 +166,10 @@ void Listeners::remove(std::uint64_t id) {
   urls_.erase(id);
 }
 
-// Makes what is bound equal to what the interface has.
+// Binds the interface's new addresses and closes sockets of those that are gone.
 void Listeners::bind_interface(FollowedInterface& followed, bool at_start) {
   const std::set<std::string> present = interface_addresses(followed.address);
-  // Sockets of an interface that went and came back are those of the one that went.
+  // If the interface was removed and created again, the sockets still belong to the old one.
   const unsigned index = ::if_nametoindex(followed.address.interface.c_str());
   const bool same = followed.index == index;
   followed.index = index;

@@ -1,7 +1,8 @@
-// Where a server listens: addresses of its own, those of interfaces that come and go, unix sockets,
-// and sockets inherited from the service manager; each is given to the workers.
+// Where a server listens: its own addresses, those of interfaces that come and go, unix sockets,
+// and sockets inherited from the service manager. Distributes the sockets to the workers.
 //
-// Used before the workers run, and then on the first worker's thread; addresses() on any.
+// Use it before the workers run, and afterwards only on the first worker's thread; addresses() may
+// be called on any thread.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -24,18 +25,18 @@ class Listeners {
  public:
   using Workers = std::vector<std::unique_ptr<Worker>>;
 
-  // Takes over the sockets that were passed to this process; they get `router`. `workers` must not
-  // be empty, must outlive this, and the first of them runs the timers.
+  // Takes over the sockets passed to this process; they get `router`. `workers` must not be empty
+  // and must outlive this; the first of them runs the timers.
   Listeners(const Workers& workers, std::shared_ptr<const Router> router);
 
   void listen(Listener listener);  // as Server::listen
-  // Gives the workers the inherited sockets; no listen() after this.
+  // Gives the inherited sockets to the workers; do not call listen() after this.
   void add_inherited();
-  // The workers run: logs each address, and follows interfaces from now on.
+  // To be called when the workers run: logs each address and starts to follow interfaces.
   void start();
-  // Follows interfaces no longer.
+  // Stops following interfaces.
   void stop();
-  // Removes unix sockets' files and forgets all addresses.
+  // Removes the files of unix sockets and forgets all addresses.
   void clear();
   std::vector<std::string> addresses() const;
 

@@ -15,7 +15,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::chrono::minutes refusal_log_interval{1};
-// Of all connections: what a peer may hold, what is reserved for peers with few, and what few is.
+// Fractions of all connections: what one peer may hold, what is reserved for peers with few
+// connections, and how many count as few.
 constexpr std::size_t share = 2;
 constexpr std::size_t reserve = 10;
 constexpr std::size_t few = 50;

@@ -1,8 +1,8 @@
-// How many connections one peer may hold, so that no single one keeps all others out.
+// Limits the connections of one peer, so that no peer can keep all others out.
 //
-// A peer is an IPv4 address or an IPv6 network of 64 bits, which a single machine can have all
-// addresses of. It gets at most half of all connections; of the last tenth only a few. Loopback,
-// unix sockets and trusted proxies, behind which many clients stand, are exempt.
+// A peer is an IPv4 address or an IPv6 /64 network, all of whose addresses a single machine can
+// have. It gets at most half of all connections, and only a few of the last tenth. Loopback, unix
+// sockets and trusted proxies, which serve many clients, are exempt.
 //
 // Every function may be called from any thread.
 #pragma once
@@ -25,10 +25,10 @@ class PeerLimit {
  public:
   using Peer = std::array<unsigned char, 16>;  // an IPv4 address as ::ffff:a.b.c.d
 
-  // A connection's place among those of its peer, given back when it is destroyed.
+  // One connection counted for its peer; the destructor releases it.
   class Place {
    public:
-    Place() = default;  // of a peer that is exempt
+    Place() = default;  // for an exempt peer
     Place(PeerLimit& limit, const Peer& peer) : limit_(&limit), peer_(peer) {}
     Place(Place&& other) noexcept
         : limit_(std::exchange(other.limit_, nullptr)), peer_(other.peer_) {}
@@ -46,12 +46,12 @@ class PeerLimit {
     Peer peer_{};
   };
 
-  // `connections` of all peers together. `trusted_proxies`: addresses and ranges ("10.0.0.0/8");
-  // throws UsageError for one that is neither.
+  // `connections`: the limit for all peers together. `trusted_proxies`: addresses and ranges
+  // ("10.0.0.0/8"). Throws UsageError for an invalid one.
   PeerLimit(std::size_t connections, std::vector<std::string> trusted_proxies);
 
-  // Nothing if the peer has too many already; that is logged, at most once a minute. `open`: all
-  // connections that are open besides.
+  // Nothing if the peer already has too many connections; this is logged at most once a minute.
+  // `open`: the number of other open connections.
   std::optional<Place> enter(const sockaddr_storage& address, std::size_t open);
 
  private:

@@ -29,7 +29,7 @@ std::uint64_t open_descriptors() {
        item.increment(error)) {
     ++count;
   }
-  return count > 0 ? count - 1 : 0;  // not the one that reads the directory
+  return count > 0 ? count - 1 : 0;  // without the descriptor of the directory itself
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Figures in Prometheus's text format (prometheus.io, "Text-based format"), and those that every
-// server has.
+// Writes metrics in Prometheus's text format (prometheus.io, "Text-based format"), including those
+// common to all servers.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,15 +16,15 @@ namespace nixbuild::http {
 
 class PrometheusText {
  public:
-  // `prefix` begins every name: "nixbuild_cache_".
+  // `prefix` starts every name: "nixbuild_cache_".
   explicit PrometheusText(std::string prefix) : prefix_(std::move(prefix)) {}
 
-  // What the following samples are of. `type` is "counter" or "gauge".
+  // Starts a metric family; its samples follow. `type` is "counter" or "gauge".
   void family(std::string_view name, std::string_view type, std::string_view help) {
     name_ = prefix_ + std::string(name);
     fmt::format_to(out(), "# HELP {} {}\n# TYPE {} {}\n", name_, help, name_, type);
   }
-  // `labels` as they stand in the braces.
+  // `labels` is the text between the braces.
   template <typename Value>
   void sample(Value value, std::string_view labels = {}) {
     if (labels.empty()) {

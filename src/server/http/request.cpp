@@ -15,7 +15,7 @@ std::optional<std::string> Request::query_parameter(std::string_view name) const
     const std::size_t equals = pair.find('=');
     if (!percent_decode(pair.substr(0, equals), true, decoded) || decoded != name) continue;
     if (equals == std::string_view::npos) return std::string();
-    // A malformed escape reads as what was sent, so that the handler can refuse it by its value.
+    // Return a malformed escape undecoded, so that the handler can reject the value.
     const std::string_view value = pair.substr(equals + 1);
     if (!percent_decode(value, true, decoded)) decoded = value;
     return decoded;

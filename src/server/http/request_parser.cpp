@@ -11,23 +11,23 @@ namespace {
 
 namespace beast_http = boost::beast::http;
 
-// More headers than any client sends; bounds what a request costs to look through.
+// More headers than any client sends; limits the cost of searching them.
 constexpr std::size_t max_fields = 128;
-// Longer than any method's name that is in use (characters).
+// Longer than the name of any method in use (characters).
 constexpr std::size_t longest_method = 32;
-// Of a chunk's first line with its extensions, and of the trailers (bytes). Far more than anybody
-// sends; Beast's own limit depends on its version.
+// The limit for a chunk's first line with its extensions, and for the trailers (bytes). Far more
+// than any client sends; Beast's own limit depends on its version.
 constexpr std::size_t chunk_line_limit = 4096;
 constexpr std::uint32_t trailer_limit = 8192;
-// Of a body's memory, what a connection keeps for its next request.
+// How much of a body's memory a connection keeps for its next request.
 constexpr std::size_t kept_capacity = 4096;
 
 std::string_view view(boost::beast::string_view text) {
   return {text.data(), text.size()};
 }
 
-// Every character that can stand in an authority or is harmless in it; others would let one reader
-// of a Host header see another host than the next.
+// Accepts only characters that are valid or harmless in an authority; others could make two readers
+// of a Host header see different hosts.
 bool is_authority(std::string_view host) {
   return host.find_first_of(std::string_view(" \t/\\@?#<>\"{}|^`,\0", 17)) ==
          std::string_view::npos;
@@ -43,7 +43,7 @@ bool within(std::string_view part, std::string_view whole) {
 
 void RequestParser::begin() {
   beast_.emplace(*this);
-  // The buffer's size is the limit; Beast's own would be counted a line at a time.
+  // The buffer's size is the limit; Beast would count its own line by line.
   beast_->header_limit(static_cast<std::uint32_t>(-1));
   beast_->body_limit(boost::none);
   consumed_ = 0;
@@ -96,7 +96,7 @@ void RequestParser::Beast::on_field_impl(beast_http::field field, string_view na
   // Ignore trailers: nothing may depend on what follows a body.
   if (owner_.header_done_) return;
   const std::string_view text = view(value);
-  // A folded line is not in the buffer as one piece. It is obsolete and a server may refuse it
+  // A folded line is not contiguous in the buffer. Folding is obsolete, and a server may reject it
   // (RFC 9112, 5.2).
   if (!within(text, owner_.bytes_)) {
     error = beast_http::error::bad_value;
@@ -119,7 +119,7 @@ void RequestParser::Beast::on_field_impl(beast_http::field field, string_view na
       }
       owner_.encoding_seen_ = true;
       break;
-    // Of two, the server and whatever stands before it could believe another one each.
+    // If there are two, the server and a proxy in front of it could each use a different one.
     case beast_http::field::origin:
       if (std::exchange(owner_.origin_seen_, true)) error = beast_http::error::bad_value;
       break;
@@ -177,7 +177,7 @@ RequestParser::State RequestParser::parse_header(std::string_view bytes) {
   const std::string_view rest = bytes.substr(consumed_);
   consumed_ += beast_->put(boost::asio::const_buffer(rest.data(), rest.size()), error);
   if (error == beast_http::error::need_more) {
-    // A target is refused before its end has come. Beast may not have looked at the line so far.
+    // Reject a long target before it is complete. Beast may not have looked at the line yet.
     const std::size_t longest_line =
         longest_method + target_limit_ + std::string_view("  HTTP/1.1\r\n").size();
     if (bytes.size() > longest_line && bytes.substr(0, longest_line).find('\n') == bytes.npos) {
@@ -195,7 +195,7 @@ RequestParser::State RequestParser::finish_header() {
   chunked_ = beast_->chunked();
   keep_alive_ = beast_->keep_alive();
   if (const auto length = beast_->content_length()) content_length_ = *length;
-  // HTTP/1.0 knows no transfer encoding, so something on the way may have read on by another rule.
+  // HTTP/1.0 has no transfer encoding, so a proxy may have framed the body differently.
   if (encoding_seen_ && version_ < 11) return fail(400, "Transfer-Encoding in HTTP/1.0");
   if (version_ >= 11 && !host_seen_) return fail(400, "missing Host header");
   return State::done;
@@ -211,8 +211,9 @@ RequestParser::State RequestParser::parse_body(std::string_view bytes, std::size
   consumed = 0;
   if (beast_->is_done()) return State::done;
 #if BOOST_BEAST_VERSION < 359  // before Boost 1.90
-  // Beast takes for granted that the last chunk has come whole once its first line has, and aborts
-  // the process otherwise. Every chunked body has this much to come until it is done: "0\r\n\r\n".
+  // Once Beast has the first line of the last chunk, it assumes that the whole chunk has arrived,
+  // and otherwise aborts the process. So until a chunked body is complete, at least this much must
+  // follow: "0\r\n\r\n".
   constexpr std::size_t shortest_last_chunk = 5;
   if (chunked_ && bytes.size() < shortest_last_chunk) return State::need_more;
 #endif
@@ -221,7 +222,7 @@ RequestParser::State RequestParser::parse_body(std::string_view bytes, std::size
   if (!error) return beast_->is_done() ? State::done : State::need_more;
   const bool needs_more = error == beast_http::error::need_more;
   if (chunked_ && (needs_more || error == beast_http::error::bad_chunk_extension)) {
-    // What is left begins with a chunk's first line, behind the line break of the chunk before it.
+    // The rest begins with a chunk's first line, after the line break that ends the previous chunk.
     const std::string_view line = bytes.substr(consumed);
     if (line.size() >= chunk_line_limit && line.find('\n', 2) == line.npos) {
       return fail(431, "the chunk header is too long");

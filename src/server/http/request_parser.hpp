@@ -1,5 +1,5 @@
-// Reads a request's bytes: Beast's parser, made strict where two readers of one byte stream could
-// differ (request smuggling), with views of the buffer instead of copies.
+// Parses a request with Beast, made strict wherever two readers of one byte stream could disagree
+// (request smuggling). Produces views of the buffer instead of copies.
 #pragma once
 
 #include <boost/beast/http/basic_parser.hpp>
@@ -19,7 +19,7 @@ class RequestParser final : public RequestHeaders {
  public:
   enum class State : std::uint8_t { need_more, done, failed };
 
-  // What to answer when a request is refused; valid after State::failed.
+  // The response to a rejected request; valid after State::failed.
   struct Refusal {
     unsigned status = 400;
     const char* reason = "";
@@ -30,18 +30,18 @@ class RequestParser final : public RequestHeaders {
   // Forgets the last request.
   void begin();
 
-  // `bytes` is all there is of the request, from its first byte; called again with more of it
-  // after need_more, from the same address. The views handed out point into it.
+  // `bytes` is the request so far, from its first byte. After need_more, call it again with more
+  // data at the same address. The returned views point into it.
   State parse_header(std::string_view bytes);
   std::size_t header_size() const noexcept { return consumed_; }  // bytes, when done
 
-  // Whether a body follows, and what it is announced as.
+  // Whether a body follows, and its announced size.
   bool has_body() const noexcept { return chunked_ || content_length_ > 0; }
   bool chunked() const noexcept { return chunked_; }
   std::uint64_t content_length() const noexcept { return content_length_; }
 
-  // Takes body bytes into body(), at most `limit` in total (set before the first call). Sets
-  // `consumed` to how many of `bytes` are done with; the rest is to be presented again.
+  // Appends body bytes to body(), at most `limit` in total (set before the first call). Sets
+  // `consumed` to how many of `bytes` were used; pass the rest again next time.
   void limit_body(std::size_t limit);
   State parse_body(std::string_view bytes, std::size_t& consumed);
   const std::string& body() const noexcept { return body_; }
@@ -54,7 +54,7 @@ class RequestParser final : public RequestHeaders {
   std::string_view target() const noexcept { return target_; }
   int version() const noexcept { return version_; }  // 10 or 11
   bool keep_alive() const noexcept { return keep_alive_; }
-  // Headers that the server itself looks at; empty without one.
+  // Headers that the server itself uses; empty if absent.
   std::string_view host() const noexcept { return host_; }
   std::string_view range() const noexcept { return range_; }
   std::string_view if_range() const noexcept { return if_range_; }
@@ -78,7 +78,7 @@ class RequestParser final : public RequestHeaders {
     void on_response_impl(int, string_view, int, error_code&) override {}
     void on_field_impl(boost::beast::http::field field, string_view name, string_view value,
                        error_code& error) override;
-#if BOOST_BEAST_VERSION >= 359  // Boost 1.90; before it, trailers come through on_field_impl
+#if BOOST_BEAST_VERSION >= 359  // Boost 1.90; earlier versions pass trailers to on_field_impl
     void on_trailer_field_impl(boost::beast::http::field, string_view, string_view,
                                error_code&) override {}
 #endif

@@ -11,7 +11,7 @@
 namespace nixbuild::http {
 namespace {
 
-// Bytes thrown away before other connections get their turn.
+// Bytes discarded before other connections get their turn.
 constexpr std::size_t discarded_a_turn = std::size_t{1} << 20;
 
 }  // namespace
@@ -44,8 +44,8 @@ RequestReader::Step RequestReader::refuse(unsigned status, const char* reason) {
   return Step::refused;
 }
 
-// Views of the head point into the buffer, so it is moved, if at all, before any exists: if the
-// head or, behind it, what frames a body might not have room.
+// Moves the data only if the head, or the framing of a body after it, might not fit. This happens
+// before any views of the head exist, because they point into the buffer.
 void RequestReader::begin_request(std::size_t size) {
   begun_ = true;
   const std::size_t body_room = worker_.buffer_size() - worker_.shared().options.limits.header_size;
@@ -116,7 +116,7 @@ RequestReader::Step RequestReader::read_body() {
   }
 }
 
-// Frees what the body took; the head stays where the request's views point.
+// Frees the body's space; the head stays in place because the request's views point to it.
 void RequestReader::make_room() {
   const std::size_t head_end = request_start_ + parser_.header_size();
   std::memmove(buffer_.get() + head_end, buffer_.get() + begin_, end_ - begin_);

@@ -1,5 +1,5 @@
-// Reads the requests of one connection: what has come of a request stays in one buffer, and the
-// parser's views point into it until the response has been sent.
+// Reads the requests of one connection. A request's bytes stay in one buffer, and the parser's
+// views point into it until the response has been sent.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,10 @@ class Worker;
 class RequestReader {
  public:
   enum class Step : std::uint8_t {
-    blocked,  // more has to come
+    blocked,  // more data is needed
     done,
     refused,  // see refusal()
-    ended,    // the client has closed the connection
+    ended,    // the client closed the connection
   };
 
   RequestReader(Worker& worker, int socket);
@@ -26,36 +26,36 @@ class RequestReader {
   RequestReader(const RequestReader&) = delete;
   RequestReader& operator=(const RequestReader&) = delete;
 
-  // The socket is readable. `ended`: the client has ended its sending, so that no further event
-  // tells of what is still to be read.
+  // The socket is readable. `ended`: the client shut down its sending side, so no further event
+  // will announce data still to be read.
   void on_readable(bool ended) noexcept {
     readable_ = true;
     if (ended) ended_ = true;
   }
 
-  // Reads on until the head of a request is there.
+  // Reads until the head of a request is complete.
   Step read_header();
-  // Whether a byte of the next request has come.
+  // Whether a byte of the next request has arrived.
   bool has_begun() const noexcept { return begun_; }
-  // Reads on until the body is there.
+  // Reads until the body is complete.
   Step read_body();
   const RequestParser::Refusal& refusal() const noexcept { return refusal_; }
   RequestParser& parser() noexcept { return parser_; }
   const RequestParser& parser() const noexcept { return parser_; }
 
-  // The request is done with; the next one begins behind it.
+  // Finishes this request; the next one begins after it.
   void next_request();
-  // Whether bytes are here that no request has consumed.
+  // Whether the buffer has bytes that no request consumed.
   bool has_rest() const noexcept { return begin_ < end_; }
   bool is_readable() const noexcept { return readable_; }
 
-  // Throws away what the client sends, a share of it at a time; `done` is a share's end.
+  // Discards the client's input, a limited amount per call; returns `done` after each amount.
   Step discard();
-  // Gives the buffer back: no view of it is used any more.
+  // Releases the buffer; no view of it may be in use.
   void release();
 
  private:
-  // Bytes or nothing into the buffer.
+  // Reads bytes into the buffer, if any are available.
   Step receive();
   void begin_request(std::size_t size);
   void make_room();
@@ -67,7 +67,7 @@ class RequestReader {
   bool ended_ = false;
   bool begun_ = false;
 
-  // The bytes read: [begin_, end_) is not consumed; the request's head stays in place before it.
+  // [begin_, end_) holds unconsumed bytes; the request's head stays in place before it.
   std::unique_ptr<char[]> buffer_;
   std::size_t request_start_ = 0;
   std::size_t begin_ = 0;

@@ -44,7 +44,7 @@ void append_head(std::string& out, const Response& response, const HeadFacts& fa
     out += "\r\n";
   }
   out += facts.date;
-  // What builds and repositories wrote is among the answers: no browser may guess a type for it.
+  // Answers include text from builds and repositories, so browsers must not guess a type for it.
   out += "X-Content-Type-Options: nosniff\r\n";
   if (facts.framing != Framing::none && !response.content_type.empty()) {
     append_header(out, "Content-Type", response.content_type);

@@ -1,4 +1,4 @@
-// A response's status line and headers as bytes.
+// Formats a response's status line and headers.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ enum class Framing : std::uint8_t {
   length,   // Content-Length
   chunked,  // Transfer-Encoding: chunked
   close,    // the body ends with the connection
-  none,     // no body by the status' definition: 1xx, 204, 304
+  none,     // the status allows no body: 1xx, 204, 304
 };
 
 struct HeadFacts {
@@ -23,11 +23,11 @@ struct HeadFacts {
   std::uint64_t length = 0;     // of the body, for Framing::length
   std::string_view date;        // "Date: …\r\n"
   std::string_view connection;  // "close", "keep-alive" or empty
-  std::string content_range;    // empty: none
+  std::string content_range;    // empty for none
 };
 
-// Appends the head of `response` to `out`. Throws std::logic_error when a header that the handler
-// gave has a line break in it.
+// Appends the head of `response` to `out`. Throws std::logic_error if one of the handler's headers
+// contains a line break.
 void append_head(std::string& out, const Response& response, const HeadFacts& facts);
 
 // "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" for seconds since 1970.

@@ -19,7 +19,7 @@ bool has_no_body(unsigned status) {
   return status < 200 || status == 204 || status == 304;
 }
 
-// The whole body.
+// Selects the whole body.
 void select_body(ResponsePlan& plan, const Response& response) {
   BodyPart& body = plan.body;
   body = {};
@@ -56,7 +56,7 @@ void apply_range(ResponsePlan& plan, Response& response, const ResponseTerms& te
   const bool size_known = plan.facts.framing != Framing::chunked;
   const std::uint64_t size = plan.body.length;
   if (*terms.range && !size_known) {
-    // The client would take a 200 for the range and resume its file with garbage.
+    // The client would take a 200 for the range and corrupt the file that it resumes.
     log::error("{}: a range was requested, but the response has no size", escaped(terms.target));
     return replace_by_error(plan, response, errors, 500, "internal error");
   }
@@ -70,7 +70,7 @@ void apply_range(ResponsePlan& plan, Response& response, const ResponseTerms& te
   }
   plan.facts.status = 206;
   plan.facts.length = span->length;
-  // An empty span cannot be written as first-last; clients read the first number alone.
+  // An empty span cannot be written as first-last; clients use only the first number.
   plan.facts.content_range =
       span->length > 0
           ? fmt::format("bytes {}-{}/{}", span->offset, span->offset + span->length - 1, size)

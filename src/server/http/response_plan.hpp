@@ -1,5 +1,5 @@
-// What of a handler's response is sent, and how: the status, the part of the body that the
-// request's conditions and range select, and the framing. Without any I/O.
+// Decides what is sent of a handler's response, and how: the status, the part of the body selected
+// by the request's conditions and range, and the framing. Does no I/O.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,12 @@ enum class BodyKind : std::uint8_t { none, memory, file, stream };
 // The part of a response's body that is sent.
 struct BodyPart {
   BodyKind kind = BodyKind::none;
-  std::string_view memory;   // of BodyKind::memory: the bytes
+  std::string_view memory;   // the bytes, for BodyKind::memory
   std::uint64_t offset = 0;  // in the whole body
-  std::uint64_t length = 0;  // UINT64_MAX if it is not known
+  std::uint64_t length = 0;  // UINT64_MAX if unknown
 };
 
-// What the request says about its response.
+// The properties of the request that affect its response.
 struct ResponseTerms {
   Method method = Method::get;
   bool is_head = false;
@@ -37,15 +37,15 @@ struct ResponseTerms {
 };
 
 struct ResponsePlan {
-  HeadFacts facts;  // but for the date
+  HeadFacts facts;  // except the date
   BodyPart body;
   bool close = false;
 };
 
-// Replaces `response` by an error, which `errors` makes, if its range cannot be sent.
+// Replaces `response` with an error made by `errors` if its range cannot be sent.
 ResponsePlan plan_response(Response& response, const ResponseTerms& terms, const Router& errors);
 
-// What the router makes of an error that the server itself answers; plain text if that throws.
+// The router's response for an error of the server itself; plain text if the router throws.
 Response error_response(const Router& router, unsigned status, std::string_view reason);
 
 }  // namespace nixbuild::http

@@ -9,13 +9,13 @@
 namespace nixbuild::http {
 namespace {
 
-// A pattern as matched: a literal, then pairs of a placeholder and the literal behind it. A
-// placeholder ends where the literal behind it is first found; as no placeholder of one path
-// segment can pass a slash, that finds a match whenever there is one, in one pass.
+// A compiled pattern: a literal, then pairs of a placeholder and the literal after it. A
+// placeholder ends at the first occurrence of the literal after it. Because a placeholder for one
+// path segment cannot match a slash, this finds any match in one pass.
 struct Pattern {
   std::string text;
   std::string first;                // the literal before any placeholder
-  std::vector<std::string> behind;  // the literal behind each placeholder
+  std::vector<std::string> behind;  // the literal after each placeholder
   bool rest = false;                // the last placeholder is "{name...}"
 };
 

@@ -1,8 +1,9 @@
-// Which handler answers which path.
+// Maps paths to handlers.
 //
-// A pattern is literal but for placeholders in braces: "/{hash}.narinfo", "/builds/{id}/log". A
-// placeholder matches one or more characters other than '/', as few as will do; "{rest...}", at a
-// pattern's end, matches slashes too. Routes are tried in the order in which they were added.
+// A pattern is literal except for placeholders in braces: "/{hash}.narinfo", "/builds/{id}/log". A
+// placeholder matches one or more characters other than '/', as few as possible; "{rest...}", at
+// the end of a pattern, also matches slashes. Routes are tried in the order in which they were
+// added.
 #pragma once
 
 #include <array>
@@ -33,29 +34,29 @@ class Router {
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
 
-  // Placeholders a pattern may have.
+  // Maximum number of placeholders in a pattern.
   static constexpr std::size_t max_parameters = 4;
 
-  // Throws std::logic_error when the pattern is not well formed.
+  // Throws std::logic_error if the pattern is malformed.
   void add(Method method, std::string pattern, Handler handler, RouteOptions options = {});
   void get(std::string pattern, Handler handler) {
     add(Method::get, std::move(pattern), std::move(handler));
   }
 
-  // Makes the body of every error that the server itself answers (400, 404, 405, …); without it,
-  // the reason as plain text.
+  // Makes the body of every error that the server itself answers (400, 404, 405, …). Default: the
+  // reason as plain text.
   using ErrorResponse = std::function<Response(unsigned status, std::string_view reason)>;
   void set_error_response(ErrorResponse make);
 
-  // The names that requests may be for; without it, any.
+  // The allowed names in Host (default: any).
   void set_host_rule(std::shared_ptr<HostRule> rule) { host_rule_ = std::move(rule); }
   HostRule* host_rule() const noexcept { return host_rule_.get(); }
 
   struct Match {
     const Handler* handler = nullptr;  // null: see `allow`
     std::size_t body_limit = 0;
-    std::size_t route = 0;  // the index of the route's pattern, for metrics; route_count() for none
-    std::string_view allow;  // the methods that this path knows; empty: no such path
+    std::size_t route = 0;   // index of the route's pattern, for metrics; route_count() if none
+    std::string_view allow;  // the methods that this path supports; empty: unknown path
     // Views of the path. An array, so that matching allocates nothing.
     std::array<std::string_view, max_parameters> parameter_values;
     std::size_t parameter_count = 0;

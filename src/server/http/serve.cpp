@@ -11,7 +11,8 @@ constexpr unsigned socket_mode = 0660;
 
 }  // namespace
 
-// Ties a service to its server: what still runs for the server's clients ends before the server.
+// Attaches a service to its server: ends the service's work for clients before the server is
+// destroyed.
 class Attachment {
  public:
   Attachment(Service& service, const Server& server) : service_(service) {

@@ -1,5 +1,5 @@
-// What the server commands have in common: a service is given a server, which listens, serves,
-// reloads and ends.
+// Common to all server commands: creates a server for a service, and handles listening, reloading
+// and shutdown.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@
 
 namespace nixbuild::http {
 
-// The routes of a command, and what runs beside the serving threads to answer them.
+// The routes of a command, and its work beside the serving threads.
 class Service {
  public:
   Service() = default;
@@ -24,13 +24,13 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   virtual const std::shared_ptr<const Router>& router() const noexcept = 0;
-  // The server begins to stop: responses that have no end of their own, such as event streams, end
+  // Called when the server begins to stop: responses without an end, such as event streams, end
   // now; their clients reconnect to the next server.
   virtual void end_streams() {}
-  // Ends what runs beside the serving threads. No request comes any more; the server still exists.
+  // Ends the work beside the serving threads. No more requests arrive; the server still exists.
   virtual void stop() = 0;
 
-  // The server that serves this, for its statistics and addresses; null before and after.
+  // The server that serves this, for its statistics and addresses; null before and after serving.
   const Server* server() const noexcept { return server_; }
 
  private:
@@ -40,24 +40,24 @@ class Service {
 
 struct ServeOptions {
   ServerOptions server;
-  std::vector<std::string> listen;  // as net::parse_listen_address reads them
-  // Whether nobody has configured `listen`. A default address that this machine lacks, as [::1] if
-  // IPv6 is off, is left out, and so are all of loopback if systemd has passed sockets.
+  std::vector<std::string> listen;  // in the form of net::parse_listen_address
+  // Whether `listen` is the default. A default address that this machine lacks, such as [::1] if
+  // IPv6 is off, is skipped, and so are all loopback addresses if systemd passed sockets.
   bool listens_by_default = false;
   std::string tailscale_interface;
-  // A socket for programs on this machine, with routes of its own. If it cannot be made, the server
-  // logs a warning, with what that means, and goes on.
+  // A socket for programs on this machine, with its own routes. If it cannot be created, the server
+  // logs a warning with the consequences and continues.
   struct ControlSocket {
     std::filesystem::path path;
     std::shared_ptr<const Router> router;
     std::string without;
   };
   std::optional<ControlSocket> control;
-  std::function<void()> reload;  // on SIGHUP; what it throws is logged
+  std::function<void()> reload;  // on SIGHUP; exceptions are logged
 };
 
-// Serves until SIGTERM. Throws UsageError for options that make no sense, Error naming an address
-// that cannot be used.
+// Serves until SIGTERM. Throws UsageError for invalid options, Error naming an address that cannot
+// be used.
 void serve(Service& service, const ServeOptions& options);
 
 }  // namespace nixbuild::http

@@ -22,9 +22,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How long coroutines get to end after their connections were cut.
+// How long coroutines have to finish after their connections were aborted.
 constexpr milliseconds unwind_time{200};
-// Signals that come within this time are one wish to reload.
+// Signals that arrive within this time cause a single reload.
 constexpr milliseconds reload_delay{10};
 
 ServerOptions completed(ServerOptions options) {
@@ -94,7 +94,7 @@ class Server::Impl {
   unsigned drained_ = 0;
 
   const Listeners::Workers workers_;
-  // Behind the workers, whose contexts their timers and sockets use.
+  // Declared after the workers, because its timers and sockets use their contexts.
   Listeners listeners_;
   Watchdog watchdog_;
   std::unique_ptr<boost::asio::signal_set> signals_;
@@ -144,7 +144,7 @@ void Server::Impl::on_signal(int number) {
   begin_stop();
 }
 
-// Asio hands over every signal that came, even during a reload; those that wait ask for one more.
+// Asio delivers every signal, even during a reload; those that arrived meanwhile cause one more.
 void Server::Impl::reload_soon() {
   if (reload_is_due_) return;
   reload_is_due_ = true;
@@ -191,7 +191,7 @@ void Server::Impl::end_now() {
       target->abort_connections();
     });
   }
-  // Coroutines that end by themselves now are waited for; others are destroyed where they stand.
+  // Wait for coroutines that finish by themselves now; the others are destroyed while suspended.
   stop_timer_.expires_after(unwind_time);
   stop_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) stop_workers();
@@ -215,7 +215,7 @@ ServerStatistics Server::Impl::statistics() const {
   sum.responses.resize(router_ ? router_->route_count() : 0);
   for (const auto& worker : workers_) {
     const WorkerCounters& counters = worker->counters();
-    // What ends is read before what begins: so no difference is ever negative.
+    // Read the counters of ends before those of beginnings, so that no difference is negative.
     closed += counters.connections_closed.get();
     ended += counters.requests_ended.get();
     begun += counters.requests_begun.get();

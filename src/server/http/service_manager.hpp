@@ -12,7 +12,8 @@ void reloading();
 void stopping();
 void alive();
 
-// The longest interval that systemd allows between calls of alive(); nothing without a watchdog.
+// The longest interval that systemd allows between calls of alive(); nothing if there is no
+// watchdog.
 std::optional<std::chrono::microseconds> watchdog_interval();
 
 }  // namespace nixbuild::http::service_manager

@@ -1,4 +1,4 @@
-// Socket addresses as people write them, and back.
+// Converts socket addresses from and to text.
 #pragma once
 
 #include <netinet/in.h>
@@ -19,7 +19,7 @@ struct SocketAddress {
   const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-// Throws UsageError when the host is no literal address.
+// Throws UsageError if the host is not a literal address.
 SocketAddress to_socket_address(const net::TcpAddress& address);
 
 // The local address that a socket is bound to. Throws SystemError.
@@ -30,11 +30,11 @@ std::uint16_t port_of(const SocketAddress& address);
 // "127.0.0.1" or "fe80::1%eth0"; empty for other families.
 std::string host_of(const sockaddr_storage& address);
 
-// "127.0.0.1:40312", "[::1]:40312" or "unix": whom a connection came from.
+// The peer of a connection: "127.0.0.1:40312", "[::1]:40312" or "unix".
 std::string peer_name(const sockaddr_storage& address);
 
-// The user who connected this unix socket, as the kernel noted it then; nothing if it cannot tell.
-// In a user namespace that does not map that user it is the overflow user, 65534.
+// The user who connected this unix socket, as recorded by the kernel at that time; nothing if
+// unknown. In a user namespace without a mapping for that user, it is the overflow user, 65534.
 std::optional<uid_t> peer_user(int socket);
 
 }  // namespace nixbuild::http

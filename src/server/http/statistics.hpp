@@ -1,5 +1,5 @@
-// Counters of one serving thread. That thread alone writes them, so counting costs no locked
-// instruction; others read them at any time.
+// Counters of one serving thread. Only that thread writes them, so counting needs no locked
+// instruction; other threads may read them at any time.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ struct WorkerCounters {
   Counter requests_ended;
   Counter bytes_sent;
   Counter timeouts;
-  // By route, then by status / 100; the last row is of requests that no route took.
+  // By route, then by status / 100; the last row counts requests that no route matched.
   std::vector<std::array<Counter, 6>> responses;
 };
 

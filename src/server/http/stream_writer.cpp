@@ -18,8 +18,8 @@ namespace nixbuild::http {
 namespace {
 
 constexpr std::size_t sendfile_piece = std::size_t{1} << 20;
-// A producer whose client takes everything at once never has to wait; so much it may send before
-// the thread's other connections get their turn.
+// A producer whose client reads fast enough never has to wait; after this many bytes it yields to
+// the thread's other connections.
 constexpr std::uint64_t bytes_a_turn = std::uint64_t{1} << 20;
 constexpr unsigned pieces_a_turn = 64;
 
@@ -55,7 +55,7 @@ bool StreamWriter::finish() {
   return true;
 }
 
-// Takes `length` bytes as about to be sent, and begins their chunk.
+// Records that `length` bytes are about to be sent, and begins their chunk.
 void StreamWriter::announce(std::uint64_t length) {
   if (!connection_.is_streaming() || broken_) throw_gone();
   if (framing_ == Framing::length) {
@@ -80,8 +80,8 @@ void StreamWriter::announce(std::uint64_t length) {
 asio::awaitable<void> StreamWriter::write(std::string_view bytes) {
   if (bytes.empty()) co_return;
   announce(bytes.size());
-  // In a body of known length more is about to follow, and the kernel may fill its packets; where
-  // the length is open somebody may be waiting for just these bytes.
+  // If the length is known, more data follows soon, so let the kernel fill its packets; otherwise a
+  // client may be waiting for these bytes.
   const int flags = MSG_NOSIGNAL | (framing_ == Framing::length && left_ > 0 ? MSG_MORE : 0);
   std::string_view tail;
   if (framing_ == Framing::chunked) {
@@ -131,7 +131,7 @@ asio::awaitable<void> StreamWriter::send_file(int fd, std::uint64_t offset, std:
   if (++pieces_ >= pieces_a_turn) co_await yield_turn();
 }
 
-// Sends from what is left of output_.head, then `bytes`, then `tail`, and takes off what was sent.
+// Sends the rest of output_.head, then `bytes`, then `tail`, and removes what was sent.
 StreamWriter::IoResult StreamWriter::send_some(std::string_view& bytes, std::string_view& tail,
                                                int flags) {
   std::array<iovec, 3> pieces;
@@ -170,7 +170,7 @@ StreamWriter::IoResult StreamWriter::send_some(std::string_view& bytes, std::str
 }
 
 // Returns when the socket may have room again; meanwhile the producer keeps `queued_bytes` in
-// memory. Throws ClientGone when the connection has ended.
+// memory. Throws ClientGone if the connection has ended.
 asio::awaitable<void> StreamWriter::until_writable(std::size_t queued_bytes) {
   struct Registration {
     StreamWriter& writer;

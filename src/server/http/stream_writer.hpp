@@ -15,10 +15,10 @@ namespace nixbuild::http {
 
 class Connection;
 
-// Bytes on their way to a client.
+// Bytes to be sent to a client.
 struct Output {
-  std::string head;             // and, of a streamed body, what frames the next piece
-  std::size_t sent = 0;         // of `head`, and of a body in memory behind it
+  std::string head;             // and, for a streamed body, the framing of the next piece
+  std::size_t sent = 0;         // of `head` and of a body in memory after it
   std::uint64_t body_sent = 0;  // bytes of the body
 };
 
@@ -26,14 +26,14 @@ class StreamWriter final : public BodyWriter {
  public:
   StreamWriter(Connection& connection, Output& output) : connection_(connection), output_(output) {}
 
-  // `length`: of the body, UINT64_MAX if it is not known.
+  // `length`: of the body; UINT64_MAX if unknown.
   void begin(Framing framing, std::uint64_t length);
-  // Sends the head ahead of the body, unless a byte of it has left already.
+  // Sends the head before the body, unless a byte of it was already sent.
   void send_head();
-  // Whether a byte of the response has left.
+  // Whether any byte of the response was sent.
   bool started() const noexcept { return started_; }
-  // The producer has returned. Appends the end of the framing to the output; false if the body is
-  // not what was announced.
+  // Called when the producer has returned. Appends the end of the framing to the output; false if
+  // the body does not have the announced length.
   bool finish();
   // The socket has room again, or the connection has ended.
   void wake() {
@@ -56,9 +56,9 @@ class StreamWriter final : public BodyWriter {
   Framing framing_ = Framing::length;
   std::uint64_t left_ = 0;  // bytes still to come, if the length is known
   bool started_ = false;
-  bool chunk_open_ = false;  // the line break behind the last chunk is still owed
+  bool chunk_open_ = false;  // the line break after the last chunk was not sent yet
   bool broken_ = false;
-  unsigned pieces_ = 0;  // since the last turn of others
+  unsigned pieces_ = 0;  // since the last yield
   std::uint64_t bytes_since_yield_ = 0;
   async::Waiter* room_ = nullptr;  // where the producer waits for room
 };

@@ -14,7 +14,8 @@ std::optional<unsigned> hex_digit(char c) {
   return std::nullopt;
 }
 
-// A "." or ".." between slashes, in the decoded path: encoding the dots or the slashes hides none.
+// Whether the decoded path has a "." or ".." segment, so that encoding dots or slashes cannot hide
+// it.
 bool has_dot_segment(std::string_view path) {
   std::size_t position = path.find("/.");
   while (position != std::string_view::npos) {
@@ -76,7 +77,7 @@ bool parse_target(std::string_view text, std::string& storage, Target& target) {
     if (!percent_decode(target.path, false, storage)) return false;
     target.path = storage;
   }
-  // Clients put a base URL that ends with a slash before a path that begins with one.
+  // Clients may join a base URL ending with a slash and a path beginning with one.
   if (target.path.find("//") != std::string_view::npos) {
     std::string collapsed;
     for (const char c : target.path) {

@@ -1,4 +1,4 @@
-// The request target, taken apart and decoded.
+// Splits and decodes a request target.
 #pragma once
 
 #include <string>
@@ -7,17 +7,17 @@
 namespace nixbuild::http {
 
 struct Target {
-  std::string_view authority;  // of the absolute form "http://HOST/…", else empty
+  std::string_view authority;  // of the absolute form "http://HOST/…", otherwise empty
   std::string_view path;       // decoded; a view of the target or of `storage`
-  std::string_view query;      // behind '?', still encoded
+  std::string_view query;      // after '?', still encoded
 };
 
-// Splits `text` and decodes its path, using `storage` where the path had an escape. Returns false
-// for what must be answered 400: neither "/…" nor "http://…", a '%' without two hex digits, a zero
-// byte, a "." or ".." segment, a fragment.
+// Splits `text` and decodes its path, using `storage` if the path contains escapes. Returns false
+// if it must be answered 400: neither "/…" nor "http://…", a '%' without two hex digits, a NUL
+// byte, a "." or ".." segment, or a fragment.
 bool parse_target(std::string_view text, std::string& storage, Target& target);
 
-// Decodes "%41", and '+' as a space when `plus_is_space`. Returns false at a malformed escape.
+// Decodes "%41", and '+' as a space if `plus_is_space`. Returns false for a malformed escape.
 bool percent_decode(std::string_view text, bool plus_is_space, std::string& out);
 
 }  // namespace nixbuild::http

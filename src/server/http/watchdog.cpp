@@ -16,7 +16,7 @@ void Watchdog::start() {
   tick();
 }
 
-// Each tick asks every worker, and reports once all have responded to the last one.
+// Each tick queries every worker, and notifies systemd if all have responded to the previous tick.
 void Watchdog::tick() {
   if (responses_.load() >= workers_.size()) {
     service_manager::alive();

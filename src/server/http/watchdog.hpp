@@ -17,7 +17,7 @@ class Watchdog {
   explicit Watchdog(const std::vector<std::unique_ptr<Worker>>& workers)
       : workers_(workers), timer_(workers.front()->executor()) {}
 
-  // Does nothing unless the service manager expects to hear from this service.
+  // Does nothing if the service manager has no watchdog for this service.
   void start();
 
  private:

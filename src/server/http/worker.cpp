@@ -27,11 +27,11 @@ constexpr int events_a_round = 256;
 // Rounds of events before timers, coroutines and posted work run.
 constexpr int rounds_a_turn = 8;
 constexpr int accepts_a_turn = 64;
-// Read buffers kept for the next requests.
+// Read buffers kept for reuse.
 constexpr std::size_t spare_buffers = 64;
-// Behind a request's head there is always so much room for its body.
+// Room for a body that is always available after a request's head.
 constexpr std::size_t body_room = 4096;
-// However many workers share the bytes that may be queued for clients, each may have this many.
+// The minimum of queued bytes for each worker, however many workers share the limit.
 constexpr std::size_t least_queued_bytes = std::size_t{16} << 20;
 
 std::chrono::milliseconds sweep_interval(const Limits& limits) {
@@ -60,8 +60,8 @@ bool ConnectionGate::enter() noexcept {
   }
   open_.fetch_sub(1);
   waiting_.store(true);
-  // A place may have become free between the two lines above, before its leaver could see that
-  // somebody waits.
+  // A connection may have closed between the two lines above, before its thread could see that this
+  // worker waits.
   if (open_.load() < limit_ && waiting_.exchange(false)) {
     if (open_.fetch_add(1) < limit_) return true;
     open_.fetch_sub(1);
@@ -73,7 +73,7 @@ bool ConnectionGate::enter() noexcept {
 void ConnectionGate::leave() {
   open_.fetch_sub(1);
   if (!waiting_.load() || !waiting_.exchange(false) || !on_place) return;
-  // Those who were not woken now are woken when the next place is free.
+  // Workers not woken now are woken when the next connection closes.
   if (!contain("waking workers that wait for a place", on_place)) waiting_.store(true);
 }
 
@@ -106,7 +106,7 @@ Worker::~Worker() = default;
 
 void Worker::run() {
   const auto work = boost::asio::make_work_guard(context_);
-  // After an unexpected exception the thread goes on, and its pump with it.
+  // After an unexpected exception, the thread and its pump continue.
   while (!contain("serving thread", [this] {
     if (!pump_is_due_) schedule_pump();
     context_.run();
@@ -122,8 +122,8 @@ void Worker::schedule_pump() {
 
 void Worker::run_again(Connection& connection) {
   again_.push_back(&connection);
-  // A deferred reply is sent outside of the pump, which may wait for an event that never comes: a
-  // socket that is writable all along produces none.
+  // A deferred reply is sent outside of the pump, which may be waiting for an event that never
+  // comes: a socket that stays writable produces none.
   if (waiting_) epoll_.cancel();
 }
 
@@ -136,8 +136,8 @@ void Worker::pump() {
   pump_is_due_ = true;
 }
 
-// Delivers the events that are ready; false if there were none. An event comes only once, so an
-// exception from one must not keep the others from being delivered.
+// Delivers the events that are ready; false if there were none. Each event comes only once, so an
+// exception from one must not prevent the delivery of the others.
 bool Worker::deliver() {
   std::array<epoll_event, events_a_round> events;
   const int count = ::epoll_wait(epoll_.native_handle(), events.data(), events_a_round, 0);
@@ -176,7 +176,7 @@ void Worker::add_listener(ListenSocket socket) {
   if (accepting_) watch_acceptors();
 }
 
-// Retries those that cannot be watched with the next sweep.
+// Those that cannot be watched are retried at the next sweep.
 void Worker::watch_acceptors() {
   for (const auto& acceptor : acceptors_) {
     if (acceptor->watched) continue;
@@ -205,7 +205,8 @@ void Worker::remove_listener(std::uint64_t id) {
 }
 
 void Worker::accept_from(Acceptor& acceptor) {
-  // One at a time from a socket that all threads share, or the first to wake would accept them all.
+  // Accept one at a time from a socket shared by all threads; otherwise the first to wake would
+  // accept all connections.
   const int most = acceptor.socket.shared ? 1 : accepts_a_turn;
   for (int i = 0; i < most && accepting_; ++i) {
     if (!shared_.gate.enter()) return pause_accepting();
@@ -242,7 +243,7 @@ void Worker::accept_from(Acceptor& acceptor) {
 
 void Worker::add_connection(UniqueFd socket, const Acceptor& acceptor, std::string peer,
                             PeerLimit::Place place) {
-  // So that neither retiring nor resuming one can fail.
+  // Reserve room, so that neither retiring nor resuming a connection can fail.
   const std::size_t most = connections_.size() + graveyard_.size() + 1;
   if (connections_.capacity() < most) connections_.reserve(2 * most);
   if (graveyard_.capacity() < most) graveyard_.reserve(2 * most);
@@ -264,7 +265,7 @@ void Worker::pause_accepting() {
   if (!accepting_) return;
   accepting_ = false;
   unwatch_acceptors();
-  schedule_sweep();  // which tries again
+  schedule_sweep();  // which retries
 }
 
 bool Worker::has_waiting_client() const {
@@ -291,7 +292,8 @@ void Worker::retire(Connection& connection) {
   check_drained();
 }
 
-// Destroys what was closed. Not called while events are being delivered, which may still name it.
+// Destroys closed connections. Not called while events are being delivered, which may still refer
+// to them.
 void Worker::bury() {
   closed_acceptors_.clear();
   if (graveyard_.empty()) return;
@@ -299,7 +301,8 @@ void Worker::bury() {
   graveyard_.clear();
 }
 
-// `work` may close any connection. Backwards, since closing one moves the last into its place.
+// `work` may close any connection. Iterates backwards, because closing one moves the last into its
+// place.
 template <typename Work>
 void Worker::each_connection(const Work& work) {
   for (std::size_t i = connections_.size(); i-- > 0;) {
@@ -309,7 +312,7 @@ void Worker::each_connection(const Work& work) {
 
 void Worker::drain() {
   if (draining_) return;
-  // Serve clients that have connected already: closing the socket would reset them.
+  // Serve clients that have already connected: closing the socket would reset them.
   resume_accepting();
   for (const auto& acceptor : acceptors_) {
     std::size_t before = 0;
@@ -372,7 +375,7 @@ void Worker::set_queued(Connection& connection, std::size_t bytes) {
       if (slowest == nullptr || other->stalled_since < slowest->stalled_since)
         slowest = other.get();
     }
-    if (slowest == nullptr) return;  // one that is larger alone may stay
+    if (slowest == nullptr) return;  // a single connection may exceed the limit
     counters_.timeouts.add();
     slowest->cut_stalled("too many bytes are queued for slow clients");
   }

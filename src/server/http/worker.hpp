@@ -1,9 +1,10 @@
-// One serving thread: its io_context, and beside it an epoll set that drives the connections.
+// One serving thread: its io_context, and an epoll set that drives the connections.
 //
-// The connections do not wait through Asio. An edge-triggered epoll set of our own needs no system
-// call to wait again after each request, and says when a client has gone while its answer is still
-// being made. The set is itself a descriptor in the io_context, so handlers' coroutines, timers and
-// work posted from other threads run on the same thread, in turn with the connections.
+// The connections do not wait through Asio. A separate edge-triggered epoll set needs no system
+// call to wait again after each request, and reports that a client has disconnected while its
+// answer is still being made. The set is itself a descriptor in the io_context, so handlers'
+// coroutines, timers and work posted from other threads run on the same thread, in turn with the
+// connections.
 #pragma once
 
 #include <sys/epoll.h>
@@ -41,19 +42,19 @@ class EpollTarget {
   virtual void on_event(std::uint32_t events) = 0;
 };
 
-// The bound on open connections, shared by all workers.
+// The limit on open connections, shared by all workers.
 class ConnectionGate {
  public:
   explicit ConnectionGate(std::size_t limit) : limit_(limit) {}
 
   std::size_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
-  // Takes a place; false if there is none: then `on_place` is called once there is.
+  // Counts a new connection; false at the limit. `on_place` is then called once one closes.
   bool enter() noexcept;
   void leave();
-  // Set by a worker that has seen clients waiting to be accepted; true until one is.
+  // Set by a worker that sees clients waiting to be accepted; true until one is accepted.
   void set_crowded() noexcept { crowded_.store(true); }
   bool is_crowded() const noexcept { return crowded_.load(); }
-  std::function<void()> on_place;  // called on the thread that leaves
+  std::function<void()> on_place;  // called on the thread that closes a connection
 
  private:
   const std::size_t limit_;
@@ -62,7 +63,7 @@ class ConnectionGate {
   std::atomic<bool> crowded_{false};
 };
 
-// What all workers of a server share.
+// State shared by all workers of a server.
 struct ServerShared {
   ServerOptions options;
   const Router* counted_router = nullptr;
@@ -77,11 +78,11 @@ struct ServerShared {
         peers(options.limits.connections, options.trusted_proxies) {}
 };
 
-// A socket that connections are accepted from.
+// A listening socket.
 struct ListenSocket {
   std::shared_ptr<const UniqueFd> fd;
   std::shared_ptr<const Router> router;
-  std::uint64_t id = 0;  // of the address, the same in every worker
+  std::uint64_t id = 0;  // of the address; the same in every worker
   bool shared = false;   // all workers accept from this one socket
 };
 
@@ -98,19 +99,19 @@ class Worker {
   void post(Function function);
   const WorkerCounters& counters() const noexcept { return counters_; }
 
-  // The thread's work; returns after stop().
+  // The thread's main function; returns after stop().
   void run();
   void stop() { context_.stop(); }
 
   // On the worker's thread, or before run():
   void add_listener(ListenSocket socket);
   void remove_listener(std::uint64_t id);
-  // Stops accepting and ends connections as their requests end; calls ServerShared's
+  // Stops accepting and closes connections as their requests end; calls ServerShared's
   // on_worker_drained once none is left.
   void drain();
   void abort_connections();
   void resume_accepting();
-  // Delivers events of any descriptor; level-triggered. Call `unwatch` before closing it.
+  // Delivers events of any descriptor, level-triggered. Call `unwatch` before closing it.
   void watch(int fd, EpollTarget& target);
   void unwatch(int fd);
 
@@ -119,12 +120,12 @@ class Worker {
   WorkerCounters& own_counters() noexcept { return counters_; }
   bool draining() const noexcept { return draining_; }
   std::string_view date_line();
-  // Calls the connection's resume() after the others' events.
+  // Calls the connection's resume() after the events of other connections.
   void run_again(Connection& connection);
-  // Unlinks a closed connection; it is destroyed when no event can reach it any more.
+  // Unlinks a closed connection; it is destroyed once no event can refer to it.
   void retire(Connection& connection);
-  // `bytes` of an answer are in memory because their client takes them slowly; 0: no longer. Cuts
-  // connections that have taken nothing for longest if all together hold too much.
+  // `bytes` of a response are in memory because the client reads slowly; 0 if it no longer does. If
+  // the total is too high, resets the connections that have been stalled longest.
   void set_queued(Connection& connection, std::size_t bytes);
   std::unique_ptr<char[]> take_buffer();
   void give_buffer(std::unique_ptr<char[]> buffer);
@@ -153,7 +154,7 @@ class Worker {
   ServerShared& shared_;
   WorkerCounters counters_;
   const std::size_t buffer_size_;
-  const std::size_t queued_limit_;  // this worker's part of Limits::queued_bytes
+  const std::size_t queued_limit_;  // this worker's share of Limits::queued_bytes
   std::size_t queued_ = 0;
   std::vector<std::unique_ptr<char[]>> buffers_;
   std::vector<std::unique_ptr<Connection>> connections_;
@@ -170,10 +171,10 @@ class Worker {
   bool sweeping_ = false;
   bool delivering_ = false;
   bool waiting_ = false;      // for events, with nothing else to do
-  bool pump_is_due_ = false;  // without more being done for it
+  bool pump_is_due_ = false;  // already scheduled
   std::chrono::milliseconds sweep_interval_;
 
-  // Last, so that it goes first: coroutines that it still holds refer to connections.
+  // Last, so that it is destroyed first: its remaining coroutines refer to connections.
   boost::asio::io_context context_;
   boost::asio::any_io_executor executor_;
   boost::asio::posix::stream_descriptor epoll_;
