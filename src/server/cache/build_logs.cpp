@@ -26,10 +26,10 @@ namespace {
 namespace asio = boost::asio;
 namespace fs = std::filesystem;
 
-// Decompressing takes some 4 MiB for as long as the client reads.
+// Decompression takes about 4 MiB until the client has read the log.
 constexpr unsigned most_compressed = 32;
 
-// None when there is no such file. Throws SystemError when it cannot be opened.
+// Returns no descriptor if the file does not exist. Throws SystemError if it cannot be opened.
 UniqueFd open_log(const fs::path& path) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
@@ -38,7 +38,7 @@ UniqueFd open_log(const fs::path& path) {
   return file;
 }
 
-// A compressed log that is being sent, counted as long as it is.
+// A compressed log being sent; counted until it is destroyed.
 struct OpenLog {
   OpenLog(UniqueFd descriptor, std::shared_ptr<std::atomic<unsigned>> counter)
       : file(std::move(descriptor)), count(std::move(counter)), number(++*count) {}
@@ -93,8 +93,8 @@ asio::awaitable<http::Response> BuildLogs::answer_for(std::string hash_part) {
   co_return answer(*info->deriver);
 }
 
-// Nix writes <log directory>/drvs/<first two characters>/<the rest>.bz2, without .bz2 where
-// compress-build-log is off, and very old ones without the split.
+// Nix writes <log directory>/drvs/<first two characters>/<the rest>.bz2, without .bz2 if
+// compress-build-log is off. Very old logs are not split by the first two characters.
 http::Response BuildLogs::answer(const nix::StorePath& derivation) {
   const std::string& name = derivation.base_name();
   const fs::path directory = store_.layout().nix_log_dir / "drvs";

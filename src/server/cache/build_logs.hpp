@@ -1,5 +1,5 @@
-// The handler of /log/…: the build log of a derivation, named by its base name or hash part, or of
-// the derivation that made an output, named by the output's.
+// The handler of /log/…: the build log of a derivation, given by base name or hash part, or of the
+// derivation that produced a given output.
 #pragma once
 
 #include <atomic>
@@ -16,15 +16,15 @@ namespace nixbuild::cache {
 
 class BuildLogs {
  public:
-  // Logs are decompressed on `workers`, piece by piece as they are sent; a bounded number at once,
-  // others are answered 503.
+  // Logs are decompressed on `workers`, in pieces as they are sent. The number of concurrent logs
+  // is limited; further requests are answered 503.
   BuildLogs(store::StoreReader& store, boost::asio::thread_pool& workers)
       : store_(store), workers_(workers) {}
 
   http::Reply handle(std::string_view name);
 
  private:
-  // 404 when there is none.
+  // 404 if there is no log.
   http::Response answer(const nix::StorePath& derivation);
   boost::asio::awaitable<http::Response> answer_for(std::string hash_part);
 

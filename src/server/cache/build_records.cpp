@@ -89,7 +89,7 @@ http::Response BuildRecords::signed_record(std::int64_t id) const {
     protocol::SignedRecord result{protocol::render_record(*record), {}};
     result.signatures = keys_.add_to({}, protocol::signed_text(result.record));
     return http::json_response(200, protocol::to_json(result));
-  } catch (const Error& failure) {  // of the history or of SQLite
+  } catch (const Error& failure) {  // from the history or SQLite
     log::warn("no build record: {}", failure.what());
     return http::text_response(503, fmt::format("{}\n", failure.what()));
   }

@@ -1,9 +1,9 @@
 // The control socket's GET /records/ID: the record of a build, made from the history and signed
 // with every key.
 //
-// A signature here decides what machines activate, so the record is read from the history and never
-// taken from whoever asks, and only serve-api may ask: its user, or our own user if one user runs
-// both. The builds' user may not.
+// This signature decides what machines activate. So the record is read from the history and never
+// taken from the client, and only serve-api may request it: its user, or our own user if one user
+// runs both. The builds' user may not.
 #pragma once
 
 #include <sys/types.h>
@@ -24,7 +24,7 @@ namespace nixbuild::cache {
 
 class BuildRecords {
  public:
-  // The history is opened for each request, read-only, on `workers`: there may be none yet.
+  // Opens the history read-only for each request, on `workers`: it may not exist yet.
   BuildRecords(std::filesystem::path history, const SigningKeys& keys,
                boost::asio::thread_pool& workers)
       : history_(std::move(history)), keys_(keys), workers_(workers) {}
@@ -42,7 +42,7 @@ class BuildRecords {
 };
 
 // Whether `peer` is serve-api's user. `own` is the user of this process, `api` that of an installed
-// serve-api, if there is one.
+// serve-api, if any.
 bool may_ask_for_records(std::optional<uid_t> peer, uid_t own, std::optional<uid_t> api);
 
 }  // namespace nixbuild::cache

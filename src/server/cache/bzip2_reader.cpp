@@ -24,7 +24,7 @@ struct Bzip2Reader::State {
   std::filesystem::path name;
   std::vector<char> input = std::vector<char>(input_piece);
   bz_stream stream{};
-  bool in_stream = false;  // the library holds memory for a stream that has begun
+  bool in_stream = false;  // the library has allocated memory for a started stream
   bool ended = false;
 
   void begin() {
@@ -68,7 +68,7 @@ Bzip2Reader::~Bzip2Reader() {
   state_->end();
 }
 
-// A file may hold several streams one after another, as parallel compressors write them.
+// A file may contain several concatenated streams, as written by parallel compressors.
 std::string Bzip2Reader::read() {
   State& s = *state_;
   std::string output(output_piece, '\0');

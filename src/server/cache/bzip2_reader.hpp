@@ -17,8 +17,8 @@ class Bzip2Reader {
   Bzip2Reader(const Bzip2Reader&) = delete;
   Bzip2Reader& operator=(const Bzip2Reader&) = delete;
 
-  // The next bytes, empty at the end. Throws SystemError, and FormatError when the file is not
-  // whole, or no bzip2.
+  // The next bytes; empty at the end. Throws SystemError, and FormatError if the file is truncated
+  // or not in bzip2 format.
   std::string read();
 
  private:

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t warm_body_limit = std::size_t{1} << 20;  // bytes, some 10,000 paths
+constexpr std::size_t warm_body_limit = std::size_t{1} << 20;  // bytes, about 10,000 paths
 constexpr unsigned worker_threads = 2;
 
 config::CacheOptions completed(config::CacheOptions options) {
@@ -73,7 +73,7 @@ compress::Recipe advertised_recipe(const config::CacheOptions& options,
   return compressed.recipe(options.compression);
 }
 
-// The names that the configuration gives this server.
+// The configured host names of this server.
 std::vector<std::string> hosts_of(const config::CacheOptions& options) {
   std::vector<std::string> hosts = options.allowed_hosts;
   if (!options.public_url.empty()) {
@@ -134,7 +134,7 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
   });
   router->get("/{hash}.ls",
               [this](const Request&, PathParameters path) { return listings_.handle(path[0]); });
-  // A derivation's name may have a '?', which Nix puts into the URL as it is.
+  // A derivation's name may contain a '?', which Nix does not escape in the URL.
   router->get("/log/{name}", [this](const Request& request, PathParameters path) {
     if (request.query.empty()) return build_logs_.handle(path[0]);
     return build_logs_.handle(fmt::format("{}?{}", path[0], request.query));
@@ -198,7 +198,7 @@ std::shared_ptr<const http::Router> CacheService::make_control_router() {
   return router;
 }
 
-// The URL by which this client, or whoever it speaks for, reaches the cache.
+// The URL by which this client, or the client behind the proxy, reaches the cache.
 std::string CacheService::url_for(const http::Request& request) const {
   if (!options_.public_url.empty()) return options_.public_url;
   const bool https = is_loopback(request.peer) && request.header("x-forwarded-proto") == "https";
@@ -206,7 +206,7 @@ std::string CacheService::url_for(const http::Request& request) const {
   return fmt::format("{}://{}", https ? "https" : "http", host.empty() ? "localhost:5000" : host);
 }
 
-// 200 either way: whether the server is there is one question, whether all is well another.
+// Always 200: being reachable and being healthy are separate questions.
 http::Response CacheService::health() {
   nlohmann::json problems = nlohmann::json::array();
   try {

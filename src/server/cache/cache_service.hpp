@@ -1,4 +1,4 @@
-// All of serve-cache but the HTTP server: its parts, put together, and the routes to them.
+// All of serve-cache except the HTTP server: its parts and their routes.
 #pragma once
 
 #include <atomic>
@@ -27,19 +27,18 @@ namespace nixbuild::cache {
 
 class CacheService final : public http::Service {
  public:
-  // Throws UsageError for options that cannot be followed, Error for a key or a directory that
-  // cannot be used.
+  // Throws UsageError for invalid options, Error for a key or a directory that cannot be used.
   explicit CacheService(const config::CacheOptions& options);
   ~CacheService() override;
 
   const std::shared_ptr<const http::Router>& router() const noexcept override { return router_; }
-  // What the control socket answers, beside nothing of the above.
+  // The control socket's routes; it serves none of the above.
   const std::shared_ptr<const http::Router>& control_router() const noexcept {
     return control_router_;
   }
 
-  // Takes the keys, read anew, allowed hosts, skipped keys and the priority from `options`; throws,
-  // and keeps what it has, if a key or a host cannot be used.
+  // Reloads the keys, and takes allowed hosts, skipped keys and the priority from `options`. If a
+  // key or a host cannot be used, it throws and keeps the current ones.
   void reload(const config::CacheOptions& options);
   void stop() override;
 

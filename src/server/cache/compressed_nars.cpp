@@ -14,24 +14,24 @@ namespace {
 
 namespace asio = boost::asio;
 
-// How long a cache that could not keep a file is left alone. Meanwhile every client has its NARs
-// compressed for itself.
+// How long not to use the cache after it could not keep a file. Meanwhile NARs are compressed
+// separately for each client.
 constexpr std::chrono::seconds unkept_pause{5};
 constexpr std::size_t measured_limit = 10'000;
-// What compressors may take that wait for slow clients. Fewer at once than the queue lets begin, so
-// that clients which take nothing keep nobody from being served.
+// The memory limit for compressors that wait for slow clients. It allows fewer than the queue, so
+// that clients that do not read cannot keep others from being served.
 constexpr std::uint64_t waiting_bytes = std::uint64_t{256} << 20;
 constexpr std::size_t waiting_streams = 24;
 // The hash of a larger NAR is checked after it was sent, see NarCheck. In bytes.
 constexpr std::uint64_t checked_at_once = std::uint64_t{32} << 20;
 
-// Whether the failure of a production lies in the store path.
+// Whether a production failed because of the store path.
 bool is_damage(const std::exception& failure) {
   return dynamic_cast<const narcache::DamagedPath*>(&failure) != nullptr ||
          store::blames_path(failure);
 }
 
-// For a URL that the bytes do not belong to alone: the next request may get others.
+// For a URL that does not identify the bytes: the next request may get different ones.
 http::Response whole_only(http::Response response) {
   response.accept_ranges = false;
   response.etag.clear();
@@ -41,7 +41,7 @@ http::Response whole_only(http::Response response) {
 
 }  // namespace
 
-// A stream that ends with the coroutine that reads it, and with stop().
+// A stream that ends with the coroutine that reads it, or on stop().
 class CompressedNars::FollowedStream {
  public:
   FollowedStream(CompressedNars& nars, narcache::NarStream::Task task)
@@ -71,8 +71,8 @@ class CompressedNars::FollowedStream {
   std::shared_ptr<narcache::NarStream> stream_;
 };
 
-// A client that waits for a production. With the last of them goes work that has not begun, or
-// whose result would be of a recipe that no narinfo advertises.
+// A client waiting for a production. When the last one leaves, the production is cancelled if it
+// has not started, or if no narinfo advertises its recipe.
 class CompressedNars::Follower {
  public:
   Follower(CompressedNars& nars, std::shared_ptr<narcache::NarProduction> production)
@@ -164,7 +164,7 @@ asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, comp
                               : nullptr;
   if (production) {
     const Follower follower(*this, production);
-    // Before the first byte a path that has no NAR can still be answered 404.
+    // Before the first byte, a path that has no NAR can still be answered 404.
     const bool to_the_end = ranged || cache_.find({info.nar_hash, recipe});
     asio::awaitable<narcache::NarProduction::Progress> waiting =
         to_the_end ? production->wait_for_end() : production->wait(0);
@@ -173,8 +173,8 @@ asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, comp
       co_return nar_file_response({production->file(), {{}, progress.available}});
     }
     if (progress.state == narcache::NarProduction::State::failed && reproducible) {
-      // Only then: a client that resumes a download takes 404 for final, and asks again after an
-      // error of ours.
+      // Only in this case: a client that resumes a download treats 404 as final, but retries after
+      // a server error.
       if (production->blames_path()) co_return not_found("no such NAR\n");
       throw Error(production->error());
     }
@@ -201,7 +201,7 @@ asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, comp
       });
 }
 
-// Null when the cache would not keep the file.
+// Null if the cache would not keep the file.
 std::shared_ptr<narcache::NarProduction> CompressedNars::produce(
     const nix::PathInfo& info, const compress::Recipe& recipe, narcache::Priority priority,
     narcache::NarCache::Clock::time_point keep_used_since) {
@@ -244,7 +244,7 @@ void CompressedNars::on_production_end(narcache::NarProduction& production,
   }
   if (failure != nullptr && is_damage(*failure)) unservable_.add(info.path);
   const std::lock_guard lock(mutex_);
-  // One that was cancelled may have been followed by another.
+  // A cancelled production may already have been replaced.
   const auto slot = productions_.find(production.key());
   if (slot != productions_.end() && slot->second.get() == &production) productions_.erase(slot);
   if (production.cancelled()) return;
@@ -257,7 +257,7 @@ void CompressedNars::on_production_end(narcache::NarProduction& production,
     too_large_.insert(production.key());
   } else if (dynamic_cast<const narcache::NarCacheError*>(failure) != nullptr) {
     ++counts_.unkept;
-    // What was begun for nobody found less room than others would.
+    // A production that no client waits for may use less space, so its failure does not count.
     if (dynamic_cast<const narcache::NarCacheFull*>(failure) != nullptr || !production.awaited)
       return;
     const auto now = std::chrono::steady_clock::now();
@@ -325,7 +325,7 @@ asio::awaitable<void> CompressedNars::send_alone(http::BodyWriter& out, nix::Pat
   }
 }
 
-// The size of a file that is not kept is known only by making it.
+// Compresses a file that is not kept, which is the only way to find its size.
 asio::awaitable<narcache::NarCache::FileInfo> CompressedNars::measure(nix::PathInfo info,
                                                                       compress::Recipe recipe) {
   const narcache::NarKey key{info.nar_hash, recipe};

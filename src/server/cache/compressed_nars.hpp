@@ -1,5 +1,5 @@
-// Compressed NARs for whoever asks: from the NAR cache, else made once for all who ask meanwhile,
-// else, where the cache cannot keep the file, made for each client by itself.
+// Serves compressed NARs: from the NAR cache; else compressed once for all clients that ask
+// meanwhile; or, if the cache cannot keep the file, compressed for each client separately.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -34,42 +34,42 @@ class CompressedNars {
 
   struct Statistics {
     narcache::JobQueue::Statistics jobs;
-    std::uint64_t made = 0;      // files that were compressed to their end
-    std::uint64_t failed = 0;    // NARs that could not be read or were not what was registered
+    std::uint64_t made = 0;      // files compressed completely
+    std::uint64_t failed = 0;    // NARs that could not be read or did not match the database
     std::uint64_t unkept = 0;    // files that the NAR cache could not keep
-    std::uint64_t streamed = 0;  // compressions for one client alone
-    double seconds = 0;          // taken by those made
+    std::uint64_t streamed = 0;  // compressions for a single client
+    double seconds = 0;          // total time of those made
   };
 
-  // `threads`: compressions at once, and threads that one alone uses.
+  // `threads`: concurrent compressions, and threads used by a single one.
   CompressedNars(narcache::NarCache& cache, store::StoreLayout layout, unsigned threads,
                  const Options& options, UnservablePaths& unservable);
   ~CompressedNars();
   CompressedNars(const CompressedNars&) = delete;
   CompressedNars& operator=(const CompressedNars&) = delete;
 
-  // What compresses now.
+  // The recipe for new compressions.
   const compress::Recipe& recipe(compress::Compression compression) const noexcept;
 
-  // The answer when the file is in the cache and trusted: at once, without waiting.
+  // The response if the file is in the cache and trusted. Never waits.
   std::optional<http::Response> ready(const nix::PathInfo& info, const compress::Recipe& recipe);
-  // Any answer: the file, or as it is made. With `ranged` it comes when its size is known. What
-  // another recipe made and the cache does not have cannot be made again: then the whole of another
-  // file is the answer, and 404 to a range.
+  // The response in all cases: the cached file, or a stream of it while it is made. With `ranged`,
+  // it waits until the size is known. A file made by another recipe that is not in the cache cannot
+  // be made again: the response is then another file as a whole, or 404 to a range request.
   boost::asio::awaitable<http::Response> respond(nix::PathInfo info, compress::Recipe recipe,
                                                  bool ranged);
-  // For a URL that does not say what made its file: any file will do, but only as a whole.
+  // For a URL without a recipe: any file will do, but only as a whole.
   http::Reply respond_whole(const nix::PathInfo& info, compress::Compression compression);
 
-  // Makes the file when nothing else is to be done. Files used since `keep_used_since` are not
-  // pushed out of the cache for it. False when there is nothing to do.
+  // Makes the file when the queue is otherwise empty. It does not evict files used since
+  // `keep_used_since` from the cache. False if there is nothing to do.
   bool warm(const nix::PathInfo& info, compress::Compression compression,
             narcache::NarCache::Clock::time_point keep_used_since);
 
-  // False while files are not kept as the last could not be.
+  // False for a while after a file could not be kept.
   bool keeping() const;
 
-  // Ends all compressions; whoever follows one gets an error.
+  // Ends all compressions; their clients get an error.
   void stop();
 
   Statistics statistics() const;
@@ -104,10 +104,10 @@ class CompressedNars {
   mutable std::mutex mutex_;
   std::map<narcache::NarKey, std::shared_ptr<narcache::NarProduction>> productions_;
   std::set<narcache::NarStream*> streams_;
-  // Of files that the cache does not keep; the same bytes come out each time.
+  // For files that the cache does not keep; compressing again gives the same bytes.
   std::map<narcache::NarKey, narcache::NarCache::FileInfo> measured_;
   std::set<narcache::NarKey> too_large_;
-  std::chrono::steady_clock::time_point unkept_until_;  // until then the cache is not tried again
+  std::chrono::steady_clock::time_point unkept_until_;  // the cache is not used until then
   bool stopped_ = false;
   Statistics counts_;
   narcache::WaitingRoom waiting_room_;

@@ -20,10 +20,10 @@ namespace {
 namespace asio = boost::asio;
 namespace fs = std::filesystem;
 
-// A SHA-1 (linkers' default) or SHA-256 as lower-case hexadecimal; shorter ids exist.
+// A SHA-1 (the default of linkers) or SHA-256 in lower-case hexadecimal; shorter ids exist.
 constexpr std::size_t shortest_id = 8;
 constexpr std::size_t longest_id = 64;
-// Reading the store's directory takes some 50 ms for 100,000 paths.
+// Reading the store's directory takes about 50 ms for 100,000 paths.
 constexpr std::chrono::seconds listing_lifetime{30};
 
 bool is_build_id(std::string_view text) {
@@ -61,7 +61,7 @@ asio::awaitable<http::Response> DebugInfo::answer(std::string build_id, Form for
     } catch (const store::StoreUnavailable&) {
       co_return store_unavailable();
     }
-    // A directory of that name need not be registered.
+    // A directory of that name may not be registered.
     if (!entry || entry->registered.path != candidate.path) continue;
     if (form == Form::index) {
       const nlohmann::json json = {{"archive", "../" + entry->narinfo.url},

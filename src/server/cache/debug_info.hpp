@@ -1,8 +1,9 @@
-// Separate debug information by build id, from the store's paths that end in -debug:
+// Separate debug information by build id, from store paths whose names end in -debug:
 //
-//   /debuginfo/ID, /debuginfo/ID.debug   where it is, {"archive": NAR's URL, "member": file in it},
-//                                        as Nix' `index-debug-info` writes it, for dwarffs
-//   /buildid/ID/debuginfo                the file itself, as debuginfod's clients ask for it
+//   /debuginfo/ID, /debuginfo/ID.debug   its location, {"archive": URL of a NAR, "member": file in
+//   it},
+//                                        in the format of Nix's `index-debug-info`, for dwarffs
+//   /buildid/ID/debuginfo                the file itself, for debuginfod's clients
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

@@ -1,4 +1,4 @@
-// What serve-cache says of itself: /nix-cache-info for Nix, / for people.
+// Pages about the cache itself: /nix-cache-info for Nix, / for people.
 #pragma once
 
 #include <string>
@@ -10,16 +10,17 @@
 
 namespace nixbuild::cache {
 
-// Source: the Nix manual, "Binary cache". Nix ignores what it does not know, so the keys can stand
-// here too, a "PublicKey:" line each.
+// Source: the Nix manual, "Binary cache". Nix ignores unknown fields, so the keys are also listed,
+// each on a "PublicKey:" line.
 std::string render_nix_cache_info(const nix::StoreDir& store_dir, int priority,
                                   const std::vector<nix::PublicKey>& keys);
 
-// The lines to copy to use this cache, as a page. `url`: the cache's, as its clients reach it.
+// A page with the configuration lines to use this cache. `url`: the cache's URL, as seen by its
+// clients.
 std::string render_front_page(std::string_view url, const nix::StoreDir& store_dir,
                               const std::vector<nix::PublicKey>& keys);
 
-// `text` so that it stands for itself in HTML, in attributes too.
+// Escapes `text` for HTML, including attribute values.
 std::string escape_html(std::string_view text);
 
 }  // namespace nixbuild::cache

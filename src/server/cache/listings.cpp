@@ -15,7 +15,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-// Nothing when the path has gone meanwhile.
+// Nothing if the path was deleted meanwhile.
 std::optional<std::string> list(const std::filesystem::path& path) {
   try {
     return nix::render_nar_listing(nix::list_nar_of(path));

@@ -1,4 +1,4 @@
-// The handler of /HASHPART.ls: what is in a path, and where in its NAR each file lies.
+// The handler of /HASHPART.ls: the files in a store path and their positions in its NAR.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -17,7 +17,7 @@ namespace nixbuild::cache {
 
 class Listings {
  public:
-  // Trees are walked on `workers`: a large one takes its time.
+  // Walks directory trees on `workers`, because a large one takes time.
   Listings(store::StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
       : store_(store), narinfos_(narinfos), workers_(workers) {}
 
@@ -25,13 +25,14 @@ class Listings {
 
  private:
   boost::asio::awaitable<http::Response> answer(std::string hash_part);
-  // On a worker thread. Null when the path has gone.
+  // On a worker thread. Null if the path was deleted.
   http::SharedText listing_of(const nix::PathInfo& info);
 
   store::StoreReader& store_;
   Narinfos& narinfos_;
   boost::asio::thread_pool& workers_;
-  // Those that are being sent, for others who ask meanwhile: a large one has some megabytes.
+  // Listings being sent, shared with other clients that ask meanwhile: a large one has several
+  // megabytes.
   std::mutex mutex_;
   std::map<nix::Sha256, std::weak_ptr<const std::string>> in_use_;
 };

@@ -1,4 +1,4 @@
-// /metrics: counters in Prometheus' text format.
+// /metrics: counters in Prometheus's text format.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Metrics {
   std::uint64_t database_failures = 0;
 };
 
-// `router`: the one that server.responses counts.
+// `router`: the one that server.responses refers to.
 std::string render_metrics(const Metrics& metrics, const http::Router& router);
 
 }  // namespace nixbuild::cache

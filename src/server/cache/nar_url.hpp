@@ -1,4 +1,4 @@
-// The names of NARs in URLs: ours, and those that older versions and other servers advertised,
+// NAR names in URLs: those we advertise, and those advertised by older versions and other servers,
 // which clients remember for a month.
 //
 //   NARHASH-RECIPE.nar.zst, .xz      with ?hash=HASHPART as we advertise it, or without
@@ -21,14 +21,14 @@ struct NarUrl {
   std::string hash_part;  // of a store path, or empty
   std::optional<nix::Sha256> nar_hash;
   compress::Compression compression = compress::Compression::none;
-  std::optional<compress::Recipe> recipe;  // that made the file; its compression is `compression`
+  std::optional<compress::Recipe> recipe;  // of the file; its compression is `compression`
 };
 
-// `name`: behind "/nar/". `hash_parameter`: what the query's "hash" says, empty without it. Nothing
-// when the name is of none of these forms.
+// `name`: the part after "/nar/". `hash_parameter`: the query's "hash", or empty. Returns nothing
+// if the name has none of these forms.
 std::optional<NarUrl> parse_nar_url(std::string_view name, std::string_view hash_parameter);
 
-// The URL that a narinfo advertises, relative to the cache's.
+// The URL for a narinfo, relative to the cache's URL.
 std::string render_nar_url(const nix::Sha256& nar_hash, const compress::Recipe& recipe,
                            std::string_view hash_part);
 

@@ -17,7 +17,7 @@ std::size_t size_of(const nix::PathInfo& info) {
   return size;
 }
 
-// About what an entry takes, with the allocator's and the containers' share.
+// The approximate size of an entry, including the overhead of allocator and containers.
 std::size_t size_of(const RenderedNarinfo& rendered) {
   constexpr std::size_t overhead = 512;
   return overhead + rendered.text->size() + size_of(rendered.registered) +

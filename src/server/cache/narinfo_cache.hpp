@@ -1,4 +1,4 @@
-// Rendered narinfos in memory: signing one costs more than all else in answering a request.
+// Rendered narinfos in memory: signing one costs more than the rest of a request.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@
 
 namespace nixbuild::cache {
 
-// What a narinfo was made from; when all of it is unchanged, so is the narinfo.
+// The versions of a narinfo's sources. If all are unchanged, the narinfo is still current.
 struct NarinfoStamp {
   std::uint64_t store = 0;  // StoreDatabase::generation
   std::uint64_t files = 0;  // narcache::NarCache::generation
@@ -26,21 +26,21 @@ struct NarinfoStamp {
 };
 
 struct RenderedNarinfo {
-  nix::PathInfo registered;  // as the database has it, with its own signatures
-  nix::NarInfo narinfo;      // as it is sent
+  nix::PathInfo registered;  // as in the database, with its own signatures
+  nix::NarInfo narinfo;      // as sent
   std::uint64_t keys = 0;    // SigningKeys::generation that signed it
   http::SharedText text;
   std::string etag;
 };
 
-// Thread-safe, and in parts that lock by themselves, so that threads hardly meet.
+// Thread-safe. Split into parts with separate locks, so that threads rarely contend.
 class NarinfoCache {
  public:
   using Entry = std::shared_ptr<const RenderedNarinfo>;
 
   struct Found {
     Entry entry;           // null: none
-    bool current = false;  // it was put or confirmed with that very stamp
+    bool current = false;  // put or confirmed with this exact stamp
   };
 
   struct Statistics {
@@ -49,12 +49,12 @@ class NarinfoCache {
     std::uint64_t bytes = 0;
   };
 
-  explicit NarinfoCache(std::size_t limit);  // bytes, of all entries
+  explicit NarinfoCache(std::size_t limit);  // bytes, for all entries
 
   Found find(std::string_view hash_part, const NarinfoStamp& stamp);
-  // The entry whatever its stamp.
+  // The entry, whatever its stamp.
   Entry find_any(std::string_view hash_part);
-  // Also confirms an entry that is there already with a newer stamp.
+  // Also confirms an existing entry with a newer stamp.
   void put(std::string_view hash_part, Entry entry, const NarinfoStamp& stamp);
   void erase(std::string_view hash_part);
 

@@ -17,7 +17,7 @@ namespace asio = boost::asio;
 
 constexpr std::size_t memory_limit = std::size_t{32} << 20;  // bytes
 
-// Short enough to be kept within std::string itself.
+// Short enough for std::string's internal buffer.
 std::string etag_of(std::string_view text) {
   return fmt::format("\"{:.13}\"", nix::sha256(text).base32());
 }
@@ -69,8 +69,8 @@ NarinfoCache::Entry Narinfos::look_up(std::string_view hash_part) {
 }
 
 NarinfoCache::Entry Narinfos::look_up(store::StoreDatabase& database, std::string_view hash_part) {
-  // Taken before what they stand for is read: a change in between leaves an entry that is looked at
-  // once more, not one that is out of date.
+  // Read the generations before the data: a change in between then only causes an unnecessary
+  // second look, never a stale entry.
   const NarinfoStamp stamp{database.generation(), files_.generation(), keys_.generation()};
   NarinfoCache::Found found = cache_.find(hash_part, stamp);
   if (found.current) return found.entry;
@@ -86,7 +86,7 @@ NarinfoCache::Entry Narinfos::look_up(store::StoreDatabase& database, std::strin
   return entry;
 }
 
-// What is still right of `previous` is taken over.
+// Reuses what is still valid in `previous`.
 NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCache::Entry& previous,
                                      const NarinfoStamp& stamp) const {
   std::optional<narcache::NarCache::FileInfo> file;
@@ -120,7 +120,7 @@ NarinfoCache::Entry Narinfos::render(nix::PathInfo registered, const NarinfoCach
                       std::make_shared<const std::string>(std::move(text)), std::move(etag)});
 }
 
-// A path that is known from before is better than an error, once the database has had its time.
+// A previously known path is better than an error, if the database stays unavailable.
 asio::awaitable<http::Response> Narinfos::answer_later(std::string hash_part, bool json) {
   const auto unavailable = store_.unavailable_for();
   if (unavailable && *unavailable >= store_.patience()) {

@@ -1,4 +1,4 @@
-// Narinfos: rendered, signed, kept; and the handler of /HASHPART.narinfo.
+// Renders, signs and caches narinfos; the handler of /HASHPART.narinfo.
 #pragma once
 
 #include <atomic>
@@ -23,10 +23,10 @@ namespace nixbuild::cache {
 class Narinfos {
  public:
   struct Statistics {
-    std::uint64_t hits = 0;    // sent from memory as they were
+    std::uint64_t hits = 0;    // sent from memory unchanged
     std::uint64_t misses = 0;  // looked up in the database and found
     std::uint64_t absent = 0;
-    std::uint64_t from_memory = 0;  // sent from memory as the database could not be asked
+    std::uint64_t from_memory = 0;  // sent from memory because the database was unavailable
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
   };
@@ -38,13 +38,13 @@ class Narinfos {
   // Answers GET /{hash part}.narinfo.
   http::Reply handle(const http::Request& request, std::string_view hash_part);
 
-  // Takes the place of the names that the constructor was given. Any thread may call it.
+  // Replaces the names given to the constructor. Thread-safe.
   void skip_signed_by(std::vector<std::string> key_names);
-  // Whether --skip-signed-by says that an upstream cache has this path.
+  // Whether --skip-signed-by applies: an upstream cache has this path.
   bool skipped(const nix::PathInfo& info) const;
   // Throws StoreUnavailable. Null: no such path.
   NarinfoCache::Entry look_up(store::StoreDatabase& database, std::string_view hash_part);
-  // What is known of a path whose narinfo was asked for, for when the database cannot be asked.
+  // What is known from earlier requests for this path, for use while the database is unavailable.
   NarinfoCache::Entry remembered(std::string_view hash_part);
 
   Statistics statistics() const;
@@ -62,7 +62,7 @@ class Narinfos {
   const SigningKeys& keys_;
   const UnservablePaths& unservable_;
   const compress::Recipe advertised_;
-  // Former lists are kept: a thread may be looking at one, and they are few.
+  // Old lists are kept, because a thread may be using one; there are few.
   std::mutex skip_mutex_;
   std::deque<std::vector<std::string>> skip_lists_;
   std::atomic<const std::vector<std::string>*> skip_signed_by_{nullptr};

@@ -29,8 +29,8 @@ http::Response no_such_nar() {
   return not_found("no such NAR\n");
 }
 
-// The path that a URL means. A path whose NAR is another now does not count, but another path with
-// the very NAR does: the bytes are what was asked for.
+// The path that a URL refers to. A path whose NAR has changed does not match, but any other path
+// with the same NAR does, because it has the requested bytes.
 std::optional<nix::PathInfo> find_path(store::StoreDatabase& database, const NarUrl& url) {
   if (!url.hash_part.empty()) {
     auto info = database.query_path_info(url.hash_part);
@@ -44,21 +44,21 @@ std::optional<nix::PathInfo> find_path(store::StoreDatabase& database, const Nar
   return std::nullopt;
 }
 
-// Where that cannot be told, reading it will say what is wrong.
+// If this cannot be determined, reading the path will report the problem.
 bool is_gone(const std::filesystem::path& path) {
   struct stat status {};
   return ::lstat(path.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
-// A NAR that has been begun: its first piece shows whether there is a NAR at all, while the answer
-// can still be 404.
+// A NAR whose first piece has been read, which shows whether a NAR can be made at all while the
+// response can still be 404.
 struct BegunNar {
   explicit BegunNar(const std::filesystem::path& path) : source(path), piece(source.next()) {}
   store::NarSource source;
   store::NarSource::Piece piece;
 };
 
-// Bytes [offset, offset + length) of the NAR. `begun` serves for its beginning.
+// Sends bytes [offset, offset + length) of the NAR. `begun` is used for its beginning.
 asio::awaitable<void> send_plain(http::BodyWriter& out, std::filesystem::path path,
                                  std::shared_ptr<BegunNar> begun,
                                  std::function<void(const std::exception&)> failed,
@@ -96,7 +96,7 @@ asio::awaitable<void> send_plain(http::BodyWriter& out, std::filesystem::path pa
     }
     if (length == 0 || piece.last) break;
   }
-  // Cuts the connection, so that no client takes a part for the whole.
+  // Resets the connection, so that no client mistakes a partial NAR for a complete one.
   if (length > 0) throw Error(fmt::format("{}: its NAR is shorter than registered", path.string()));
 }
 
@@ -108,7 +108,7 @@ http::Reply Nars::handle(const http::Request& request, std::string_view name) {
   std::optional<NarUrl> url = parse_nar_url(name, hash_parameter);
   if (!url) return no_such_nar();
   bool ranged = request.range.has_value();
-  // A range that does not parse counts where a range is refused.
+  // A malformed Range counts too, wherever ranges are refused.
   if (!url->recipe && url->compression != compress::Compression::none) {
     ranged = (ranged || !request.header("range").empty()) && request.header("if-range").empty();
   }
@@ -151,7 +151,7 @@ http::Reply Nars::answer(const nix::PathInfo& info, const NarUrl& url, bool rang
   }
   if (url.compression == compress::Compression::none) return answer_plain(info);
   if (!url.recipe) {
-    // A client that resumes has the beginning of a file that nobody can tell.
+    // A client that resumes has the beginning of an unknown file.
     if (ranged) return no_such_nar();
     return compressed_.respond_whole(info, url.compression);
   }

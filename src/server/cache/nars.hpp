@@ -1,4 +1,4 @@
-// The handler of /nar/…: finds the path that a URL means, and sends its NAR as it is or compressed.
+// The handler of /nar/…: finds the path that a URL refers to, and sends its NAR, compressed or not.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

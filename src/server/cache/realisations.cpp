@@ -10,7 +10,7 @@ namespace nixbuild::cache {
 namespace {
 
 namespace asio = boost::asio;
-using Json = nlohmann::json;  // sorts an object's members, as Nix does before it signs
+using Json = nlohmann::json;  // sorts an object's members, like Nix before signing
 
 http::Response no_such_realisation() {
   return not_found("no such realisation\n");
@@ -24,8 +24,8 @@ http::Response realisation_response(std::string json) {
 
 }  // namespace
 
-// A signature covers the object without its signatures. Nix 2.34 no longer knows dependent
-// realisations and takes them for none, so it needs a signature over that.
+// A signature covers the object without its signatures. Nix 2.34 no longer supports dependent
+// realisations and reads them as empty, so it also needs a signature over that form.
 std::string render_realisation(const store::Realisation& realisation, const SigningKeys& keys) {
   Json dependent = Json::object();
   for (const auto& [id, path] : realisation.dependent_realisations) {

@@ -1,8 +1,8 @@
-// The handlers of /realisations/ID.doi and /build-trace-v2/DRV/OUTPUT.doi: which path an output of
-// a content-addressed derivation was realised as.
+// The handlers of /realisations/ID.doi and /build-trace-v2/DRV/OUTPUT.doi: the store path to which
+// an output of a content-addressed derivation was realised.
 //
-// Source of the formats: what `nix copy --to file://…` of Nix 2.4 to 2.34 writes below
-// realisations/, and of Nix 2.35 on below build-trace-v2/.
+// Source of the formats: the files that `nix copy --to file://…` writes below realisations/ (Nix
+// 2.4 to 2.34) and below build-trace-v2/ (Nix 2.35 and later).
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

@@ -7,8 +7,8 @@
 namespace nixbuild::cache {
 namespace {
 
-// A NAR's URL names its content, so what was got once never changes. Each answer says that it takes
-// ranges: Nix goes on with a download that was cut only where it does.
+// A NAR's URL names its content, so a response never changes. Each one advertises ranges: Nix
+// resumes an interrupted download only then.
 http::Response nar_response(http::Body body) {
   http::Response response;
   response.content_type = "application/x-nix-nar";

@@ -1,4 +1,4 @@
-// Answers that several handlers give.
+// Responses shared by several handlers.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@
 
 namespace nixbuild::cache {
 
-// A file of the NAR cache; its hash may be unknown, as zeros.
+// A file of the NAR cache; its hash may be unknown (all zeros).
 http::Response nar_file_response(narcache::NarCache::OpenFile file);
 
-// A NAR that is made while it is sent, of `size` bytes where that is known.
+// A NAR that is produced while it is sent, of `size` bytes if known.
 http::Response nar_stream_response(
     std::optional<std::uint64_t> size,
     std::function<boost::asio::awaitable<void>(http::BodyWriter&, std::uint64_t offset,
@@ -23,14 +23,14 @@ http::Response nar_stream_response(
         produce,
     std::string etag = {});
 
-// The Cache-Control of "absent": what is absent now may be built within seconds, and proxies would
-// otherwise keep a 404 for as long as they please (RFC 9110, 15.1).
+// Cache-Control for absent paths: they may be built within seconds, and proxies may otherwise cache
+// a 404 for any time (RFC 9110, 15.1).
 constexpr std::string_view not_kept = "no-store";
 
 // 404.
 http::Response not_found(std::string text);
 
-// 503, without Retry-After: Nix would wait as long as that says, and it tries again by itself.
+// 503, without Retry-After: Nix would wait for that long, but it already retries by itself.
 http::Response store_unavailable();
 
 }  // namespace nixbuild::cache

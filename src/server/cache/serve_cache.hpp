@@ -1,4 +1,4 @@
-// The command `serve-cache`: Nix's binary cache protocol over a Nix store, signed.
+// The command `serve-cache`: serves a Nix store over Nix's binary cache protocol, signed.
 #pragma once
 
 #include <functional>
@@ -7,9 +7,8 @@
 
 namespace nixbuild::cache {
 
-// Serves until SIGTERM. `read_again` reads the options anew on SIGHUP; it may throw UsageError.
-// Throws UsageError for options that make no sense, Error naming an address or a key that cannot be
-// used.
+// Serves until SIGTERM. On SIGHUP, `read_again` reads the options again; it may throw UsageError.
+// Throws UsageError for invalid options, Error naming an address or a key that cannot be used.
 void serve_cache(const config::CacheOptions& options,
                  const std::function<config::CacheOptions()>& read_again);
 

@@ -59,7 +59,7 @@ std::vector<std::string> SigningKeys::add_to(std::vector<std::string> signatures
   };
   for (std::string& signature : signatures)
     add(std::move(signature));
-  const auto current = keys();  // held: a reload puts others in their place
+  const auto current = keys();  // keeps them alive: a reload replaces them
   for (const nix::SecretKey& key : *current)
     add(key.sign(message));
   return result;

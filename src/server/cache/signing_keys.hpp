@@ -1,4 +1,4 @@
-// The keys that sign, all of them each time, and their reloading while the server runs.
+// The signing keys, all of which sign each time. They can be reloaded while the server runs.
 #pragma once
 
 #include <atomic>
@@ -18,15 +18,15 @@ namespace nixbuild::cache {
 // Thread-safe.
 class SigningKeys {
  public:
-  // `files`: none means a key of our own in `state_dir`, made where there is none. Throws
-  // UsageError when a key cannot be used.
+  // If `files` is empty, uses a key in `state_dir`, which is generated if missing. Throws
+  // UsageError if a key cannot be used.
   SigningKeys(const std::vector<std::filesystem::path>& files, std::filesystem::path state_dir);
 
-  // Reads `files` anew, whichever they were before. Throws as the constructor, and then keeps the
-  // keys it has.
+  // Reads `files`, which may differ from the previous ones. Throws like the constructor, and then
+  // keeps the current keys.
   void reload(const std::vector<std::filesystem::path>& files);
 
-  // `signatures` and one by each key over `message`, none twice.
+  // `signatures` and one by each key over `message`, without duplicates.
   std::vector<std::string> add_to(std::vector<std::string> signatures,
                                   std::string_view message) const;
 

@@ -25,7 +25,7 @@ namespace {
 namespace asio = boost::asio;
 namespace fs = std::filesystem;
 
-constexpr int most_links = 40;               // as the kernel
+constexpr int most_links = 40;               // as in the kernel
 constexpr std::size_t most_listed = 10'000;  // entries of a directory's page
 
 struct Type {
@@ -48,7 +48,7 @@ constexpr Type types[] = {
     {"xml", "application/xml"},
 };
 
-// By the name's extension, else by whether the beginning looks like text.
+// By the name's extension, otherwise by whether the beginning looks like text.
 std::string_view content_type_of(std::string_view name, int fd) {
   const std::size_t dot = name.rfind('.');
   if (dot != std::string_view::npos) {
@@ -67,8 +67,8 @@ bool is_out_of_resources(int error_number) {
   return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM;
 }
 
-// Resolves names one by one, each with O_NOFOLLOW below the directory before it. Only what this
-// class has opened is ever looked into, so nothing that changes meanwhile leads out.
+// Resolves names one by one, each with O_NOFOLLOW relative to its parent directory. It only looks
+// into what it has opened itself, so concurrent changes cannot make it leave the root.
 class Resolver {
  public:
   Resolver(const fs::path& root, std::string_view virtual_root)
@@ -104,7 +104,7 @@ class Resolver {
       if (!found) return std::nullopt;
     }
     if (found) return found;
-    // The names ended with a ".." or a link to a directory on the way.
+    // The path ended with ".." or a link to one of its parent directories.
     StoreFile last;
     last.fd = std::move(directories_.back());
     last.is_directory = true;
@@ -112,7 +112,7 @@ class Resolver {
   }
 
  private:
-  // The names of a path, the first to be resolved last in the vector.
+  // Adds the names of a path; the vector is in reverse order.
   void push_front(std::string_view path) {
     std::vector<std::string> names;
     while (!path.empty()) {
@@ -154,7 +154,7 @@ class Resolver {
 
   const fs::path& root_;
   const std::string_view virtual_root_;
-  std::vector<UniqueFd> directories_;  // from the root to where the walk stands
+  std::vector<UniqueFd> directories_;  // from the root to the current directory
   std::vector<std::string> names_;
   int links_ = 0;
 };
@@ -193,7 +193,7 @@ std::vector<ListedEntry> entries_of(UniqueFd directory) {
   return entries;
 }
 
-// The names in it as links, which are absolute: the URL may end with a slash or not.
+// Lists the names as links, which are absolute because the URL may or may not end with a slash.
 std::string render_directory(const nix::StorePath& path, std::string_view relative,
                              const std::vector<ListedEntry>& entries) {
   std::string base = fmt::format("/serve/{}", path.hash_part());
@@ -226,7 +226,7 @@ std::string render_directory(const nix::StorePath& path, std::string_view relati
   return page + "</body>\n</html>\n";
 }
 
-// Repositories write these files: nothing of them may run, in the cache's origin or any other.
+// Repositories provide these files, so none may run scripts, in the cache's origin or any other.
 void confine(http::Response& response) {
   response.headers.emplace_back("Content-Security-Policy", "sandbox; default-src 'none'");
 }

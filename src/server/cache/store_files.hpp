@@ -16,27 +16,27 @@
 
 namespace nixbuild::cache {
 
-// A file or directory below a store path, opened.
+// An open file or directory below a store path.
 struct StoreFile {
   UniqueFd fd;
   bool is_directory = false;
   std::uint64_t size = 0;  // of a file
 };
 
-// Opens `relative` below `root`, which is called `virtual_root` where the store's own symbolic
-// links name it. Symbolic links are followed as long as they stay below `root`. Nothing when there
-// is no such file, when it is neither file nor directory, or when a link leads out. Never blocks on
-// a FIFO. Throws SystemError when the process itself cannot open anything.
+// Opens `relative` below `root`, which the store's own symbolic links call `virtual_root`. Follows
+// symbolic links as long as they stay below `root`. Returns nothing if there is no such file, if it
+// is neither a file nor a directory, or if a link leads out. Never blocks on a FIFO. Throws
+// SystemError if the process itself cannot open anything.
 std::optional<StoreFile> open_below(const std::filesystem::path& root,
                                     std::string_view virtual_root, std::string_view relative);
 
 class StoreFiles {
  public:
-  // Files are opened and directories read on `workers`.
+  // Opens files and reads directories on `workers`.
   StoreFiles(store::StoreReader& store, Narinfos& narinfos, boost::asio::thread_pool& workers)
       : store_(store), narinfos_(narinfos), workers_(workers) {}
 
-  // `relative`: what is below the path, decoded; empty for the path itself.
+  // `relative`: the decoded path below the store path; empty for the store path itself.
   http::Reply handle(std::string_view hash_part, std::string_view relative);
 
  private:

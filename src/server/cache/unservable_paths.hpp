@@ -1,6 +1,6 @@
-// Registered paths of which no NAR can be made: gone from the disk, unreadable, damaged, or with a
-// file in them that a NAR cannot hold. Found out by trying; for a minute they are neither
-// advertised nor tried again.
+// Registered paths whose NAR cannot be made: deleted from disk, unreadable, damaged, or containing
+// a file that a NAR cannot represent. A path is added when reading it fails; for a minute it is
+// then neither advertised nor retried.
 //
 // Every function may be called from any thread.
 #pragma once
@@ -17,7 +17,7 @@ namespace nixbuild::cache {
 class UnservablePaths {
  public:
   void add(const nix::StorePath& path);
-  // Costs one load from memory while there are none.
+  // Costs one memory load if there are none.
   bool contains(const nix::StorePath& path) const {
     return count_.load(std::memory_order_relaxed) != 0 && find(path);
   }

@@ -67,7 +67,7 @@ std::vector<nix::PathInfo> Warming::closure_of(const std::vector<nix::StorePath>
   return closure;
 }
 
-// On a worker thread, which may wait.
+// On a worker thread, which may block.
 Warming::Counts Warming::warm(const std::vector<nix::StorePath>& roots) {
   const auto began = narcache::NarCache::Clock::now();
   const auto query = [&](store::StoreDatabase& database) { return closure_of(roots, database); };

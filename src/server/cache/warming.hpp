@@ -1,5 +1,5 @@
-// Compresses the closures of paths before anybody asks for them. run-build names a build's outputs
-// on the control socket; by the time a laptop asks, the files are there.
+// Compresses the closures of paths in advance. run-build reports a build's outputs on the control
+// socket, so that the files are ready when a client asks for them.
 #pragma once
 
 #include <atomic>
@@ -29,8 +29,8 @@ class Warming {
         advertised_(advertised),
         workers_(workers) {}
 
-  // POST /warm: store paths, one a line. Answers as soon as their closures are queued:
-  // {"paths": in the closures, "queued": to be compressed}.
+  // POST /warm: store paths, one per line. Answers as soon as their closures are queued: {"paths":
+  // in the closures, "queued": to be compressed}.
   http::Reply handle(const http::Request& request);
 
   struct Statistics {
