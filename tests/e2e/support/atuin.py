@@ -30,10 +30,11 @@ def age_of(version):
 
 def atuin_command(root, age="old", program="atuin"):
     """A prefix that runs an Atuin of that age with `root` in sight at the same path, or why there is none."""
-    if shutil.which(program):
-        version = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    # By its path: what is made of this prefix has the program's name, and comes before it in PATH.
+    if found := shutil.which(program):
+        version = subprocess.run([found, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
         if age_of(version) == age:
-            return [program], None
+            return [found], None
     prefix = [str(NEWER_NIX), "--run", "--release", RELEASES[age], "--bind", str(root), program]
     done = subprocess.run([*prefix, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           env={**os.environ, "HOME": str(root)})  # fmt: skip
