@@ -16,7 +16,7 @@
 namespace nixbuild::cli {
 namespace {
 
-// An ErrorReply's reason.
+// The reason in an ErrorReply.
 std::optional<std::string> detail_of(const net::HttpResponse& response) {
   if (response.status < 400) return std::nullopt;
   try {
@@ -41,9 +41,9 @@ net::HttpOptions options_of(const config::ClientOptions& client,
   return options;
 }
 
-// The server that was installed on this machine without configuring its clients. Nothing if what
-// listens there is not serve-api: port 8000 is that of every development server. It gets no token,
-// since whoever has to be sent one cannot prove what it is.
+// The server that is installed on this machine, if no client was configured. Nothing if something
+// other than serve-api listens there: development servers also use port 8000. It is sent no token,
+// as it could not prove what it is.
 std::optional<net::HttpOptions> server_on_this_machine(const net::HttpOptions& wanted) {
   net::HttpOptions options = wanted;
   options.server = net::parse_server_address(fmt::format("http://127.0.0.1:{}", net::api_port));
@@ -108,7 +108,7 @@ void ApiClient::print(const std::string& path) {
 
 std::vector<std::string> ApiClient::last_lines(const std::string& path, std::size_t most) {
   std::deque<std::string> lines;
-  bool is_open = false;  // the last line has no end yet
+  bool is_open = false;  // the last line has no line end yet
   const auto take = [&](std::string_view piece) {
     while (!piece.empty()) {
       const std::size_t end = piece.find('\n');
@@ -136,7 +136,7 @@ void ApiClient::expect_success(std::string_view method, const std::string& path,
 
 void ApiClient::refuse_format(std::string_view method, const std::string& path,
                               const net::HttpResponse& response, const FormatError& error) const {
-  // What is no JSON at all is better described than complained of.
+  // A body that is not JSON is described rather than reported as malformed.
   if (!response.body.starts_with('{')) {
     net::throw_refused(http_.options(), fmt::format("{} {}", method, path), response);
   }
@@ -154,7 +154,7 @@ config::ClientOptions reachable_options(const config::Configuration& configurati
   try {
     api.text(protocol::path_of(protocol::Operation::health));
   } catch (const Error&) {
-    // Whoever asks next is told the same.
+    // The next caller gets the same error.
   }
   if (!api.server().is_local()) return options;
   options.server = api.server().base_url();

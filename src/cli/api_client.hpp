@@ -1,4 +1,4 @@
-// The build API as the client commands use it: typed answers, errors with the right exit code.
+// The build API for client commands: typed responses, and errors with the right exit code.
 #pragma once
 
 #include <chrono>
@@ -17,20 +17,20 @@
 
 namespace nixbuild::cli {
 
-// Where to look if the server's name does not resolve: nowhere, or on this machine, which is said.
+// Where to look if the server's name does not resolve: nowhere, or on this machine, with a message.
 enum class Fallback : std::uint8_t { none, this_machine, this_machine_silently };
-// A machine may be its own build server, as long as nobody has configured one.
+// A machine may be its own build server as long as no server is configured.
 Fallback fallback_of(const config::Configuration& configuration);
 
 class ApiClient {
  public:
-  // Reads the token's file. `timeout` bounds how long a request may take, where the usual is too
-  // long. Throws UsageError when the server's address or the token is of no use.
+  // Reads the token file. `timeout` bounds each request, if the default is too long. Throws
+  // UsageError if the server's address or the token is invalid.
   explicit ApiClient(const config::ClientOptions& options,
                      std::optional<std::chrono::milliseconds> timeout = std::nullopt,
                      Fallback fallback = Fallback::none);
 
-  // Each throws UnreachableError when there is no answer, RefusedError when it is another than a T.
+  // Each throws UnreachableError if there is no response, RefusedError if it is not a T.
   template <typename T>
   T get(const std::string& path) {
     return parse<T>("GET", path, get(path));
@@ -40,15 +40,15 @@ class ApiClient {
     return parse<T>("POST", path,
                     reaching([&](net::HttpClient& http) { return http.post(path, {}, headers); }));
   }
-  // An answer that is no JSON object of the protocol's.
+  // A response that is not a JSON object of the protocol.
   std::string text(const std::string& path);
-  // Writes the answer to standard output as it comes.
+  // Writes the response to standard output as it arrives.
   void print(const std::string& path);
 
-  // The last lines of the answer.
+  // The last lines of the response.
   std::vector<std::string> last_lines(const std::string& path, std::size_t most);
 
-  // To be called once another request has been answered.
+  // To be called after another request has succeeded.
   net::EventStream stream(const std::string& path) const;
 
   const net::ServerAddress& server() const noexcept { return http_.options().server; }
@@ -79,8 +79,8 @@ class ApiClient {
   Fallback fallback_;
 };
 
-// What a command is to use that asks a server several times: the options, with the server on this
-// machine in them if the fallback applies, which is said then. Throws UsageError.
+// The options for a command that asks a server several times. If the fallback applies, they name
+// the server on this machine, and a message says so. Throws UsageError.
 config::ClientOptions reachable_options(const config::Configuration& configuration);
 
 }  // namespace nixbuild::cli

@@ -56,8 +56,8 @@ std::string_view mark_of(TargetResult result) {
   }
 }
 
-// Why it failed, in a line. "1 of 2 targets failed: …" goes on with what the targets themselves say
-// further down.
+// Why it failed, in one line. The rest of "1 of 2 targets failed: …" repeats the targets' own
+// errors, which are printed below.
 std::string summary_of(const Build& build) {
   std::string error = build.error.value_or("");
   error.resize(std::min(error.find('\n'), error.size()));
@@ -102,7 +102,7 @@ void add_targets(std::string& out, const Build& build) {
       out += ": " + std::string(protocol::name_of(target.result));
     }
     out += '\n';
-    // Of a target that failed, the paths are those that it would have had.
+    // A failed target lists the paths that it would have had.
     for (const protocol::Output& output : target.outputs) {
       if (target.result != TargetResult::success) break;
       out += fmt::format("      {} ({})\n", printable(output.path), format_bytes(output.nar_size));

@@ -1,4 +1,4 @@
-// The history as text for people.
+// Renders the history for people.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +9,12 @@
 
 namespace nixbuild::cli {
 
-// One line a build, newest first. `most_columns` as Table::render has it.
+// One line for each build, newest first. `most_columns` is as for Table::render.
 std::string builds_table(const protocol::BuildList& list, const TimeStyle& style,
                          std::size_t most_columns);
 
-// All that is known of one build: phases, targets with what failed and why, what took longest.
+// Everything known about one build: phases, targets with their failures and reasons, the slowest
+// derivations.
 std::string build_report(const protocol::Build& build, const TimeStyle& style);
 
 }  // namespace nixbuild::cli

@@ -49,7 +49,7 @@ protocol::BuildStatus ClientCommand::status(ApiClient& api) const {
   status.last_start = named.start;
   status.is_running = !protocol::has_ended(named.state);
   if (status.is_running) {
-    // Only this has what is being built now.
+    // Only the status has what is being built now.
     protocol::BuildStatus live = newest(named.repository);
     if (live.build_id == named.id) return live;
     status.phase = protocol::name_of(named.state);

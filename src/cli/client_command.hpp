@@ -1,4 +1,4 @@
-// What the commands that talk to a build server share.
+// Shared by the commands that talk to a build server.
 #pragma once
 
 #include <chrono>
@@ -21,26 +21,26 @@ class ClientCommand {
   ClientCommand(const ClientCommand&) = delete;
   ClientCommand& operator=(const ClientCommand&) = delete;
 
-  // The positional argument REPO, which is refused before a server is asked if no repository can
-  // have that name.
+  // The positional argument REPO. Names that no repository can have are refused without asking a
+  // server.
   void add_repository(CommandSpec& command);
-  // The positional argument REPO|ID, and --repository for a repository that is named by digits.
+  // The positional argument REPO|ID, and --repository for a repository whose name is a number.
   void add_repository_or_build(CommandSpec& command, const std::string& help);
 
   // Reads the settings; no connection is made yet. Throws UsageError.
   ApiClient connect();
-  // The same for who must neither wait nor be told anything.
+  // The same for callers that must not wait or print anything.
   ApiClient connect_quietly(std::chrono::milliseconds timeout);
 
   // The newest build of the repository, or the build that REPO|ID names.
   protocol::BuildStatus status(ApiClient& api) const;
   // The build that REPO|ID names.
   protocol::Build named_build(ApiClient& api) const;
-  // Once connect() has read the settings.
+  // Valid after connect() has read the settings.
   const config::ClientOptions& options() const noexcept { return configuration_.client; }
 
   std::string repository;  // empty: the server's first
-  // The build that REPO|ID names, once the command line has been read.
+  // The build that REPO|ID names, valid after the command line has been read.
   std::optional<std::int64_t> build;
 
  private:

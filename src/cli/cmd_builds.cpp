@@ -37,7 +37,7 @@ struct Builds : ClientCommand {
   const OptionSpec* limit_option = nullptr;
 };
 
-// Everything that the record says is checked, the flake.lock included.
+// Checks everything in the record, including the flake.lock.
 void verify(const Builds& command, ApiClient& api) {
   const RecordKeys keys = record_keys_of_machine(command.options());
   const VerifiedRecord verified = fetch_record(api, *command.build, keys);
@@ -75,7 +75,7 @@ ExitCode run_one(const Builds& command, ApiClient& api) {
   return ExitCode::done;
 }
 
-// A repository that the server has no builds of may be mistyped. Throws RefusedError.
+// Checks whether a repository without builds exists at all. Throws RefusedError if it does not.
 void expect_known(const std::string& repository, ApiClient& api) {
   if (repository.empty()) return;
   std::vector<std::string> names;
@@ -105,7 +105,7 @@ ExitCode run_list(const Builds& command, ApiClient& api) {
     return ExitCode::done;
   }
   print_text(builds_table(list, time_style(STDOUT_FILENO), terminal::width(STDOUT_FILENO)));
-  // Only where the bound was not asked for: else it is what was wanted.
+  // Only if the user did not set the limit.
   if (list.next_before && !command.limit_option->is_given()) {
     say(fmt::format("! Older builds: --before {}", *list.next_before));
   }

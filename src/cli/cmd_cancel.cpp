@@ -15,8 +15,8 @@ struct Cancel : ClientCommand {
   bool json = false;
 };
 
-// The API cancels the build of a repository. If that is not the one that was named, the server
-// leaves it alone; version 0.1 ignores the parameter, so the status is asked for first.
+// The API cancels a repository's build. If that is not the named one, the server leaves it alone.
+// Version 0.1 ignores the parameter, so the status is checked first.
 protocol::CancelReply cancel(const Cancel& command, ApiClient& api) {
   std::string repository = command.repository;
   if (command.build) {

@@ -22,11 +22,11 @@ namespace {
 using protocol::Operation;
 using protocol::path_of;
 
-// A person waits for the answer with a finger on the Tab key.
+// A person has pressed Tab and waits for the answer.
 constexpr std::chrono::milliseconds completion_timeout{1000};
 constexpr std::string_view most_builds = "100";
 
-// What the shells' scripts understand instead of words to choose from.
+// Directives for the shells' scripts, instead of words to choose from.
 constexpr std::string_view files = ":files\n";
 constexpr std::string_view directories = ":directories\n";
 
@@ -37,8 +37,8 @@ struct Complete : ClientCommand {
   std::vector<std::string> line;
 };
 
-// What goes into a shell's command line as it is: a repository's name has no character that means
-// anything to a shell, and a server that says otherwise is not believed.
+// Words are inserted into the shell's command line unquoted. Repository names have no characters
+// that are special to a shell; a server that returns others is not trusted.
 bool is_plain(std::string_view name) {
   return !name.empty() && name.front() != '-' &&
          std::all_of(name.begin(), name.end(), [](unsigned char c) {
@@ -72,7 +72,7 @@ std::string builds(ApiClient& api) {
   return out;
 }
 
-// The words that can be a value or an argument of this name.
+// The possible words for an option's value or an argument of this name.
 std::string words_for(Complete& complete, const OptionSpec& option) {
   std::string out;
   for (const std::string& choice : option.choices())
@@ -88,16 +88,16 @@ std::string words_for(Complete& complete, const OptionSpec& option) {
   try {
     if (is_build) out += builds(api);
   } catch (const net::RefusedError&) {
-    // The repositories are worth something without them.
+    // The repositories are useful without builds.
   }
   return out;
 }
 
-// How far a command line is when its last word is to be completed.
+// The state of a command line at the word to be completed.
 struct Position {
   CommandSpec* command = nullptr;
-  const OptionSpec* option = nullptr;  // whose value the last word is
-  std::size_t arguments = 0;           // given already
+  const OptionSpec* option = nullptr;  // the option whose value the last word is
+  std::size_t arguments = 0;           // arguments before the last word
 };
 
 Position position_in(CommandSpec& program, const std::vector<std::string>& words) {
@@ -130,7 +130,7 @@ Position position_in(CommandSpec& program, const std::vector<std::string>& words
   return position;
 }
 
-// Which server is asked is decided by the line that is completed.
+// The completed command line decides which server to ask.
 void take_client_options(Complete& complete, CommandSpec& from) {
   for (const char* name : {"--config", "--server", "--token-file"}) {
     if (const OptionSpec* given = find_option(from, name)) {
@@ -178,7 +178,7 @@ ExitCode run(Complete& complete) {
   try {
     print(completions(complete));
   } catch (const Error&) {
-    // Whatever is wrong, the command that is being typed will say; not in the middle of a line.
+    // Ignore errors: the command itself will report them, and not in the middle of a line.
   }
   return ExitCode::done;
 }

@@ -26,8 +26,8 @@ class KeysCommand {
                    "directory)");
   }
 
-  // The key that was named, else those that serve-cache is configured to sign with, else the one
-  // that it was installed with, else the one that it makes for itself.
+  // The named key, else those that serve-cache is configured to sign with, else the installed
+  // server's key, else the one that serve-cache creates.
   std::vector<std::filesystem::path> files() {
     flags_.load();
     if (!file_.empty()) return {file_};

@@ -56,7 +56,7 @@ builder::RunOptions options_of(RunBuild& command) {
 
 ExitCode run(RunBuild& command) {
   const builder::RunOptions options = options_of(command);
-  // The journal gets the steps only: the log is in a file of its own.
+  // The journal gets only the steps: the log has its own file.
   ProgressView view(log::goes_to_journal() ? ProgressView::LogLines::hidden
                                            : ProgressView::LogLines::shown);
   protocol::BuildStatus last;

@@ -14,7 +14,7 @@ namespace {
 struct ServeApi {
   explicit ServeApi(CommandSpec& app) : flags(app, configuration, {"", "api"}) {}
 
-  config::Configuration configuration;  // what --help shows as defaults
+  config::Configuration configuration;  // source of the defaults in --help
   SettingFlags flags;
 };
 

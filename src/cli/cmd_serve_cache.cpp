@@ -12,7 +12,7 @@ namespace {
 struct ServeCache {
   explicit ServeCache(CommandSpec& app) : flags(app, configuration, {"", "cache"}) {}
 
-  config::Configuration configuration;  // what --help shows as defaults
+  config::Configuration configuration;  // source of the defaults in --help
   SettingFlags flags;
 };
 

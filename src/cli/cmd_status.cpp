@@ -47,7 +47,7 @@ std::string words_for(const BuildStatus& status) {
   return fmt::format("! Never built yet ({0}); `nixbuild trigger {0}` starts a build", name);
 }
 
-// A repository of several, in a line.
+// One line for one of several repositories.
 std::string line_for(const BuildStatus& status) {
   const TimeStyle style = time_style(STDERR_FILENO);
   const std::string name = build_name(status);
@@ -66,8 +66,8 @@ std::string line_for(const BuildStatus& status) {
                      terminal::printable(status.error.value_or("unknown reason")));
 }
 
-// Every repository of a server that has several: the first one's success may hide the failure of
-// another. What was asked for has been said already, so that a refusal is of no interest.
+// Prints all repositories if the server has several, as the success of the first may hide the
+// failure of another. The requested status is already printed, so a refusal here is ignored.
 void say_all(ApiClient& api) {
   try {
     const auto list = api.get<protocol::RepositoryList>(path_of(Operation::repositories));
@@ -84,8 +84,8 @@ void show(const Status& command, ApiClient& api, const BuildStatus& status) {
   if (command.repository.empty() && !command.build) say_all(api);
 }
 
-// On a terminal, the build as it goes on and then the status; elsewhere, the status in a line of
-// JSON whenever it changes.
+// On a terminal, shows the running build and then its status; otherwise, prints the status as a
+// line of JSON whenever it changes.
 BuildStatus watch(const Status& command, const ApiClient& api, const BuildStatus& first) {
   const bool in_lines = !terminal::is_terminal(STDOUT_FILENO);
   ProgressView view(ProgressView::LogLines::hidden);

@@ -25,7 +25,7 @@ struct Trigger : ClientCommand {
   bool json = false;
 };
 
-// USER@HOST, of the characters that a header and a table can have.
+// USER@HOST, with only characters that are safe in a header and in a table.
 std::string who() {
   std::string user;
   for (const char* variable : {"USER", "LOGNAME"}) {

@@ -1,5 +1,4 @@
-// The commands, each of which adds itself to the table that command_line.hpp explains. main.cpp
-// lists them.
+// The commands. Each adds itself to the table that command_line.hpp explains; main.cpp lists them.
 #pragma once
 
 #include <functional>
@@ -30,9 +29,9 @@ void add_serve_api_command(CommandSpec& program);
 void add_serve_cache_command(CommandSpec& program);
 #endif
 
-// Describes the program for the words of a command line: the command that they name, or else all of
-// them. `called` is the program's name, which may be a command's link ("bs"); the words become
-// those that the table knows.
+// Describes the program for the words of a command line: only the command that they name, or else
+// all commands. `called` is the program's name, which may be a command's link ("bs"); then the
+// words are replaced by those that the table knows.
 using Describe = std::function<void(CommandSpec& program, std::string_view called,
                                     std::vector<std::string>& words)>;
 void add_complete_command(CommandSpec& program, Describe describe);

@@ -1,5 +1,5 @@
 // The command line as a table: commands with their options and positional arguments, each with its
-// help and the variable that its value goes to.
+// help and the variable for its value.
 //
 //   struct Status {
 //     std::string repository;
@@ -13,8 +13,8 @@
 //     command.action([state] { return run(*state); });
 //   }
 //
-// `run` reads a command line by such a table, `help` prints it, and shells complete from it
-// (cmd_complete.cpp). The parser behind it is known to command_parser.cpp alone.
+// `run` parses a command line by this table, `help` prints it, and shells complete from it
+// (cmd_complete.cpp). Only command_parser.cpp depends on the parser library.
 #pragma once
 
 #include <cstdint>
@@ -28,19 +28,19 @@
 
 namespace nixbuild::cli {
 
-// What a command does once the whole command line has been read.
+// Runs a command after the whole command line has been parsed.
 using Action = std::function<ExitCode()>;
 
 // An option, a flag or a positional argument.
 struct OptionSpec {
-  std::string name;        // "--lines"; a positional argument is what help calls it: "REPO"
+  std::string name;        // "--lines"; a positional argument's name in help: "REPO"
   std::string short_name;  // "-n", or empty
-  std::string value_name;  // what help calls the value: "N"; empty for a flag
+  std::string value_name;  // the value's name in help: "N"; empty for a flag
   std::string help;
   bool is_positional = false;
   bool is_required = false;
   bool is_repeatable = false;
-  Action action;  // of flags such as --help: what is done instead of the command
+  Action action;  // of flags such as --help: runs instead of the command
 
   // Called for every value, before `store`. Throws UsageError.
   std::function<void(const std::string& value)> check;
@@ -49,12 +49,12 @@ struct OptionSpec {
   std::vector<const OptionSpec*> excluded;
   std::vector<const OptionSpec*> needed;
 
-  // What the command line gave, once it has been read; "true" for a flag.
+  // The values from the command line, after it has been parsed; "true" for a flag.
   std::vector<std::string> values;
 
   bool is_given() const noexcept { return !values.empty(); }
   bool is_flag() const noexcept { return value_name.empty() && !is_positional; }
-  // The words that the value is one of, where its name lists them: "zstd|xz|none".
+  // The allowed words, if the value's name lists them: "zstd|xz|none".
   std::vector<std::string> choices() const;
 
   // For chaining.
@@ -65,7 +65,7 @@ struct OptionSpec {
   OptionSpec& needs(const OptionSpec& other);
 };
 
-// The whole numbers that an option takes.
+// The range of whole numbers that an option accepts.
 struct Range {
   std::int64_t least = 0;
   std::int64_t most = 0;
@@ -73,34 +73,33 @@ struct Range {
 
 class CommandSpec {
  public:
-  // Every command has --help. `path` is how it is called: "nixbuild keys show".
+  // Every command has --help. `path` is the full command: "nixbuild keys show".
   CommandSpec(std::string path, std::string summary);
   CommandSpec(const CommandSpec&) = delete;
   CommandSpec& operator=(const CommandSpec&) = delete;
 
   CommandSpec& add_command(std::string_view name, std::string summary);
 
-  // `names` are as help shows them: "--json", "-f,--follow"; for an option the value's name
-  // follows:
-  // "-n,--lines N". The variables must live until the command line has been read.
+  // `names` are as shown in help: "--json", "-f,--follow"; for an option the value's name follows:
+  // "-n,--lines N". The variables must live until the command line has been parsed.
   OptionSpec& flag(std::string_view names, bool& target, std::string help);
   OptionSpec& option(std::string_view names, std::string& target, std::string help);
   OptionSpec& option(std::string_view names, std::int64_t& target, Range range, std::string help);
-  // Can be given several times.
+  // May be given several times.
   OptionSpec& option(std::string_view names, std::vector<std::string>& target, std::string help);
-  // Whose values are read from OptionSpec::values.
+  // An option whose values are read from OptionSpec::values.
   OptionSpec& unbound(std::string_view names, std::string help);
-  // A flag that is done instead of the command, whatever else the line says.
+  // A flag that runs instead of the command, whatever else is on the line.
   OptionSpec& action_flag(std::string_view names, std::string help, Action action);
   OptionSpec& argument(std::string_view name, std::string& target, std::string help);
-  // The words behind "--", whatever they are.
+  // All words after "--", unparsed.
   void rest(std::vector<std::string>& target) { rest_ = &target; }
 
   // Text below the options.
   void footer(std::string text);
   void footer(std::function<std::string()> text) { footer_ = std::move(text); }
 
-  // A command without one needs a command of its own behind it.
+  // A command without an action requires a subcommand.
   void action(Action action) { action_ = std::move(action); }
 
   const std::string& path() const noexcept { return path_; }
@@ -109,7 +108,7 @@ class CommandSpec {
   std::string footer_text() const { return footer_ ? footer_() : std::string(); }
   const Action& action() const noexcept { return action_; }
   std::vector<std::string>* rest() const noexcept { return rest_; }
-  // Addresses in these lists stay as they are.
+  // Elements of these lists keep their addresses.
   std::list<OptionSpec>& options() noexcept { return options_; }
   const std::list<OptionSpec>& options() const noexcept { return options_; }
   std::list<CommandSpec>& commands() noexcept { return commands_; }
@@ -125,17 +124,17 @@ class CommandSpec {
   std::list<CommandSpec> commands_;
 };
 
-// The one of this name, long or short; null if there is none.
+// The option with this name, long or short; null if there is none.
 OptionSpec* find_option(CommandSpec& command, std::string_view name);
 
-// Reads the words behind the program's name and does what they say. Throws UsageError that names
-// the word, the nearest known one, and the known ones.
+// Parses the words after the program's name and runs the command. Throws UsageError naming the
+// invalid word, the nearest known word, and the known words.
 ExitCode run(CommandSpec& program, std::vector<std::string> words);
 
-// What --help prints.
+// The output of --help.
 std::string help(const CommandSpec& command);
 
-// A line of a list in it, or several: the name in one column, its description wrapped in another.
+// An entry of a list in help: the name in one column, its wrapped description in another.
 std::string help_entry(std::string_view name, std::string_view description);
 
 }  // namespace nixbuild::cli

@@ -1,5 +1,5 @@
-// Reads a command line by its table. CLI11 takes the words apart; what they may be, and what is
-// said when they are something else, is decided here, so that every version of CLI11 behaves alike.
+// Parses a command line by its table. CLI11 only splits the words; validation and error messages
+// are implemented here, so that all versions of CLI11 behave alike.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -16,7 +16,7 @@
 namespace nixbuild::cli {
 namespace {
 
-// A command as CLI11 knows it.
+// A command in CLI11's form.
 struct Parsed {
   Parsed(CommandSpec& spec, CLI::App& app);
 
@@ -29,11 +29,11 @@ struct Parsed {
 Parsed::Parsed(CommandSpec& described, CLI::App& parser) : spec(described), app(parser) {
   app.set_help_flag();
   app.allow_extras();
-  // One at most, so that a second word that happens to be a command's name is an argument.
+  // At most one, so that a second word that happens to be a command's name is an argument.
   app.require_subcommand(0, 1);
   for (OptionSpec& option : spec.options()) {
     std::string names = option.short_name.empty() ? "" : option.short_name + ',';
-    // The parser need not like what help calls an argument.
+    // CLI11 may not accept the argument's name in help.
     names += option.is_positional ? fmt::format("argument{}", options.size()) : option.name;
     CLI::Option* added = option.is_flag() ? app.add_flag(names) : app.add_option(names);
     if (!option.is_flag()) added->expected(1)->allow_extra_args(false);
@@ -44,7 +44,7 @@ Parsed::Parsed(CommandSpec& described, CLI::App& parser) : spec(described), app(
     commands.emplace_back(command, *app.add_subcommand(command.name()));
 }
 
-// The commands that the line names, from the program to the innermost.
+// The commands that the line names, from the program down to the innermost.
 std::vector<Parsed*> chain_of(Parsed& program) {
   std::vector<Parsed*> chain = {&program};
   while (true) {
@@ -92,10 +92,10 @@ UsageError unexpected(const std::string& word, const CommandSpec& command) {
   return unknown({"command", "commands"}, word, names_of(command.commands()), command);
 }
 
-// The words that CLI11 found no place for.
+// The words that CLI11 could not assign.
 std::vector<std::string> rest_of(const Parsed& command) {
   std::vector<std::string> words = command.app.remaining();
-  // Some versions keep the mark that ends the options.
+  // Some versions keep the "--" that ends the options.
   const auto mark = std::find(words.begin(), words.end(), "--");
   if (mark != words.end()) words.erase(mark);
   return words;
@@ -118,7 +118,7 @@ void check_given(const OptionSpec& option) {
   const std::vector<std::string> choices =
       option.is_flag() ? std::vector<std::string>{"true", "false"} : option.choices();
   for (const std::string& value : option.values) {
-    // What is bound to nothing is checked by those who read it.
+    // Options without a variable are checked by the code that reads them.
     if (!choices.empty() && option.store &&
         std::find(choices.begin(), choices.end(), value) == choices.end()) {
       throw UsageError(fmt::format("{}: unknown value '{}'; expected one of: {}", option.name,
@@ -155,7 +155,7 @@ void take_values(const Parsed& command) {
   }
 }
 
-// What CLI11 itself refuses is an option whose value is missing.
+// The only error left to CLI11 is an option without its value.
 UsageError refused(const CommandSpec& command, const CLI::ParseError& error) {
   const std::string what = error.what();
   for (const OptionSpec& option : command.options()) {
@@ -165,7 +165,7 @@ UsageError refused(const CommandSpec& command, const CLI::ParseError& error) {
   return UsageError(fmt::format("{}; see `{} --help`", what, command.path()));
 }
 
-// Takes the words behind "--" off where a command wants them as they are.
+// Removes the words after "--" if a command wants them unparsed.
 void take_rest(CommandSpec& program, std::vector<std::string>& words) {
   const auto mark = std::find(words.begin(), words.end(), "--");
   for (const CommandSpec& command : program.commands()) {
@@ -183,7 +183,7 @@ ExitCode run(CommandSpec& program, std::vector<std::string> words) {
   take_rest(program, words);
   CLI::App app;
   Parsed root(program, app);
-  std::reverse(words.begin(), words.end());  // the order in which CLI11 takes them
+  std::reverse(words.begin(), words.end());  // CLI11 expects them in reverse order
   try {
     app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
@@ -191,7 +191,7 @@ ExitCode run(CommandSpec& program, std::vector<std::string> words) {
   }
   const std::vector<Parsed*> chain = chain_of(root);
   for (const Parsed* command : chain) {
-    // Not even --help is of use behind a command that is unknown.
+    // After an unknown command, not even --help is useful.
     const std::vector<std::string> rest = rest_of(*command);
     const bool names_command = !command->commands.empty() && !rest.empty();
     if (names_command && !rest.front().starts_with('-'))

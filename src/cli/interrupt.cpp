@@ -45,7 +45,7 @@ InterruptGuard::InterruptGuard() {
   action.sa_handler = take;
   for (std::size_t i = 0; i < signals.size(); ++i) {
     ::sigaction(signals[i], nullptr, &former[i]);
-    // One that is ignored stays so: nohup, or a shell's background job.
+    // An ignored signal stays ignored: nohup, or a shell's background job.
     if (former[i].sa_handler != SIG_IGN) ::sigaction(signals[i], &action, nullptr);
   }
 }

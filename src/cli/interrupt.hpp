@@ -1,10 +1,10 @@
-// Ctrl-C while something is waited for: noticed at once, and still the end of the process.
+// Handles Ctrl-C while waiting: noticed at once, and still the end of the process.
 #pragma once
 
 namespace nixbuild::cli {
 
-// As long as one lives, SIGINT, SIGTERM and SIGHUP do not end the process but are told by it.
-// There can be one at a time.
+// While one exists, SIGINT, SIGTERM and SIGHUP are reported by it instead of ending the process.
+// Only one may exist at a time.
 class InterruptGuard {
  public:
   InterruptGuard();  // throws SystemError
@@ -12,11 +12,11 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
-  // Becomes readable with the first signal.
+  // Becomes readable when the first signal arrives.
   int fd() const noexcept;
   bool is_interrupted() const noexcept;
 
-  // Ends the process by the signal that came, so that whoever started it sees that.
+  // Ends the process by the received signal, so that its parent sees the right status.
   [[noreturn]] static void die();
 };
 

@@ -1,4 +1,5 @@
-// The program's entry: reads the command line, runs the command, turns errors into exit codes.
+// The program's entry point: parses the command line, runs the command, turns errors into exit
+// codes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -61,7 +62,7 @@ constexpr Command commands[] = {
     {"complete", add_complete_command},
 };
 
-// The names by which the program is called as one of its commands.
+// The links by which the program is called as one of its commands.
 struct Link {
   std::string_view name;
   std::string_view command;
@@ -77,8 +78,8 @@ constexpr Link links[] = {
     {"system-update", "system-update"},
 };
 
-// Turns the name that the program is called by, and "help" and "version", into the words that the
-// table knows.
+// Translates the name that the program is called by, and "help" and "version", into words of the
+// table.
 void resolve(std::string_view called, std::vector<std::string>& words) {
   called.remove_prefix(called.rfind('/') + 1);  // npos + 1 is 0
   const std::string first = words.empty() ? "" : words.front();
@@ -94,8 +95,8 @@ void resolve(std::string_view called, std::vector<std::string>& words) {
   }
 }
 
-// Of the commands, only the one that is named is described: most of a short command's time would go
-// into the rest.
+// Only the named command is described: for a short command, describing the others would take most
+// of the time.
 void describe(cli::CommandSpec& program, std::string_view called, std::vector<std::string>& words) {
   resolve(called, words);
   program.footer(footer);
@@ -127,7 +128,7 @@ ExitCode run(int argc, char** argv) {
 }
 
 int report(const char* message, ExitCode code) {
-  // Parts of it may be a server's, or a repository's.
+  // Parts of the message may come from a server or a repository.
   fmt::print(stderr, "error: {}\n", terminal::printable_lines(message));
   return static_cast<int>(code);
 }

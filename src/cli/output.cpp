@@ -13,13 +13,13 @@
 namespace nixbuild::cli {
 namespace {
 
-// 0, or the error's number.
+// 0, or an errno.
 int write_all(int fd, std::string_view text) noexcept {
   while (!text.empty()) {
     const ssize_t written = ::write(fd, text.data(), text.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno == EAGAIN) {  // someone who shares it has made it non-blocking
+    } else if (errno == EAGAIN) {  // another process made the shared descriptor non-blocking
       struct pollfd waiting = {fd, POLLOUT, 0};
       (void)::poll(&waiting, 1, -1);
     } else if (errno != EINTR) {
@@ -109,7 +109,7 @@ std::string with_ascii_signs(std::string_view text) {
     std::string_view sign;
     std::string_view ascii;
   };
-  // What is drawn in a space that has been measured takes as many columns.
+  // Signs that are drawn within a measured width are replaced by as many columns.
   static constexpr std::array signs = {Sign{"✓", "[ok]"}, Sign{"✗", "[x]"}, Sign{"⏳", "[..]"},
                                        Sign{"█", "#"},    Sign{"░", "-"},   Sign{"…", "~"},
                                        Sign{"→", "->"}};

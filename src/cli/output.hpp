@@ -1,5 +1,5 @@
-// Writing to standard output and standard error, past stdio: what is written is on its way when the
-// call returns, and a full disk is an error.
+// Writes to standard output and standard error, bypassing stdio: output is unbuffered, and a full
+// disk is an error.
 #pragma once
 
 #include <string>
@@ -7,17 +7,16 @@
 
 namespace nixbuild::cli {
 
-// Data, on standard output: cleaned if that is a terminal (terminal::printable_lines), since
-// servers and repositories wrote most of it; as it is if it is anything else. Throws SystemError
-// when not all of it can be written.
+// Writes data to standard output. On a terminal it is cleaned (terminal::printable_lines), since
+// servers and repositories wrote most of it; otherwise it is unchanged. Throws SystemError if not
+// all of it can be written.
 void print(std::string_view text);
-// The same and a line end.
+// The same with a line end.
 void print_line(std::string_view line);
-// Text with escape sequences of our own, whose other parts were cleaned.
+// For text with our own escape sequences, whose other parts are already cleaned.
 void print_raw(std::string_view text);
 
-// Prints data that comes in pieces, as print does: pieces may cut a character or an escape
-// sequence.
+// Prints data in pieces, like print: a piece may end inside a character or an escape sequence.
 class PiecePrinter {
  public:
   PiecePrinter();
@@ -26,20 +25,19 @@ class PiecePrinter {
 
  private:
   bool cleans_;
-  std::string line_;  // its beginning
+  std::string line_;  // the beginning of an incomplete line
 };
 
-// Text for people on standard output, with the signs that the locale has.
+// Text for people on standard output, with signs that the locale supports.
 void print_text(std::string_view text);
 
-// The same for text with escape sequences of our own, whose other parts were cleaned.
+// The same for text with our own escape sequences, whose other parts are already cleaned.
 void print_raw_text(std::string_view text);
 
-// For people, on standard error, with the signs that the locale has. A failure is ignored: there is
-// nowhere to tell of it.
+// Text for people on standard error, with signs that the locale supports. Failures are ignored, as
+// there is nowhere to report them.
 void say_raw(std::string_view text);
-// A line, or several, cleaned; its mark (✓, ✗, !), where it begins with one, is coloured where that
-// is wanted.
+// One or more lines, cleaned. A mark at the beginning (✓, ✗, !) is coloured if colours are enabled.
 void say(std::string_view line);
 
 // The text with ASCII in place of signs: "[ok]" for ✓, "[x]" for ✗, "[..]" for ⏳, and so on.

@@ -27,18 +27,18 @@ constexpr std::string_view red = "\x1b[31m";
 constexpr std::string_view plain = "\x1b[0m";
 
 constexpr std::size_t bar_columns = 24;
-// Between two pictures, however fast a log comes.
+// The shortest time between two redraws, however fast the log grows.
 constexpr auto least_draw_interval = 80ms;
-// While nothing comes, so that ages move on.
+// Redraw while nothing arrives, to update ages.
 constexpr auto most_draw_interval = 500ms;
-// Between two plain lines of one phase.
+// The time between two plain lines of one phase.
 constexpr auto plain_interval = 10s;
 
 std::string paint(std::string_view text, std::string_view colour, const ViewStyle& style) {
   return style.colour ? fmt::format("{}{}{}", colour, text, plain) : std::string(text);
 }
 
-// "12 of 40 built, 5 of 9 copied (34 MB of 120 MB), 1 failed"; empty where there is nothing yet.
+// "12 of 40 built, 5 of 9 copied (34 MB of 120 MB), 1 failed"; empty if nothing has been counted.
 std::string counts(const BuildStatus& status, std::string_view of, std::string_view separator) {
   const Progress& p = status.progress;
   std::string out;
@@ -63,7 +63,7 @@ std::string counts(const BuildStatus& status, std::string_view of, std::string_v
   return out;
 }
 
-// "hello-2.12, linux-6.1"; empty where a server does not tell.
+// "hello-2.12, linux-6.1"; empty if the server does not list them.
 std::string failed_names(const BuildStatus& status) {
   const auto names = status.progress.failed_names.value_or(std::vector<std::string>());
   std::string out;
@@ -73,11 +73,11 @@ std::string failed_names(const BuildStatus& status) {
   return out;
 }
 
-// How much of the work is done well, and how much has failed.
+// How much of the work has succeeded, and how much has failed.
 struct Share {
   std::uint64_t good = 0;
   std::uint64_t failed = 0;
-  std::uint64_t all = 0;  // 0: not known
+  std::uint64_t all = 0;  // 0: unknown
 };
 
 Share share_of(const BuildStatus& status) {
@@ -86,7 +86,7 @@ Share share_of(const BuildStatus& status) {
   if (status.phase == protocol::phase::evaluate) {
     share = {p.evaluated, 0, p.targets};
   } else {
-    // Nix takes what has failed out of what is to be built.
+    // Nix no longer counts failed derivations among those to build.
     share = {p.built + p.copied, p.failed, p.to_build + p.failed + p.to_copy};
   }
   share.failed = std::min(share.failed, share.all);
@@ -100,7 +100,7 @@ std::string bar(const Share& share, const ViewStyle& style) {
                                     static_cast<double>(bar_columns));
   };
   const std::size_t done = columns_of(share.good + share.failed);
-  // Of many, one that failed is seen, too.
+  // A single failure stays visible among many.
   const std::size_t failed =
       share.failed == 0 ? 0 : std::min(std::max<std::size_t>(columns_of(share.failed), 1), done);
   const auto cells = [](std::size_t count, std::string_view cell) {
@@ -226,7 +226,7 @@ ProgressView::~ProgressView() {
   try {
     close();
   } catch (const std::exception&) {
-    // Standard output is gone; nothing is left to be done about it here.
+    // Standard output is closed; nothing more can be done here.
   }
 }
 
@@ -239,7 +239,7 @@ void ProgressView::set_status(const BuildStatus& status) {
 void ProgressView::log_line(std::string_view line) {
   constexpr std::size_t most_pending = 65536;
   if (!log_lines_) return;
-  // The result follows on the same terminal, and says the same.
+  // The result follows on the same terminal with the same information.
   if (live_ && status_.build_id &&
       line.starts_with(fmt::format("build {} failed: ", *status_.build_id))) {
     return;
@@ -287,7 +287,7 @@ void ProgressView::close() {
 
 void ProgressView::erase() {
   if (drawn_lines_ == 0) return;
-  // Up to the first drawn line, then clear all below.
+  // Move up to the first drawn line, then clear everything below.
   say_raw(fmt::format("\x1b[{}A\r\x1b[J", drawn_lines_));
   drawn_lines_ = 0;
 }
@@ -296,7 +296,7 @@ void ProgressView::draw() {
   if (!has_status_) return;
   const terminal::Size size = terminal::size(STDERR_FILENO);
   ViewStyle style;
-  // A line that fills the last column makes some terminals begin another.
+  // A line that fills the last column would make some terminals wrap.
   style.columns = size.columns > 1 ? size.columns - 1 : 1;
   style.most_running = std::clamp<std::size_t>(size.lines / 3, 1, 8);
   style.colour = terminal::has_colour(STDERR_FILENO);
@@ -315,7 +315,7 @@ void ProgressView::flush_log() {
 }
 
 void ProgressView::print_plain() {
-  // What comes behind the last phase is the result, which the caller tells.
+  // The phase after the last is the result, which the caller reports.
   if (!has_status_ || status_.phase.empty() || status_.phase == "done") return;
   const auto now = std::chrono::steady_clock::now();
   if (status_.phase == last_phase_ && now - last_plain_ < plain_interval) return;

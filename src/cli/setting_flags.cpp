@@ -11,7 +11,7 @@
 namespace nixbuild::cli {
 namespace {
 
-// The default without TOML's quotes and outer brackets; empty where there is nothing to show.
+// The default without TOML's quotes and outer brackets; empty if there is nothing to show.
 std::string default_of(const config::Setting& setting) {
   std::string shown = setting.show();
   if (setting.kind == config::Kind::text_list) shown = shown.substr(1, shown.size() - 2);
@@ -19,7 +19,7 @@ std::string default_of(const config::Setting& setting) {
   return shown;
 }
 
-// A flag is given once for each element of a list, or not at all for false.
+// A flag is given once for each element of a list, and omitted for false.
 std::string help_of_flag(const config::Setting& setting) {
   if (setting.kind == config::Kind::boolean) return setting.help;
   return help_of(setting, setting.kind == config::Kind::text_list ? "; repeatable" : "");

@@ -1,4 +1,4 @@
-// Settings as flags of a command, and the order in which the sources of settings are read.
+// Turns settings into flags of a command, and reads the sources of settings in order.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace nixbuild::cli {
 
-// What a setting is for, with `addition` behind it, and its default where it has one.
+// A setting's description, with `addition` appended, and its default if it has one.
 std::string help_of(const config::Setting& setting, std::string_view addition = {});
 
 class SettingFlags {
@@ -24,17 +24,18 @@ class SettingFlags {
   SettingFlags(CommandSpec& command, config::Configuration& configuration,
                const std::vector<std::string_view>& chosen);
 
-  // Adds --repository, which configures a repository like [[repository]] of a file.
+  // Adds --repository, which configures a repository like [[repository]] in a file.
   void add_repository_flag(CommandSpec& command);
 
-  // To be called once the command line has been read: configuration files, then environment, then
-  // flags. Throws UsageError.
+  // To be called once the command line has been parsed: reads configuration files, then the
+  // environment, then flags. Throws UsageError.
   void load() { load_into(configuration_); }
-  // The same into a new configuration: what a file no longer says is then at its default again.
+  // The same for a new configuration, so that settings removed from a file return to their
+  // defaults.
   void load_into(config::Configuration& configuration) const;
-  // That no repository is configured, and where to add one.
+  // The message that no repository is configured, and where to add one.
   std::string no_repository() const;
-  // --config, where it was given.
+  // The value of --config, if given.
   std::optional<std::filesystem::path> config_file() const;
   // The values of --repository.
   const std::vector<std::string>& repositories() const noexcept { return repositories_; }
@@ -43,7 +44,7 @@ class SettingFlags {
   config::Configuration& configuration_;
   OptionSpec* config_ = nullptr;
   std::vector<std::string> repositories_;
-  // Indices of settings, as references would not survive their list's growth.
+  // Indices of settings, as their list's growth would invalidate references.
   std::vector<std::pair<std::size_t, OptionSpec*>> options_;
 };
 

@@ -11,7 +11,7 @@
 namespace nixbuild::cli {
 namespace {
 
-// The value as it is to be written: "updated"|"committed", ["FILE", ...], N.
+// The form of the value in a file: "updated"|"committed", ["FILE", ...], N.
 std::string form_of(const config::Setting& setting) {
   switch (setting.kind) {
     case config::Kind::text:

@@ -1,4 +1,4 @@
-// What can stand in the configuration file, told from the settings themselves.
+// A reference of the configuration file, generated from the settings.
 #pragma once
 
 #include <string>

@@ -6,7 +6,7 @@
 
 namespace nixbuild::cli {
 
-// Takes columns from the widest cells until a line fits, or every column is narrow.
+// Shrinks the widest columns until a line fits, or every column is narrow.
 void Table::shrink(std::vector<std::size_t>& widths, std::size_t most_columns) const {
   constexpr std::size_t narrow = 8;
   std::size_t line = 2 * (widths.size() - 1);

@@ -1,4 +1,4 @@
-// A table for people: columns that are as wide as their widest cell.
+// A table for people, whose columns are as wide as their widest cell.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +11,10 @@ class Table {
  public:
   explicit Table(std::vector<std::string> headings) { rows_.push_back(std::move(headings)); }
 
-  // As many cells as there are headings. Text of others has been made printable.
+  // As many cells as there are headings. Text from others must already be printable.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
-  // Lines with their ends. If a line is wider than `most_columns`, the widest cells are cut.
+  // Lines with their line ends. If a line is wider than `most_columns`, the widest cells are cut.
   std::string render(std::size_t most_columns = static_cast<std::size_t>(-1)) const;
 
  private:

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 constexpr auto longest_age = std::chrono::days(14);
 
-// By strftime, in the time zone of this machine or of $TZ.
+// Formats by strftime, in the time zone of this machine or of $TZ.
 std::string local(protocol::Time time, const char* format) {
   ::tzset();
   const std::time_t seconds = time.time_since_epoch().count();
@@ -29,7 +29,7 @@ std::string local(protocol::Time time, const char* format) {
   return text.data();
 }
 
-// A time that lies ahead is "now": clocks differ.
+// A time in the future is "now": clocks differ.
 std::string ago(std::chrono::seconds age) {
   if (age < 1s) return "now";
   if (age < 1min) return fmt::format("{} s ago", age.count());

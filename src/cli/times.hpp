@@ -1,4 +1,4 @@
-// Points in time for people: exact UTC in a pipe; on a terminal in local time, and how long ago.
+// Times for people: exact UTC in a pipe; on a terminal local time, and how long ago.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ struct TimeStyle {
   protocol::Time now;
 };
 
-// For what is written to this descriptor.
+// The style for output to this descriptor.
 TimeStyle time_style(int fd);
 
 // "2 h ago"; the date after two weeks.

@@ -34,8 +34,7 @@ bool has_control(std::string_view text) {
   });
 }
 
-// Words of the grammar of bash, zsh and fish, and the commands with which startup files define
-// aliases.
+// Grammar words of bash, zsh and fish, and the commands that define aliases in startup files.
 constexpr auto reserved = std::to_array<std::string_view>({
     "alias",    "and",       "begin", "break", "builtin", "case",     "command",
     "continue", "coproc",    "do",    "done",  "elif",    "else",     "end",

@@ -51,7 +51,7 @@ AliasPlan plan_aliases(const AliasList& wanted, const AliasList& present, const 
   for (const auto& [name, command] : wanted) {
     const auto there = present.find(name);
     if (there != present.end() && there->second == command) {
-      // One that somebody else set to the very same stays theirs.
+      // An alias that somebody else set to the same command stays theirs.
       if (is_ours(record, name, command)) plan.after[name] = {command};
       continue;
     }

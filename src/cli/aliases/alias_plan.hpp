@@ -1,7 +1,7 @@
-// Which of an account's aliases are to be set, and which to be removed.
+// Plans which of an account's aliases to set and which to remove.
 //
-// What has been set is recorded, with the values that it was given, so that an alias of another's
-// is told from one of ours: ours has a value that the record has.
+// The aliases that this program sets are recorded with their values. An alias is ours if its value
+// is in the record; all others belong to somebody else.
 #pragma once
 
 #include <map>
@@ -17,11 +17,11 @@ namespace nixbuild::cli {
 // The commands that an alias was set to, by name. More than one while it is being changed.
 using AliasRecord = std::map<std::string, std::set<std::string>>;
 
-// As JSON: {"bt": ["nixbuild trigger"]}. Text that is not of this form is an empty record.
+// As JSON: {"bt": ["nixbuild trigger"]}. Malformed text is read as an empty record.
 AliasRecord parse_alias_record(std::string_view text);
 std::string format_alias_record(const AliasRecord& record);
 
-// What `atuin dotfiles alias list` prints: NAME=COMMAND, one a line.
+// Parses the output of `atuin dotfiles alias list`: NAME=COMMAND lines.
 AliasList parse_alias_listing(std::string_view text);
 
 enum class Others { keep, replace };
@@ -29,12 +29,12 @@ enum class Others { keep, replace };
 struct AliasPlan {
   AliasList set;
   std::vector<std::string> remove;
-  std::vector<std::string> taken;  // wanted names that are another's aliases, which stay
+  std::vector<std::string> taken;  // wanted names that somebody else's aliases use, which stay
 
-  // What to record before the first change: whenever it is broken off, what was changed until then
-  // is known to be ours.
+  // What to record before the first change: if the run is interrupted, the aliases that it has
+  // changed are then known to be ours.
   AliasRecord before;
-  // What to record after the last one.
+  // What to record after the last change.
   AliasRecord after;
 };
 

@@ -16,11 +16,11 @@
 namespace nixbuild::cli {
 namespace {
 
-// In Atuin's key-value store: the list of aliases, and the record of what was set.
+// Keys in Atuin's key-value store: the list of aliases, and the record of what was set.
 constexpr const char* own_namespace = "nixbuild";
 constexpr const char* list_key = "alias-list";
 constexpr const char* record_key = "aliases";
-constexpr std::size_t most_value = 32768;  // bytes that every Atuin syncs, see the header
+constexpr std::size_t most_value = 32768;  // bytes that all versions sync, see the header
 
 constexpr const char* no_key =
     "Atuin has no encryption key on this machine; log in with `atuin login` and the key that "
@@ -40,7 +40,7 @@ std::string_view first_line_after(std::string_view text, std::string_view mark) 
   return text.substr(0, text.find('\n'));
 }
 
-// The line that says what is wrong, and the first cause; around them, Atuin tells where in its
+// The line with the error, and the first cause. The lines around them are locations in Atuin's
 // source.
 std::string reason_of(const Exit& exit) {
   std::string_view line = first_line_after(exit.error, "Error: ");
@@ -58,7 +58,7 @@ bool is_another_key(const Exit& exit) {
          says(exit, "does not match the data on the server");
 }
 
-// What is wrong and what to do about it, for what Atuin says of its account.
+// Explains an error of Atuin about its account, and what to do about it.
 std::string explain(const Exit& exit) {
   if (says(exit, "not logged in") || says(exit, "Not logged in")) {
     return "Atuin is not logged in; run `atuin login`, or `atuin register` for a new account, then "
@@ -86,7 +86,7 @@ std::string explain(const Exit& exit) {
   return reason_of(exit);
 }
 
-// One of the lines of `atuin info`: "key path: /…", in quotes by some versions.
+// A line of `atuin info`: "key path: /…", in quotes in some versions.
 std::filesystem::path path_in(const std::string& info, std::string_view name) {
   std::string_view path = first_line_after(info, fmt::format("{}: ", name));
   if (path.size() > 1 && path.front() == '"' && path.back() == '"') {
@@ -97,10 +97,10 @@ std::filesystem::path path_in(const std::string& info, std::string_view name) {
 
 bool may_exist(const std::filesystem::path& path) {
   std::error_code error;
-  return std::filesystem::exists(path, error) || error;  // one that cannot be seen may be there
+  return std::filesystem::exists(path, error) || error;  // if it cannot be checked, it may exist
 }
 
-// Whether `--help` lists a command, or prints nothing that could be read.
+// Whether `--help` lists a command, or prints nothing readable.
 bool lists(const Exit& help, std::string_view command) {
   return help.output.empty() ||
          help.output.find(fmt::format("\n  {} ", command)) != std::string::npos;
@@ -141,7 +141,7 @@ AliasStore Atuin::store() const {
   const Exit dotfiles = run_atuin(program_, {"dotfiles", "alias", "--help"});
   if (dotfiles.ok() && lists(dotfiles, "set")) return AliasStore::dotfiles;
   if (dotfiles.ok() || !says(dotfiles, "'dotfiles'")) return AliasStore::key_value;
-  // One that knows no dotfiles is older than they are, or newer.
+  // Without a dotfiles command, it is either too old or too new.
   const Exit values = run_atuin(program_, {"kv", "--help"});
   if (values.ok() && !values.output.empty() && lists(values, "delete"))
     return AliasStore::key_value;
@@ -160,7 +160,7 @@ void Atuin::require_key(AliasStore store) const {
   const std::string info = run_atuin(program_, {"info"}).output;
   const std::filesystem::path key = path_in(info, "key path");
   if (key.empty() || may_exist(key)) return;
-  // An Atuin without an account may make its key: a login replaces it in all that was set.
+  // Without an account, Atuin may create its own key: a login then replaces that key.
   const std::filesystem::path session = path_in(info, "session path");
   if (store == AliasStore::dotfiles && !session.empty() && !may_exist(session)) return;
   throw Error(no_key);

@@ -43,13 +43,13 @@ Shell shell_of(const Aliases& command) {
   return parse_shell(*own);
 }
 
-// What an account has, as far as aliases are concerned.
+// The aliases of an account.
 struct Account {
   explicit Account(const Atuin& atuin)
       : dotfiles(atuin.dotfiles()), list(atuin.list()), record(atuin.record()) {}
 
   AliasList present() const { return effective_aliases(list.value_or(SyncedList()), dotfiles); }
-  // All that this program has set: what is in its own list is its own, too.
+  // All aliases that this program has set, including those in its own list.
   AliasRecord own() const {
     AliasRecord own = record;
     if (list) {
@@ -75,7 +75,7 @@ void say_plan(const AliasPlan& plan, const AliasList& present) {
   }
 }
 
-// Atuin exits 0 also when it did nothing.
+// Atuin exits 0 even if it did nothing.
 void expect_applied(const AliasPlan& plan, const AliasList& now) {
   constexpr const char* otherwise =
       "use --install to put the aliases into the shell's startup file";
@@ -94,7 +94,7 @@ void expect_applied(const AliasPlan& plan, const AliasList& now) {
   }
 }
 
-// Each returns whether there was anything to change, which then has to be sent.
+// Each returns whether it changed anything, which then has to be synced.
 
 bool apply_to_dotfiles(const Atuin& atuin, const Account& account, const AliasList& wanted,
                        AliasPlan plan) {
@@ -108,7 +108,7 @@ bool apply_to_dotfiles(const Atuin& atuin, const Account& account, const AliasLi
   expect_applied(plan, dotfiles.value_or(AliasList()));
   bool is_changed = plan.after != account.record || !plan.set.empty() || !plan.remove.empty();
   if (account.list) {
-    // For the machines that only have this list. The dotfiles agree with it now.
+    // For the machines that only read this list. The dotfiles agree with it now.
     SyncedList next = next_list(*account.list, dotfiles, wanted, plan);
     next.superseded.clear();
     if (next != *account.list) {
@@ -130,7 +130,7 @@ bool apply_to_list(const Atuin& atuin, const Account& account, const AliasList& 
   return !account.list || next != list || plan.after != account.record;
 }
 
-// For an Atuin whose shells get their aliases from this program.
+// For an Atuin whose aliases this program loads into shells.
 void serve_shells(AliasList now) {
   for (const auto& [name, command] : take_unloadable(now)) {
     say(fmt::format("! {} is in Atuin, but no shell loads it: not every shell accepts '{}'",
@@ -157,7 +157,7 @@ ExitCode sync(const Aliases& command, const AliasList& wanted) {
         "needs these two lines (home-manager: programs.atuin.settings.dotfiles.enabled = true)\n\n"
         "[dotfiles]\nenabled = true");
   }
-  // What other machines have set is to be known before anything is decided.
+  // Sync first, to learn what other machines have set.
   std::optional<std::string> trouble = atuin.sync();
   atuin.read_synced();
   const Account account(atuin);
@@ -170,7 +170,7 @@ ExitCode sync(const Aliases& command, const AliasList& wanted) {
   const AliasList now = Account(atuin).present();
   expect_applied(plan, now);
   say_plan(plan, present);
-  // Where nothing was recorded or changed, there is nothing to send.
+  // If nothing was recorded or changed, there is nothing to sync.
   if (!trouble && is_changed) trouble = atuin.sync();
 
   say(fmt::format("✓ {} of {} aliases are in Atuin", wanted.size() - plan.taken.size(),
@@ -198,7 +198,7 @@ ExitCode install(const Aliases& command) {
   return ExitCode::done;
 }
 
-// Runs whenever a shell starts, so it reads no configuration and complains of nothing.
+// Runs whenever a shell starts, so it reads no configuration and reports no errors.
 ExitCode print_local_copy(Shell shell) {
   try {
     print(alias_lines(shell, read_local_copy()));

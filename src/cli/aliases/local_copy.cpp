@@ -46,15 +46,15 @@ void make_directory() {
   }
 }
 
-// Whether the home directory is this user's. It is not under `sudo` that keeps HOME: files made
-// there would be root's.
+// Whether the home directory is this user's. It is not under a `sudo` that keeps HOME: files
+// created there would belong to root.
 bool owns_home() {
   const auto home = config::process_environment("HOME");
   struct stat status {};
   return home && ::stat(home->c_str(), &status) == 0 && status.st_uid == ::geteuid();
 }
 
-// Held while the copy is refreshed. Its time says when Atuin synced for it.
+// A lock that is held while the copy is refreshed. The file's time is that of the last sync.
 class RefreshLock {
  public:
   RefreshLock()
@@ -73,7 +73,7 @@ class RefreshLock {
   }
 
   void note_sync() {
-    // A file that holds nothing has never been noted in.
+    // An empty file has no recorded sync.
     static_cast<void>(::pwrite(fd_.get(), "\n", 1, 0));
   }
 
@@ -81,7 +81,7 @@ class RefreshLock {
   UniqueFd fd_;
 };
 
-// What a writer that was killed left behind.
+// Removes what a killed writer left behind.
 void remove_leftovers() {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory(), error)) {

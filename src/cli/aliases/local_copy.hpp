@@ -1,22 +1,22 @@
-// This machine's copy of the aliases that Atuin syncs, from which a shell loads them when it
-// starts: reading a file costs a starting shell nothing, starting Atuin would.
+// This machine's copy of the aliases that Atuin syncs. A starting shell loads them from it, as
+// reading a file is much faster than starting Atuin.
 //
-// aliases.json in the user's state directory, of mode 0600. Each shell that loads it has it
-// refreshed in the background, for the next one.
+// The file is aliases.json in the user's state directory, with mode 0600. Each shell that loads it
+// has it refreshed in the background, for the next shell.
 #pragma once
 
 #include "cli/aliases/alias_list.hpp"
 
 namespace nixbuild::cli {
 
-// Empty if there is none, or if others could have written it.
+// Empty if there is no copy, or if other users could have written it.
 AliasList read_local_copy();
 // Throws Error or SystemError.
 void write_local_copy(const AliasList& aliases);
 
-// Makes the copy what Atuin has. About once a minute Atuin syncs before, if it is configured to
-// sync by itself. Does nothing if Atuin is missing or has no key, or if another process is at it;
-// throws Error if Atuin fails. The old copy stays then.
+// Updates the copy from Atuin. About once a minute, Atuin syncs first, if it is configured to sync
+// by itself. Does nothing if Atuin is missing or has no key, or if another process is refreshing;
+// throws Error if Atuin fails. The old copy then stays.
 void refresh_local_copy();
 
 }  // namespace nixbuild::cli

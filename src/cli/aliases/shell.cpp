@@ -18,8 +18,8 @@ struct Name {
 constexpr std::array shells = {Name{Shell::bash, "bash"}, Name{Shell::zsh, "zsh"},
                                Name{Shell::fish, "fish"}};
 
-// fish's `alias` pastes the command into the text of a function, so a command with a ';' or an
-// 'end' in it would run at once. This is what `alias` can be given.
+// fish's `alias` pastes the command into the text of a function, so a command that contains ';' or
+// 'end' would run at once. This matches the commands that `alias` handles safely.
 bool is_plain(std::string_view command) {
   return command.front() != '-' && std::all_of(command.begin(), command.end(), [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -27,7 +27,7 @@ bool is_plain(std::string_view command) {
          });
 }
 
-// What fish's `alias` itself calls: a function of that name would run with the next alias.
+// Commands that fish's `alias` itself calls: a function of that name would run with the next alias.
 constexpr auto used_by_fish = std::to_array<std::string_view>({
     "argparse",
     "contains",
@@ -47,7 +47,7 @@ constexpr auto used_by_fish = std::to_array<std::string_view>({
 // The command stays a quoted string until the function is called.
 std::string fish_function(const std::string& name, std::string_view command) {
   const std::string body = quote(Shell::fish, fmt::format("{} $argv", command));
-  // One that begins with its own name means the program, or what is built in, of that name.
+  // A command that begins with its own name means the program or builtin of that name.
   std::string_view first = command.substr(std::min(command.find_first_not_of(' '), command.size()));
   first = first.substr(0, first.find(' '));
   if (first != name) return fmt::format("function {}; eval {}; end\n", name, body);

@@ -1,4 +1,4 @@
-// Aliases in the languages of shells.
+// Renders aliases for each shell.
 #pragma once
 
 #include <string>
@@ -10,19 +10,19 @@ namespace nixbuild::cli {
 
 enum class Shell { bash, zsh, fish };
 
-// From "zsh" or a path that ends so, as in $SHELL. Throws UsageError for another shell.
+// From "zsh" or a path that ends in it, as in $SHELL. Throws UsageError for unsupported shells.
 Shell parse_shell(std::string_view name);
 std::string_view name_of(Shell shell) noexcept;
 
-// `text`, which has no NUL, as one word that the shell takes literally.
+// `text`, which has no NUL, as one word that the shell reads literally.
 std::string quote(Shell shell, std::string_view text);
 
-// Lines that define the aliases, whose names and commands are as alias_list.hpp accepts them. No
+// Lines that define the aliases, whose names and commands must be accepted by alias_list.hpp. No
 // part of a command runs before its alias is used. For fish, names of commands that fish's own
-// functions need are left out.
+// functions need are omitted.
 std::string alias_lines(Shell shell, const AliasList& aliases);
 
-// The line of a startup file that loads the aliases which Atuin syncs.
+// The line of a startup file that loads the aliases synced by Atuin.
 std::string load_line(Shell shell);
 
 }  // namespace nixbuild::cli

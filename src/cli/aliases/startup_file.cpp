@@ -19,7 +19,7 @@ namespace {
 constexpr std::string_view begin_mark = "# >>> nixbuild aliases >>>";
 constexpr std::string_view end_mark = "# <<< nixbuild aliases <<<";
 
-// Where a line that is `wanted` begins, from `from` on.
+// The position of the first line equal to `wanted`, at or after `from`.
 std::size_t find_line(std::string_view content, std::string_view wanted, std::size_t from = 0) {
   for (std::size_t at = from; at < content.size();) {
     const std::size_t end = std::min(content.find('\n', at), content.size());
@@ -29,14 +29,14 @@ std::size_t find_line(std::string_view content, std::string_view wanted, std::si
   return std::string_view::npos;
 }
 
-// What the links lead to, also where that is not there.
+// The target of a chain of links, even if it does not exist.
 fs::path behind_links(fs::path path) {
-  constexpr int most_links = 40;  // as many as Linux follows
+  constexpr int most_links = 40;  // Linux's own limit
   std::error_code error;
   for (int i = 0; i < most_links && fs::is_symlink(path, error); ++i) {
     const fs::path next = fs::read_symlink(path, error);
     if (error) throw SystemError(error.value(), fmt::format("following {}", path.string()));
-    path = path.parent_path() / next;  // an absolute one replaces all
+    path = path.parent_path() / next;  // an absolute target replaces the whole path
   }
   return path;
 }

@@ -1,9 +1,9 @@
-// The list of aliases in Atuin's key-value store, for every Atuin that sets none in its dotfiles
-// any more (18.23), and what it makes together with the aliases that the dotfiles still have.
+// The list of aliases in Atuin's key-value store, for versions of Atuin that no longer set aliases
+// in its dotfiles (18.23), and how it is merged with the aliases that the dotfiles still have.
 //
-// An older Atuin on another machine still sets aliases in its dotfiles, and a newer one lists them.
-// So a shell gets both: of one name the dotfiles' command, as a person set it there, unless this
-// list has superseded that very command.
+// An older Atuin on another machine may still set aliases in its dotfiles, which a newer one lists.
+// So a shell gets both. If both define a name, the dotfiles' command wins, because a person set it
+// there, unless this list has superseded exactly that command.
 #pragma once
 
 #include <optional>
@@ -16,33 +16,33 @@
 namespace nixbuild::cli {
 
 struct SyncedList {
-  AliasList aliases;       // that `aliases --sync` set
-  AliasRecord superseded;  // commands that the dotfiles have and that no longer count
-  AliasList dotfiles;      // the others that they had at the last --sync
+  AliasList aliases;       // set by `aliases --sync`
+  AliasRecord superseded;  // commands of the dotfiles that no longer count
+  AliasList dotfiles;      // the dotfiles' other commands at the last --sync
 
   bool operator==(const SyncedList&) const = default;
   bool is_superseded(const std::string& name, const std::string& command) const;
 };
 
-// As JSON. Text that is not of this form is an empty list. The text is a synced one, so whatever
-// is_alias_name and is_alias_command refuse is dropped.
+// As JSON. Malformed text is read as an empty list. The text was synced from elsewhere, so entries
+// that is_alias_name or is_alias_command refuse are dropped.
 SyncedList parse_synced_list(std::string_view text);
 std::string format_synced_list(const SyncedList& list);
 
-// What a shell is to have. `dotfiles` is what Atuin lists, nothing if it cannot list any: then they
-// are as they were at the last --sync.
+// The aliases for a shell. `dotfiles` is what Atuin lists; if it cannot list any, those of the last
+// --sync are used.
 AliasList effective_aliases(const SyncedList& list, const std::optional<AliasList>& dotfiles);
 
-// Takes out those of the dotfiles that is_alias_name or is_alias_command refuses: no shell is to
-// load them.
+// Removes the dotfiles' aliases that is_alias_name or is_alias_command refuses, so that no shell
+// loads them.
 AliasList take_unloadable(AliasList& aliases);
 
-// The list once `plan` is carried out, which was made for `wanted` and the effective aliases.
+// The list after `plan`, which was made for `wanted` and the effective aliases, is carried out.
 SyncedList next_list(const SyncedList& list, const std::optional<AliasList>& dotfiles,
                      const AliasList& wanted, const AliasPlan& plan);
 
-// `plan` for an Atuin that sets its dotfiles: what in them the list has superseded is brought in
-// line with it, too.
+// Extends `plan`, for an Atuin that sets its dotfiles: aliases there that the list has superseded
+// are updated too.
 void include_superseded(AliasPlan& plan, const SyncedList& list, const AliasList& dotfiles,
                         const AliasList& wanted);
 

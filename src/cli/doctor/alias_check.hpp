@@ -1,4 +1,4 @@
-// That the aliases which Atuin syncs reach this machine's shells.
+// Checks that the aliases synced by Atuin reach this machine's shells.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,7 @@
 
 namespace nixbuild::cli {
 
-// Starts Atuin a few times, and no sync. Nothing if there is no Atuin.
+// Starts Atuin a few times, but never syncs. Nothing if Atuin is not installed.
 std::optional<Check> check_aliases();
 
 }  // namespace nixbuild::cli

@@ -20,11 +20,11 @@ namespace {
 using terminal::printable;
 
 constexpr std::chrono::seconds unsettling_skew{5};
-constexpr std::chrono::seconds most_skew{300};  // what tokens and certificates usually bear
+constexpr std::chrono::seconds most_skew{300};  // what tokens and certificates usually tolerate
 constexpr std::uint64_t least_space = std::uint64_t{1} << 30;
 constexpr std::uint64_t little_space = std::uint64_t{10} << 30;
 
-// Before it, Nix ends with SIGABRT where fallback should go on.
+// Earlier versions of Nix abort with SIGABRT instead of falling back.
 constexpr NixVersion first_with_fallback{2, 9};
 
 constexpr std::string_view where_settings_go =
@@ -40,7 +40,7 @@ PublicKeys parsed(const std::vector<std::string>& texts) {
     try {
       keys.push_back(nix::PublicKey::parse(text));
     } catch (const FormatError&) {
-      // Nix complains of it itself.
+      // Nix reports it itself.
     }
   }
   return keys;

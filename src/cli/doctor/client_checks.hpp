@@ -1,5 +1,5 @@
-// The checks of a machine as a client of the build server. Each takes what was found out and says
-// what that means; finding out is the command's part.
+// Checks of a machine as a client of the build server. Each check interprets facts that the command
+// has gathered.
 #pragma once
 
 #include <chrono>
@@ -17,38 +17,39 @@
 
 namespace nixbuild::cli {
 
-// Looks the name up itself; `host` may be an address.
+// Resolves the name itself; `host` may be an address.
 Check check_name(const std::string& host);
 
-// How far the server's clock is ahead of this one's; nothing: it gave no time.
+// `lead` is how far the server's clock is ahead of this machine's; nothing if the server sent no
+// time.
 Check check_clock(std::optional<std::chrono::seconds> lead);
 
-// Whether Nix is set up to use the cache, well or badly: a build server need not be.
+// Whether Nix is configured to use the cache, correctly or not: a build server need not be.
 bool is_client(const LocalNix& nix, const std::string& cache_url, const PublicKeys& served);
 
-// That there is a Nix, with flakes. A server that is no client needs no flakes of its own: builds
-// turn them on.
+// Checks that Nix is installed, with flakes enabled. A server that is no client need not enable
+// them: builds do so themselves.
 enum class Role : std::uint8_t { client, server };
 Check check_nix(const std::optional<LocalNix>& nix, Role role);
 
-// That Nix goes to the cache, or that this user may make it: the daemon has a say in that.
+// Checks that Nix uses the cache, or that the daemon lets this user add it.
 Check check_substituter(const LocalNix& nix, const std::string& cache_url,
                         const PublicKeys& served);
 
-// That Nix trusts the keys that the server shows, and that they are those that were shown before.
+// Checks that Nix trusts the keys that the server shows, and that they have not changed.
 Check check_public_key(const LocalNix& nix, const PublicKeys& served, const PublicKeys& known);
 
-// That what the cache serves is signed by a key that Nix trusts; of a server that is no client, by
-// one that the cache shows. Nothing: no path was found that the cache has.
+// Checks that the paths of the cache are signed by a key that Nix trusts or, on a server that is no
+// client, by one that the cache shows. Nothing: no path was found that the cache has.
 Check check_signature(const std::optional<CacheSample>& sample, const CacheInfo& info,
                       const LocalNix& nix, Role role);
 
-// That the newest build's record is signed by a key that system-update follows. `record` is what
-// the server answered; `problem` says why there is none.
+// Checks that the newest build's record is signed by a key that system-update follows. `record` is
+// the server's response; `problem` says why there is none.
 Check check_record(const RecordKeys& keys, std::int64_t build,
                    const std::optional<protocol::SignedRecord>& record, std::string_view problem);
 
-// That Nix goes on without the cache while that is away.
+// Checks that Nix continues without the cache while it is unreachable.
 Check check_fallback(const LocalNix& nix);
 
 struct DiskSpace {
@@ -57,7 +58,7 @@ struct DiskSpace {
   std::uint64_t total = 0;
 };
 
-// Nothing where the directory cannot be asked.
+// Nothing if the directory cannot be queried.
 std::optional<DiskSpace> disk_space(const std::string& directory);
 Check check_disk_space(std::string_view what, const DiskSpace& space);
 

@@ -41,8 +41,8 @@ struct Doctor {
 
 constexpr std::string_view look_at_cache = "on the server: journalctl -u nixbuild-cache -n 50";
 
-// The message of an error is often several lines: the first says what is wrong, the others what to
-// do; where there are none, `otherwise` does.
+// An error message often has several lines: the first says what is wrong, the others what to do;
+// without others, `otherwise` is used.
 Check failed(std::string name, const Error& error, std::string_view otherwise) {
   const std::string_view text = error.what();
   const std::size_t end = text.find('\n');
@@ -60,7 +60,7 @@ Check failed(std::string name, const Error& error, std::string_view otherwise) {
   return check;
 }
 
-// As failed(), for a server that may not know itself by the name that it is asked under.
+// Like failed(), for a server that may refuse the name that it is addressed by.
 Check failed_to_ask(std::string name, const Error& error, std::string_view table,
                     const std::string& host, std::string_view otherwise) {
   const auto* refused = dynamic_cast<const net::RefusedError*>(&error);
@@ -100,7 +100,7 @@ Check check_api(const config::ClientOptions& options) {
   }
 }
 
-// What could be found out of the cache; nothing of what could not.
+// The facts about the cache; those that could not be determined are empty.
 struct CacheFindings {
   std::optional<CacheInfo> info;
   std::optional<std::chrono::seconds> clock_lead;
@@ -134,11 +134,11 @@ PublicKeys known_keys(const std::string& cache_url) {
   try {
     return known_keys_of_user().of(cache_url);
   } catch (const Error&) {
-    return {};  // nothing was remembered, then
+    return {};  // no remembered keys
   }
 }
 
-// Nothing if the server cannot be asked, which other checks report, or has built nothing yet.
+// Nothing if the server cannot be asked, which other checks report, or has no builds yet.
 std::optional<Check> check_newest_record(const config::ClientOptions& options, const LocalNix& nix,
                                          const PublicKeys& served) {
   try {
@@ -151,7 +151,7 @@ std::optional<Check> check_newest_record(const config::ClientOptions& options, c
     });
     if (ended == list.builds.end()) return std::nullopt;
     RecordKeys keys = record_keys(options.record_keys, nix.trusted_public_keys());
-    // The server itself need not be a client of its own.
+    // The server need not be its own client.
     if (options.record_keys.empty() && api.server().is_local()) keys.keys = served;
     std::optional<protocol::SignedRecord> record;
     std::string problem;
@@ -204,7 +204,7 @@ std::vector<Check> check_all(const Doctor& command) {
   } catch (const Error& error) {
     checks.push_back(failed("Nix", error, "run nix config show and fix what it reports"));
   }
-  // A server that nobody made a client of its own cache is as it should be.
+  // A server that is not configured as a client of its own cache is fine.
   const Role role =
       on_server && nix && is_this_machine(server) && !is_client(*nix, cache_url, served)
           ? Role::server

@@ -1,4 +1,4 @@
-// Who can get at a file, by owners, groups and modes: asked for users whom this process is not.
+// Who can access a file, judged by owners, groups and modes, so that it works for other users.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ struct UserIds {
   std::vector<gid_t> groups;
 };
 
-// Nothing where there is no such user.
+// Nothing if there is no such user.
 std::optional<UserIds> find_user(const std::string& name);
 UserIds this_user();
 
@@ -25,15 +25,15 @@ UserIds this_user();
 constexpr mode_t may_read = 4;
 constexpr mode_t may_write = 2;
 
-// Whether `user` has these permissions on `path` and may pass every directory above it. False where
-// it does not exist. Access control lists are not looked at.
+// Whether `user` has these permissions on `path` and can traverse every directory above it. False
+// if it does not exist. Access control lists are ignored.
 bool has_access(const UserIds& user, const std::filesystem::path& path, mode_t wanted);
 
-// Who can read a file: its owner and, where the mode lets them, the members of its group.
+// Who can read a file: its owner and, if the mode allows it, the members of its group.
 struct Readers {
   mode_t mode = 0;  // permission bits
   std::string owner;
-  std::string group;                 // empty: it cannot
+  std::string group;                 // empty: the group cannot read it
   std::vector<std::string> members;  // of the group
   bool everybody = false;
 };

@@ -1,4 +1,4 @@
-// What `doctor` prints: its checks as lines or as JSON.
+// The output of `doctor`: its checks as lines or as JSON.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace nixbuild::cli {
 
-// A line a check, each with its remedy below it; marks in colour where that is wanted.
+// One line for each check, followed by its remedy; marks are coloured if requested.
 std::string report_lines(const std::vector<Check>& checks, bool colour);
 
-// {"ok": …, "checks": [{"name", "state", "message", "remedy"}, …]}, `remedy` null where there is
-// none. `ok` is whether no check has failed.
+// {"ok": …, "checks": [{"name", "state", "message", "remedy"}, …]}; `remedy` is null if there is
+// none. `ok` is true if no check failed.
 std::string report_json(const std::vector<Check>& checks);
 
 // "✓ All is well", "! 1 warning", "✗ 2 checks failed, 1 warning".

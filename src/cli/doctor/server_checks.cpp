@@ -25,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As `meson install` and tmpfiles.d lay an installed server out.
+// Paths of an installed server, by `meson install` and tmpfiles.d.
 constexpr const char* installed_cache_user = "nixbuild-cache";
 constexpr std::array unit_directories = {"/etc/systemd/system", "/run/systemd/system",
                                          "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
@@ -90,7 +90,7 @@ Check check_nix_daemon(const fs::path& nix_state_dir) {
   Check check{"Nix daemon", CheckState::ok, fmt::format("answers on {}", socket.string()), {}};
   switch (const int error = connect_to(socket)) {
     case 0:
-    case EAGAIN:  // others are in the queue
+    case EAGAIN:  // the queue of connections is full
       break;
     case ENOENT:
       check.message = fmt::format("not in use: {} does not exist", socket.string());
@@ -116,7 +116,7 @@ Check check_nar_cache(const ServerSetup& setup) {
   Check check{"NAR cache", CheckState::ok, {}, {}};
   const fs::path cache = setup.state_dir / "nar-cache";
   std::error_code error;
-  // serve-cache makes it at its first start.
+  // serve-cache creates it at its first start.
   const bool exists = fs::exists(cache, error);
   const fs::path& written = exists ? cache : setup.state_dir;
   if (has_access(setup.cache_user, written, may_write)) {
@@ -292,7 +292,7 @@ Check check_key_file(const fs::path& file, const PublicKeys& served) {
     return check;
   }
   if (!readers->group.empty() && (readers->group == "nixbuild" || !readers->members.empty())) {
-    // A build, which runs what a repository says, must not be among them.
+    // The user of builds, which run a repository's code, must not be among them.
     check.state = CheckState::warning;
     check.remedy = shell_command({"sudo", "chmod", "600", file.string()});
     return check;

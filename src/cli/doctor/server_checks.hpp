@@ -1,4 +1,4 @@
-// The checks of a machine that serves: units, the signing key, the store, the NAR cache, programs.
+// Checks of a server: units, the signing key, the store, the NAR cache, programs.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +13,7 @@
 
 namespace nixbuild::cli {
 
-// Where the server's parts are on this machine, and as whom they run.
+// Where the server's files are on this machine, and the users of its services.
 struct ServerSetup {
   bool has_units = false;  // systemd's
   std::filesystem::path state_dir;
@@ -22,33 +22,33 @@ struct ServerSetup {
   UserIds cache_user;  // reads the key and the store, writes the NAR cache
 };
 
-// Whether the units are installed, where systemd looks for them.
+// Whether the units are installed in systemd's directories.
 bool has_installed_units();
-// Whether one of them is started at boot. A client may well have them installed.
+// Whether one of them is enabled at boot. A client may have them installed, but not enabled.
 bool has_enabled_units();
-// Throws UsageError where there is no place for the state.
+// Throws UsageError if no state directory can be determined.
 ServerSetup find_server_setup(const config::Configuration& configuration);
 
-// What `systemctl show` says of a unit.
+// The state of a unit by `systemctl show`.
 struct UnitState {
   std::string name;
   std::string load;    // "loaded", "not-found"
   std::string active;  // "active", "inactive", "failed", …
   std::string result;  // "success", "exit-code", …
-  std::string sub;     // "running", "auto-restart", …: what exactly `active` is
+  std::string sub;     // "running", "auto-restart", …: details of `active`
 };
 // From `systemctl show --property Id,LoadState,ActiveState,SubState,Result UNIT…`.
 std::vector<UnitState> parse_unit_states(std::string_view text);
-// A service that waits for its first connection is as good as one that runs, if its socket listens.
+// A service that waits for its first connection is fine if its socket listens.
 Check check_units(const std::vector<UnitState>& units);
 
-// Of one key's file: its mode, who can read it, and that its public half is what the cache shows.
+// Checks one key file: its mode, who can read it, and that its public half is what the cache shows.
 Check check_key_file(const std::filesystem::path& file, const PublicKeys& served);
 
-// Builds need Nix's daemon, where one is used; its socket outlives it.
+// Builds need Nix's daemon, if one is used; its socket outlives it.
 Check check_nix_daemon(const std::filesystem::path& nix_state_dir);
 
-// All of them. `served` are the keys that the cache shows; empty where it does not answer.
+// All checks. `served` are the keys that the cache shows; empty if it does not answer.
 std::vector<Check> check_server(const ServerSetup& setup, const PublicKeys& served);
 
 }  // namespace nixbuild::cli

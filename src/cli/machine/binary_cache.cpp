@@ -123,7 +123,7 @@ std::vector<std::string> sample_candidates(const CacheInfo& info,
   }
   const char* told = std::getenv("NIX_STORE_DIR");
   const std::string local = told != nullptr && *told != '\0' ? told : "/nix/store";
-  // Paths of a store that is called otherwise have other hashes.
+  // Paths of a store in another directory have other hashes.
   if (local != info.store_dir) return candidates;
   std::error_code error;
   std::filesystem::directory_iterator entries(local, error);

@@ -16,7 +16,7 @@ namespace {
 
 using protocol::Operation;
 
-// Names that signatures claim to be by, for messages.
+// The names of the keys that the signatures claim, for messages.
 std::string claimed_signers(const protocol::SignedRecord& record) {
   std::string names;
   for (const std::string& signature : record.signatures) {
@@ -40,7 +40,7 @@ RecordKeys record_keys(const std::vector<std::string>& named,
           try {
             return nix::PublicKey::parse(other) == key;
           } catch (const FormatError&) {
-            return false;  // Nix itself reports it
+            return false;  // Nix itself reports a malformed key
           }
         });
     if (is_trusted) {

@@ -1,4 +1,4 @@
-// The build server as a fresh machine meets it: what it says of itself, and where its cache is.
+// A build server as seen by a new machine: what it says about itself, and where its cache is.
 #pragma once
 
 #include <chrono>
@@ -15,14 +15,13 @@ namespace nixbuild::cli {
 struct BuildServer {
   net::ServerAddress api;
   net::ServerAddress cache;
-  std::optional<protocol::Info> info;    // nothing: the API gave none
+  std::optional<protocol::Info> info;    // nothing: no response from the API
   std::string problem;                   // why not
   std::vector<std::string> store_paths;  // of its newest build
 };
 
-// Asks the API; where that gives no answer, the cache is taken to be at the same host. `timeout`
-// bounds how long a request may take, where the usual is too long. Throws UsageError when the
-// settings are of no use.
+// Asks the API; if there is no response, the cache is assumed to be on the same host. `timeout`
+// bounds each request, if the default is too long. Throws UsageError if the settings are invalid.
 BuildServer ask_build_server(const config::ClientOptions& options,
                              std::optional<std::chrono::milliseconds> timeout = std::nullopt);
 

@@ -1,4 +1,4 @@
-// What was found of one thing that has to be right, and what to do where it is not.
+// The result of one check, and what to do if it failed.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@ namespace nixbuild::cli {
 enum class CheckState : std::uint8_t { ok, warning, failed };
 
 struct Check {
-  std::string name;  // a few words, the same whatever was found: "Tailscale"
+  std::string name;  // a few words, the same whatever the result: "Tailscale"
   CheckState state = CheckState::ok;
   std::string message;
-  std::string remedy;  // a command, where there is one; empty where all is well
+  std::string remedy;  // a command if possible; empty if all is well
 };
 
 // "ok", "warning", "failed".

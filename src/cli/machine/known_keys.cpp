@@ -42,7 +42,7 @@ PublicKeys keys_of(std::string_view text, std::string_view cache_url) {
     try {
       keys.push_back(nix::PublicKey::parse(key));
     } catch (const FormatError&) {
-      // A line that was damaged is one that is not there.
+      // Damaged lines count as absent.
     }
   });
   return keys;

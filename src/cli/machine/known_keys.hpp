@@ -1,5 +1,5 @@
-// The public keys that this machine has got from binary caches before: a key that changes unasked
-// is somebody else's, until a person says otherwise. One line a key: "URL NAME:BASE64".
+// The public keys that this machine has seen from binary caches. A key that changes unexpectedly is
+// refused until a person accepts it. One line for each key: "URL NAME:BASE64".
 #pragma once
 
 #include <filesystem>
@@ -13,29 +13,29 @@ namespace nixbuild::cli {
 
 using PublicKeys = std::vector<nix::PublicKey>;
 
-// A key for people: its fingerprint and its name.
+// A key in readable form: its fingerprint and its name.
 std::string describe(const nix::PublicKey& key);
 
-// Those of one cache in the text of such a file. Lines of another form are passed over.
+// The keys of one cache in such a file's text. Malformed lines are skipped.
 PublicKeys keys_of(std::string_view text, std::string_view cache_url);
-// The text with these keys, and no others, for that cache.
+// The text with the cache's keys replaced by these.
 std::string with_keys(std::string_view text, std::string_view cache_url, const PublicKeys& keys);
 
-// What a public key is replaced by.
+// A public key and the one that replaced it.
 struct KeyChange {
   nix::PublicKey before;
   nix::PublicKey now;
 };
 
-// Whether the cache's keys are others than before: one of the same name has other bytes, or none of
-// them was known. A key that only joins the known ones is no change, and neither is the first.
+// Whether the cache's keys have changed: a known name has other bytes, or none of the keys was
+// known. Adding a key to known ones is no change, and neither is the first contact.
 std::vector<KeyChange> key_changes(const PublicKeys& before, const PublicKeys& now);
 
 class KnownKeys {
  public:
   explicit KnownKeys(std::filesystem::path file) : file_(std::move(file)) {}
 
-  // Each throws SystemError when the file cannot be read or written.
+  // Each throws SystemError if the file cannot be read or written.
   PublicKeys of(std::string_view cache_url) const;
   void remember(std::string_view cache_url, const PublicKeys& keys) const;
 
@@ -45,7 +45,7 @@ class KnownKeys {
   std::filesystem::path file_;
 };
 
-// In the user's state directory. Throws UsageError where there is none.
+// In the user's state directory. Throws UsageError if it cannot be determined.
 KnownKeys known_keys_of_user();
 
 }  // namespace nixbuild::cli

@@ -60,7 +60,7 @@ std::vector<std::string> group_names() {
   return names;
 }
 
-// Without a daemon Nix writes to the store itself, and nobody else has a say.
+// Without a daemon Nix writes to the store itself, and nobody else decides.
 bool writes_to_store() {
   const char* remote = std::getenv("NIX_REMOTE");
   if (remote != nullptr && std::string_view(remote) == "daemon") return false;

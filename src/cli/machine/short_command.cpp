@@ -27,9 +27,9 @@ std::optional<Exit> run_briefly(ShortCommand command) {
     return process.exit();
   }
   Exit exit;
-  exit.code = 124;  // as timeout(1) has it
+  exit.code = 124;  // like timeout(1)
   exit.error = fmt::format("no answer within {} s", command.limit.count());
-  return exit;  // what still runs is killed with `process`
+  return exit;  // the destructor of `process` kills the child
 }
 
 }  // namespace nixbuild::cli

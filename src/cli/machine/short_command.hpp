@@ -1,4 +1,4 @@
-// Asking a program of this machine something that it answers at once.
+// Runs a program of this machine that answers at once.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,7 @@
 
 namespace nixbuild::cli {
 
-// Where a program of this name is, by PATH.
+// The path of a program in PATH.
 std::optional<std::string> program_in_path(const std::string& name);
 
 struct ShortCommand {
@@ -20,8 +20,8 @@ struct ShortCommand {
   std::chrono::seconds limit{10};
 };
 
-// Runs it to its end; after `limit` it is killed, which Exit::error tells. Nothing where there is
-// no such program.
+// Runs the program to its end and kills it after `limit`, which Exit::error then says. Nothing if
+// there is no such program.
 std::optional<Exit> run_briefly(ShortCommand command);
 
 }  // namespace nixbuild::cli

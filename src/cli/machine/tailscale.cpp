@@ -51,8 +51,8 @@ const TailscaleNode* Tailscale::find(std::string_view host) const {
   const std::string wanted = without_final_dot(host);
   for (const TailscaleNode& node : nodes) {
     const std::string dns = without_final_dot(node.dns_name);
-    // MagicDNS' first part is the node's name made fit and unique; HostName is what the node calls
-    // itself.
+    // The first part of the MagicDNS name is the node's name, made valid and unique; HostName is
+    // the node's own name for itself.
     const bool is_it =
         wanted == dns || wanted == dns.substr(0, dns.find('.')) ||
         wanted == lower(node.host_name) ||
@@ -92,7 +92,7 @@ Tailscale ask_tailscale() {
       run_briefly({.arguments = {"tailscale", "status", "--json"}, .environment = {}});
   if (!exit) return {};
   try {
-    // It exits 1 when logged out, with the status all the same.
+    // When logged out it exits 1, but still prints the status.
     return parse_tailscale_status(exit->output);
   } catch (const FormatError& error) {
     Tailscale tailscale;
