@@ -15,9 +15,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// The worker protocol's greeting, all numbers 64 bits little-endian (source: Nix's
-// worker-protocol.hh). Protocol 1.21 is old enough that nothing is negotiated and new enough that
-// every daemon takes it.
+// The worker protocol's handshake; all numbers are 64 bits, little-endian (source: Nix's
+// worker-protocol.hh). Protocol 1.21 is old enough to need no negotiation, and new enough for every
+// daemon to accept it.
 constexpr std::uint64_t client_magic = 0x6e697863;
 constexpr std::uint64_t daemon_magic = 0x6478696f;
 constexpr std::uint64_t protocol_version = 1 << 8 | 21;
@@ -78,8 +78,7 @@ bool DaemonConnection::connect() {
          ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
 }
 
-// The daemon reads in order, so all of our part goes out at once. 32 bytes fit into any socket
-// buffer.
+// The daemon reads in order, so send our whole part at once. 32 bytes fit into any socket buffer.
 bool DaemonConnection::send_hello() noexcept {
   std::string hello;
   for (const auto number : {client_magic, protocol_version, no_cpu_affinity, no_reserved_space}) {
@@ -107,7 +106,7 @@ DaemonConnection::State DaemonConnection::receive() {
     return give_up(pause_when_absent);  // closed by the daemon
   }
   if (state_ == State::ready) return state_;
-  // Its greeting and version, then perhaps log messages, then the end of these.
+  // The daemon's magic and version, then possibly log messages, then the end of these.
   const bool greeted = answer_.size() >= 16 && get(answer_) == daemon_magic;
   const bool complete = greeted && answer_.size() >= 24 && answer_.size() % 8 == 0 &&
                         get(std::string_view(answer_).substr(answer_.size() - 8)) == log_ends;

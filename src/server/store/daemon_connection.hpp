@@ -1,6 +1,6 @@
-// A connection to the Nix daemon that asks for nothing: while it stands, the daemon's process has
-// the store's database open, and with it the -wal and -shm files exist that a reader without write
-// access needs but cannot make.
+// An idle connection to the Nix daemon. While it is open, the daemon's process has the store's
+// database open, so that the -wal and -shm files exist, which a reader without write access needs
+// but cannot create.
 #pragma once
 
 #include <chrono>
@@ -12,20 +12,20 @@
 
 namespace nixbuild::store {
 
-// Not thread-safe. No call waits.
+// Not thread-safe. No call blocks.
 class DaemonConnection {
  public:
   explicit DaemonConnection(std::filesystem::path socket);
 
   enum class State {
-    absent,   // nobody listens, or we are not let in
-    pending,  // connected; the daemon has not answered yet: ask again in some milliseconds
+    absent,   // no daemon is listening, or access is denied
+    pending,  // connected, no answer yet: call again in some milliseconds
     ready,    // the daemon has its database open
   };
-  // Connects when there is no connection, and says how far it has come.
+  // Connects if there is no connection, and returns its state.
   State advance();
   State state() const noexcept { return state_; }
-  // The next connection is tried after `pause`.
+  // Does not reconnect before `pause` has passed.
   void close(std::chrono::steady_clock::duration pause = {}) noexcept;
 
  private:
@@ -38,7 +38,7 @@ class DaemonConnection {
   UniqueFd fd_;
   std::string answer_;
   State state_ = State::absent;
-  Clock::time_point deadline_{};    // pending: until when an answer is waited for
+  Clock::time_point deadline_{};    // pending: when to stop waiting for an answer
   Clock::time_point not_before_{};  // absent: when to try again
 };
 

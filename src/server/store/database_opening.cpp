@@ -8,8 +8,8 @@
 #include "common/base/files.hpp"
 #include "server/store/store_unavailable.hpp"
 
-// The database's files must be opened by SQLite alone: closing any descriptor of a file drops the
-// POSIX locks that this process has on it, those of SQLite too. stat(2) does no harm.
+// Only SQLite may open the database's files: closing any descriptor of a file drops all POSIX locks
+// that this process holds on it, including SQLite's. stat(2) is safe.
 
 namespace nixbuild::store {
 
@@ -17,21 +17,21 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Nix has migrated its database from version 7 on by adding columns (sigs with 8, ca with 10).
+// Since version 7, Nix has migrated its database by adding columns (sigs in 8, ca in 10).
 constexpr int oldest_schema = 7;
 constexpr int newest_schema = 10;
 
-// The header of the WAL index is 48 bytes, written twice; every commit, checkpoint and recovery
-// changes it: counter of changes, number of frames, checksum and salts of the last frame
-// (source: sqlite.org/walformat.html). A writer writes the second copy before the first, so a
-// commit that has returned is in the first.
+// The header of the WAL index is 48 bytes, written twice. Every commit, checkpoint and recovery
+// changes it: change counter, number of frames, checksum and salts of the last frame (source:
+// sqlite.org/walformat.html). A writer writes the second copy before the first, so a commit that
+// has returned is in the first.
 constexpr std::size_t wal_index_header_words = 48 / sizeof(std::uint64_t);
 
-// A file's time stamps advance with the kernel's tick, 10 ms at the slowest. A write later than
-// this after a stamp was taken changes the stamp.
+// A file's timestamps advance with the kernel's tick, every 10 ms at the slowest. A write later
+// than this after a stamp was taken changes the stamp.
 constexpr auto stamp_settles = 20ms;
 
-// One number from an epoch and whatever else tells states apart; never 0.
+// Hashes an epoch and other data that distinguishes states into one number; never 0.
 class Digest {
  public:
   explicit Digest(std::uint64_t epoch) noexcept { add(epoch); }
@@ -149,7 +149,7 @@ std::uint64_t DatabaseOpening::generation() {
     }
     return digest.value();
   }
-  // An immutable database never changes: another opening takes its place.
+  // An immutable database never changes: it is replaced by another opening.
   if (mode_ == Mode::immutable) return digest.value();
   const std::lock_guard lock(mutex_);
   const sqlite::StatementUse version(data_version_);

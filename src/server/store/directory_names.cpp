@@ -15,7 +15,7 @@ namespace nixbuild::store {
 int DirectoryNames::read(int fd) {
   names_.clear();
   entries_.clear();
-  // getdents64 itself: readdir(3) would allocate a stream and a buffer for each directory.
+  // Call getdents64 directly: readdir(3) would allocate a stream and a buffer for each directory.
   alignas(dirent64) std::array<char, 32768> buffer;
   for (;;) {
     const long count = ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size());

@@ -1,4 +1,4 @@
-// The names in a directory, sorted, in as little memory as they need.
+// The sorted names in a directory, stored compactly.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ namespace nixbuild::store {
 
 class DirectoryNames {
  public:
-  // Replaces what it holds by the names in the directory that is open as `fd`, without "." and
-  // "..", in the order of their bytes. Returns 0 or an error number.
+  // Replaces the contents with the names in the directory open as `fd`, without "." and "..", in
+  // byte order. Returns 0 or an error number.
   int read(int fd);
 
   std::size_t size() const noexcept { return entries_.size(); }
@@ -20,11 +20,11 @@ class DirectoryNames {
     const Entry& entry = entries_[position];
     return {names_.data() + entry.offset, entry.length};
   }
-  // With a NUL at its end.
+  // NUL-terminated.
   const char* c_name(std::size_t position) const noexcept {
     return names_.data() + entries_[position].offset;
   }
-  // DT_REG and so on, DT_UNKNOWN where the file system does not tell.
+  // DT_REG and so on, DT_UNKNOWN if the file system does not provide it.
   unsigned char type(std::size_t position) const noexcept { return entries_[position].type; }
 
  private:

@@ -1,4 +1,4 @@
-// Which file a path names, and whether it has been written to.
+// Identifies the file that a path names, and detects writes to it.
 #pragma once
 
 #include <fcntl.h>
@@ -12,7 +12,7 @@ namespace nixbuild::store {
 struct FileStamp {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
-  std::int64_t born = 0;  // nanoseconds; 0 where the file system does not know
+  std::int64_t born = 0;  // nanoseconds; 0 if the file system does not record it
   std::uint64_t size = 0;
   std::int64_t modified = 0;  // nanoseconds
   std::int64_t changed = 0;   // nanoseconds
@@ -24,7 +24,7 @@ struct FileStamp {
   friend bool operator==(const FileStamp&, const FileStamp&) = default;
 };
 
-// Symlinks are followed. All zero when nothing can be found there.
+// Follows symlinks. All zero if the file cannot be found.
 inline FileStamp stamp_of(const std::filesystem::path& path) noexcept {
   struct statx status {};
   if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS | STATX_BTIME, &status) != 0) return {};

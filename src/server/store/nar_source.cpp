@@ -22,17 +22,17 @@ namespace nixbuild::store {
 
 namespace {
 
-// A piece ends once it has grown to this; a file of the size below may still be added to it.
+// A piece ends once it reaches this size; a file below the limit below may still be added to it.
 constexpr std::size_t piece_size = std::size_t{128} << 10;
-// Files up to this are copied into the piece: sending them by sendfile(2) would cost two more
+// Files up to this size are copied into the piece: sending them by sendfile(2) would cost two more
 // system calls each.
 constexpr std::uint64_t small_file_limit = std::uint64_t{64} << 10;
-// Directories on the way down that are kept open; those above are opened again by "..".
+// How many directories of the current path are kept open; those above are reopened through "..".
 constexpr std::size_t open_levels = 64;
-// What is left out costs a system call an entry, and a whole tree may be: so many at once.
+// Skipping costs a system call per entry, and may cover a whole tree, so limit it per call.
 constexpr unsigned skipped_at_once = 256;
 
-// What a NAR cannot hold: a pipe, or what may not be read.
+// A file that a NAR cannot contain: a pipe, or an unreadable file.
 class NotInNars : public Error {
  public:
   using Error::Error;
@@ -45,10 +45,10 @@ unsigned char type_of(mode_t mode) {
 }  // namespace
 
 struct NarSource::State {
-  // A directory on the way from the root to where the walk stands.
+  // A directory between the root and the current position.
   struct Level {
     UniqueFd fd;
-    dev_t device = 0;  // known once fd was closed
+    dev_t device = 0;  // set once fd was closed
     ino_t inode = 0;
     DirectoryNames names;
     std::size_t next = 0;
@@ -57,14 +57,14 @@ struct NarSource::State {
   explicit State(std::filesystem::path path) : root(std::move(path)) {}
 
   const std::filesystem::path root;
-  std::uint64_t skip = 0;  // bytes still to be left out
+  std::uint64_t skip = 0;  // bytes still to be skipped
   bool started = false;
   bool finished = false;
   std::string buffer;
   std::deque<Level> levels;  // the first `depth` are in use, the others keep their memory
   std::size_t depth = 0;
 
-  UniqueFd file;  // a large file that has been handed out
+  UniqueFd file;  // the large file of the last piece
   std::uint64_t file_size = 0;
   std::uint64_t file_offset = 0;
 
@@ -85,7 +85,7 @@ struct NarSource::State {
   [[noreturn]] void fail_changed(const char* name) const;
 };
 
-// The full path of `name`, an entry of the directory in which the walk stands.
+// The full path of `name`, an entry of the current directory.
 std::string NarSource::State::here(const char* name) const {
   std::filesystem::path path = root;
   for (std::size_t i = 0; i + 1 < depth; ++i)
@@ -98,7 +98,7 @@ void NarSource::State::fail(int error_number, const char* what, const char* name
   throw SystemError(error_number, fmt::format("{} '{}'", what, here(name)));
 }
 
-// The directory of `name` could be searched, so it is the file itself that cannot be read.
+// The directory of `name` could be searched, so the file itself cannot be read.
 void NarSource::State::fail_opening(const char* name) const {
   const int error_number = errno;
   if (error_number == EACCES || error_number == EPERM) {
@@ -155,13 +155,13 @@ void NarSource::State::node(int directory, const char* name, unsigned char type)
 void NarSource::State::regular_file(int directory, const char* name) {
   struct stat status {};
   UniqueFd fd;
-  // What is left out need not be opened.
+  // Skipped files need not be opened.
   if (skip > 0) {
     if (::fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
       fail(errno, "examining", name);
     }
   } else {
-    // O_NONBLOCK: should a pipe have taken the file's place, opening it must not wait.
+    // O_NONBLOCK: if a pipe has replaced the file, opening it must not block.
     fd.reset(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!fd) fail_opening(name);
     if (::fstat(fd.get(), &status) != 0) fail(errno, "examining", name);
@@ -195,8 +195,8 @@ void NarSource::State::regular_file(int directory, const char* name) {
 void NarSource::State::small_file(int fd, std::uint64_t size, const char* name) {
   if (size == 0) return;
   const std::size_t begin = buffer.size();
-  // One byte more than there should be, to see whether the file has grown: a read that asked for
-  // that byte and came back without it was at the end.
+  // Ask for one byte more than expected, to detect whether the file has grown: a read that does not
+  // return this byte was at the end.
   buffer.resize(begin + size + 1);
   std::size_t count = 0;
   while (count < size) {
@@ -271,7 +271,7 @@ void NarSource::State::leave_directory() {
   end_node();
 }
 
-// What follows a node: the end of its entry, or of everything.
+// Writes what follows a node: the end of its entry, or of the whole NAR.
 void NarSource::State::end_node() {
   if (depth > 0) {
     nix::nar_framing::end_entry(buffer);

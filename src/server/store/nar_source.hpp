@@ -1,5 +1,5 @@
 // The NAR of a store path as a sequence of pieces: framing and small files as bytes, large files as
-// an open file to be sent without copying.
+// open files to be sent without copying.
 #pragma once
 
 #include <cstdint>
@@ -12,28 +12,28 @@ namespace nixbuild::store {
 
 class NarSource {
  public:
-  // Nothing is opened before the first next(). Opens nothing outside `path`: symlinks inside are
-  // read, never followed.
+  // Opens nothing before the first next(), and nothing outside `path`: symlinks inside are read,
+  // never followed.
   explicit NarSource(std::filesystem::path path);
   ~NarSource();
   NarSource(NarSource&&) noexcept;
   NarSource& operator=(NarSource&&) noexcept;
 
   struct Piece {
-    std::string_view bytes;  // holds until the next call
-    int fd = -1;             // >= 0: `length` bytes of this file from `offset` come behind `bytes`
+    std::string_view bytes;  // valid until the next call
+    int fd = -1;             // if >= 0, `length` bytes of this file from `offset` follow `bytes`
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     bool last = false;
   };
 
-  // Begins at byte `offset` of the NAR instead of its beginning; reads no content before it. Only
-  // before the first next().
+  // Starts at byte `offset` of the NAR; reads no file contents before it. Only before the first
+  // next().
   void seek(std::uint64_t offset);
 
-  // The next piece. Bytes come some 64 to 256 KiB at a time; a piece with nothing in it comes,
-  // again and again, where much is left out: others may then have their turn. Throws SystemError
-  // (ENOENT: the path is gone) and Error (a file changed its size meanwhile).
+  // The next piece. Bytes come in pieces of about 64 to 256 KiB. While much is being skipped, it
+  // returns empty pieces, so that the caller can yield. Throws SystemError (ENOENT: the path was
+  // deleted) and Error (a file's size changed meanwhile).
   Piece next();
 
  private:
@@ -41,8 +41,8 @@ class NarSource {
   std::unique_ptr<State> state_;
 };
 
-// Whether this failure of next() lies in the path itself: it is gone, cannot be read, or holds what
-// a NAR cannot. A process without descriptors or memory says nothing about the path.
+// Whether next() failed because of the path itself: it was deleted, cannot be read, or contains
+// something that a NAR cannot. Running out of descriptors or memory is not the path's fault.
 bool blames_path(const std::exception& error) noexcept;
 
 }  // namespace nixbuild::store

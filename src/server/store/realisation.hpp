@@ -1,4 +1,4 @@
-// Which path an output of a content-addressed derivation was realised as.
+// The store path to which an output of a content-addressed derivation was realised.
 #pragma once
 
 #include <map>
@@ -15,14 +15,14 @@ struct Realisation {
   std::string id;
   nix::StorePath output;
   std::vector<std::string> signatures;
-  // What it was built with: ids and their outputs.
+  // The realisations that it was built with: ids and their outputs.
   std::map<std::string, nix::StorePath> dependent_realisations;
 
   friend bool operator==(const Realisation&, const Realisation&) = default;
 };
 
-// A row of table BuildTraceV3, of Nix 2.35 on. The output is named by its derivation's store path
-// and its name.
+// A row of table BuildTraceV3, of Nix 2.35 and later. The output is identified by its derivation's
+// store path and its name.
 struct BuildTrace {
   nix::StorePath output;
   std::vector<std::string> signatures;

@@ -19,13 +19,13 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto scan_interval = 10s;
-// So many rows are read in one transaction: few enough that a writer's checkpoint never waits long.
+// Rows read in one transaction: few enough that a writer's checkpoint never waits long.
 constexpr std::int64_t rows_at_once = 20'000;
 constexpr std::int64_t all_rows = -1;
 constexpr std::int64_t most_rows_reserved = 20'000'000;
 constexpr int attempts_at_once = 100;
 constexpr auto attempt_pause = 20ms;
-// A process that asks little need not read the whole table.
+// A process with few queries need not read the whole table.
 constexpr int questions_without_index = 200;
 
 std::uint64_t prefix_of(const nix::Sha256& hash) noexcept {
@@ -35,7 +35,7 @@ std::uint64_t prefix_of(const nix::Sha256& hash) noexcept {
   return prefix;
 }
 
-// Of the hash as the database holds it; 0 for what is no hash.
+// The prefix of a hash in the database's notation; 0 if it is invalid.
 std::uint64_t nar_prefix(std::string_view text) {
   constexpr std::string_view algorithm = "sha256:";
   constexpr std::size_t prefix_digits = 16;
@@ -49,7 +49,7 @@ std::uint64_t nar_prefix(std::string_view text) {
   return prefix;
 }
 
-// The first ten characters, six bits each.
+// The first ten characters, of six bits each.
 std::uint64_t hash_part_prefix(std::string_view hash_part) noexcept {
   std::uint64_t prefix = 0;
   for (const char c : hash_part.substr(0, 10)) {
@@ -64,7 +64,7 @@ std::uint64_t hash_part_prefix_of_path(std::string_view path) {
   return hash_part_prefix(slash == std::string_view::npos ? path : path.substr(slash + 1));
 }
 
-// Sorts what lies behind the first `sorted` elements, and all together.
+// Sorts the elements after the first `sorted` ones, and merges both.
 template <typename T>
 void sort_from(std::vector<T>& elements, std::size_t sorted) {
   const auto middle = elements.begin() + static_cast<std::ptrdiff_t>(sorted);
@@ -235,7 +235,7 @@ void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
           const sqlite::StatementUse use(statements->schema_version);
           statements->schema_version.step();
           schema_version = statements->schema_version.integer(0);
-          // Memory that is not written to costs nothing.
+          // Memory that is reserved but not written costs nothing.
           const auto most = static_cast<std::size_t>(
               std::clamp<std::int64_t>(read_highest_id(*statements), 0, most_rows_reserved));
           rows.hash_parts.reserve(most);
@@ -264,7 +264,7 @@ void RowIndex::scan(const std::stop_token& stop, DatabaseOpening& opening,
     newer_ = {};
     database_ = opening.database();
     schema_version_ = schema_version;
-    generation_ = 0;  // the rows that came meanwhile are still to be read
+    generation_ = 0;  // the rows added meanwhile are still to be read
     scan_generation_ = generation;
     made_ = true;
     return;

@@ -1,11 +1,11 @@
-// What the store's database has no quick answer to, kept in memory: which hash parts are surely not
-// there (most questions that a cache is asked), and which rows may hold a NAR of a given hash
-// (table ValidPaths has no index on it).
+// An in-memory index for what the store's database cannot answer quickly: which hash parts are
+// certainly absent (most queries to a cache), and which rows may have a NAR of a given hash (table
+// ValidPaths has no index on it).
 //
-// One scan by a thread of its own makes both (a second for a million paths, more from a slow disk).
-// Rows that come later are found by their ids, which SQLite gives out in ascending order. Rows that
-// are deleted stay known until the next scan: what is found here must be looked up in the database,
-// what is not found is not there. A row whose NAR hash was changed in place is the exception, see
+// One scan in its own thread creates both (a second for a million paths, longer on a slow disk).
+// Newer rows are found by their ids, which SQLite assigns in ascending order. Deleted rows stay in
+// the index until the next scan: so what is found here must be looked up in the database, and what
+// is not found does not exist. The exception is a row whose NAR hash was changed in place, see
 // confirm_no_nar().
 #pragma once
 
@@ -24,44 +24,44 @@
 
 namespace nixbuild::store {
 
-// The statements that a RowIndex reads with, on a connection of the caller.
+// The statements that a RowIndex uses, on the caller's connection.
 struct RowIndexStatements {
   explicit RowIndexStatements(sqlite::Connection& connection);
 
-  sqlite::Statement newer_rows;  // parameters: the last id that is known, a limit
-  // Two numbers that tell when a database was restored in place, or another took its inode:
-  sqlite::Statement schema_version;  // then it changes
-  sqlite::Statement highest_id;      // that was ever given out; then it may go back
+  sqlite::Statement newer_rows;  // parameters: the last known id, a limit
+  // Two numbers that show whether a database was restored in place, or another got its inode:
+  sqlite::Statement schema_version;  // changes in that case
+  sqlite::Statement highest_id;      // ever assigned; may decrease in that case
 };
 
-// Thread-safe. 24 bytes a row.
+// Thread-safe. Uses 24 bytes per row.
 class RowIndex {
  public:
   // Waits for the thread, which ends within milliseconds.
   ~RowIndex();
 
-  // Makes the index complete as of `generation`, if it is made at all; returns whether. The
-  // caller's read transaction began after `generation` was taken. Throws sqlite::SqliteError.
+  // Brings the index, if there is one, up to date with `generation`; returns whether it is. The
+  // caller's read transaction must have begun after `generation` was taken. Throws
+  // sqlite::SqliteError.
   bool update(const DatabaseOpening& opening, std::uint64_t generation,
               RowIndexStatements& statements);
-  // Forgets everything: what update() read turned out unsound.
+  // Clears the index, because the data that update() read turned out to be inconsistent.
   void forget();
-  // Starts the thread that makes the index, unless it runs. Where none can be started, that is the
-  // scan's failure.
+  // Starts the thread that makes the index, unless it is running. If the thread cannot be started,
+  // scan_failure() reports it.
   void start_scan(const std::shared_ptr<DatabaseOpening>& opening, std::uint64_t generation);
-  // Whether the index would save much, or has grown so much that it should be made anew.
+  // Whether the index would help much, or has grown so much that it should be rebuilt.
   bool wants_scan();
-  // Why the last scan came to nothing, empty when it did not.
+  // Why the last scan failed; empty if it did not.
   std::string scan_failure();
 
-  // Whether there surely was no path with this hash part at `generation`. False while that is not
-  // known.
+  // Whether there certainly was no path with this hash part at `generation`. False if unknown.
   bool lacks_path(std::string_view hash_part, std::uint64_t generation);
   // The rows that may have this NAR hash, as of the last update().
   std::vector<std::int64_t> rows_with_nar_hash(const nix::Sha256& hash);
 
-  // To be called when none of these rows had it. Returns whether that is final: false when rows may
-  // have been changed in place since the last scan, of which at most one is made in ten seconds.
+  // Call this if none of these rows had the hash. Returns whether that is final: false if rows may
+  // have been changed in place since the last scan, which runs at most every ten seconds.
   bool confirm_no_nar(std::uint64_t generation);
 
  private:
@@ -70,7 +70,7 @@ class RowIndex {
     std::int64_t id;
     friend auto operator<=>(const NarEntry&, const NarEntry&) = default;
   };
-  // Rows as they were read; both parts sorted by finish().
+  // Rows in the order read; finish() sorts both parts.
   struct Rows {
     std::vector<std::uint64_t> hash_parts;  // their first 60 bits
     std::vector<NarEntry> nars;
@@ -84,12 +84,12 @@ class RowIndex {
 
   std::mutex mutex_;
   bool made_ = false;
-  int unanswered_ = 0;  // questions that lacks_path() could not answer for want of the index
+  int unanswered_ = 0;  // queries that lacks_path() could not answer because there was no index
   Rows scanned_;
   Rows newer_;          // found since
-  FileStamp database_;  // which file the rows are of
+  FileStamp database_;  // the file that the rows are from
   std::int64_t schema_version_ = 0;
-  std::uint64_t generation_ = 0;  // complete at this
+  std::uint64_t generation_ = 0;  // up to which the index is complete
   std::uint64_t scan_generation_ = 0;
   std::chrono::steady_clock::time_point scan_ended_;
   bool scanning_ = false;

@@ -12,11 +12,11 @@ namespace nixbuild::store {
 
 namespace {
 
-// How long a replaced or newly made database may go unnoticed. What Nix itself writes is noticed at
-// once, by DatabaseOpening::generation().
+// How long a replaced or new database may go unnoticed. Nix's own writes are noticed immediately,
+// by DatabaseOpening::generation().
 constexpr std::int64_t check_interval = 100'000'000;
 
-// When a daemon was of no help, how long until it is asked again.
+// How long not to ask the daemon again after it could not help.
 constexpr auto futile_pause = std::chrono::seconds(30);
 
 std::int64_t coarse_now() noexcept {
@@ -25,8 +25,8 @@ std::int64_t coarse_now() noexcept {
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-// Whether plain opening failed for want of -wal and -shm files, or of a recovery of these: this
-// process can do neither, a daemon with the database open has done both.
+// Whether normal opening failed because the -wal and -shm files are missing or need recovery. This
+// process cannot create or recover them, but a daemon that has the database open has done both.
 bool needs_a_writer(const sqlite::SqliteError& failure, const DatabaseFiles& files) {
   return failure.code() == SQLITE_READONLY_DIRECTORY ||
          failure.code() == SQLITE_READONLY_CANTINIT || failure.code() == SQLITE_READONLY_RECOVERY ||
@@ -88,8 +88,8 @@ std::shared_ptr<DatabaseOpening> StoreAccess::open() {
     if (!needs_a_writer(failure, files_)) throw unavailable(failure, files_.database);
     opening = open_with_help(failure);
   }
-  // From here on our own lock keeps the files. A daemon's process that lived on for our sake would
-  // hold Nix's lock against a migration of the schema.
+  // From here on, our own lock keeps the files in place. Keeping the daemon's process alive would
+  // keep Nix's lock, which blocks a migration of the schema.
   if (opening->mode() == DatabaseOpening::Mode::shared_wal) {
     daemon_.close();
   } else if (daemon_.state() == DaemonConnection::State::ready) {

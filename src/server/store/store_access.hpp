@@ -1,5 +1,5 @@
-// What the StoreDatabase objects of a process share: how the database is open, the daemon's help in
-// opening it, and the index of rows.
+// State shared by the StoreDatabase objects of a process: the open database, the daemon connection
+// that helps to open it, and the row index.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace nixbuild::store {
 
-// Thread-safe. Make one for a store, and from it one StoreDatabase for each thread.
+// Thread-safe. Make one per store, and from it one StoreDatabase per thread.
 class StoreAccess {
  public:
   // Opens nothing yet.
@@ -30,14 +30,14 @@ class StoreAccess {
  private:
   friend class StoreDatabase;
 
-  // Whether the opening of that epoch still is the one to use: it has not been discarded, and it
-  // is not time to look whether the files are still the same.
+  // Whether the opening with that epoch can still be used: it has not been discarded, and the next
+  // check of its files is not due yet.
   bool still_valid(std::uint64_t epoch) const noexcept;
-  // The opening to use. Throws StoreUnavailable.
+  // The current opening. Throws StoreUnavailable.
   std::shared_ptr<DatabaseOpening> opening();
-  // Something is wrong with this opening: the next call of opening() makes another.
+  // Rejects this opening, because of a problem with it: the next call of opening() makes another.
   void discard(const DatabaseOpening& opening) noexcept;
-  // Logs what is wrong with a row, once.
+  // Logs a problem with a row, once.
   void note_odd_row(const std::string& problem);
 
   std::shared_ptr<DatabaseOpening> open();
@@ -47,13 +47,13 @@ class StoreAccess {
   const DatabaseFiles files_;
   RowIndex row_index_;
 
-  std::atomic<std::uint64_t> epoch_{0};      // of current_, 0 when there is none
+  std::atomic<std::uint64_t> epoch_{0};      // of current_, 0 if there is none
   std::atomic<std::int64_t> next_check_{0};  // coarse clock, nanoseconds
-  std::mutex mutex_;                         // for what follows
+  std::mutex mutex_;                         // protects the members below
   std::shared_ptr<DatabaseOpening> current_;
   std::uint64_t last_epoch_ = 0;
   DaemonConnection daemon_;
-  std::set<std::string> odd_rows_;  // as logged
+  std::set<std::string> odd_rows_;  // already logged
 };
 
 }  // namespace nixbuild::store

@@ -15,11 +15,11 @@ namespace {
 
 using Read = DatabaseOpening::Read;
 
-// How often a query begins anew, at once, when a writer was in its way.
+// How often a query is retried, without waiting, after a conflict with a writer.
 constexpr int attempts = 5;
 
-// A reader without write access can come upon the WAL index in the instant in which a writer
-// replaces its header, and takes that for a crash.
+// A reader without write access may see the WAL index at the moment in which a writer replaces its
+// header, and mistake that for a crash.
 bool passes_at_once(const sqlite::SqliteError& failure) {
   return failure.code() == SQLITE_READONLY_RECOVERY || failure.code() == SQLITE_BUSY_RECOVERY ||
          failure.code() == SQLITE_READONLY_CANTINIT;
@@ -46,7 +46,7 @@ class StoreDatabase::Impl {
   explicit Impl(std::shared_ptr<StoreAccess> access)
       : access_(std::move(access)), path_prefix_(access_->layout().store_dir.path() + "/") {}
 
-  // Calls `body`, whose statements are all of one moment if they are in one read transaction.
+  // Calls `body`. Its statements see one snapshot if they are in one read transaction.
   template <typename Body>
   auto query(Body&& body) {
     for (int attempt = 1;; ++attempt) {
@@ -114,7 +114,7 @@ class StoreDatabase::Impl {
 
   RowIndex& index() { return access_->row_index_; }
 
-  // Inside a query. Returns whether the index has all rows as of `generation`.
+  // Call it inside a query. Returns whether the index has all rows as of `generation`.
   bool update_index(std::uint64_t generation) {
     index_updated_ = true;
     const bool complete = index().update(*opening_, generation, *index_statements_);
@@ -215,7 +215,7 @@ class StoreDatabase::Impl {
   }
 
  private:
-  // Makes opening_ the one that the process uses now.
+  // Sets opening_ to the process's current opening.
   void update_opening() {
     if (opening_ != nullptr && access_->still_valid(opening_->epoch())) return;
     auto opening = access_->opening();
@@ -277,14 +277,14 @@ class StoreDatabase::Impl {
   const std::string path_prefix_;
   std::string lower_bound_;  // bound to path_info_
   std::shared_ptr<DatabaseOpening> opening_;
-  sqlite::Connection connection_;  // before the statements: these go first
+  sqlite::Connection connection_;  // before the statements, which must be destroyed first
   sqlite::Statement path_info_;
   sqlite::Statement references_;
   sqlite::Statement reference_ids_;
   sqlite::Statement row_by_id_;
   sqlite::Statement id_by_path_;
   std::optional<RowIndexStatements> index_statements_;
-  bool index_updated_ = false;  // by the query that runs
+  bool index_updated_ = false;  // by the current query
 };
 
 StoreDatabase::StoreDatabase(std::shared_ptr<StoreAccess> access)
@@ -295,7 +295,7 @@ StoreDatabase& StoreDatabase::operator=(StoreDatabase&&) noexcept = default;
 
 std::optional<nix::PathInfo> StoreDatabase::query_path_info(std::string_view hash_part) {
   if (!nix::is_hash_part(hash_part)) return std::nullopt;
-  // Taken before the query, so that rows which come meanwhile count as not yet seen.
+  // Taken before the query, so that rows added meanwhile count as not yet seen.
   const std::uint64_t generation = impl_->generation();
   if (impl_->index().lacks_path(hash_part, generation)) return std::nullopt;
   return impl_->query([&](Impl& impl) {

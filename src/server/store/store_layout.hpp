@@ -1,5 +1,5 @@
-// Where a store's parts are. The store directory is what paths are called; where they really lie
-// may differ, for a store below another root (chroot stores, `nix copy --to /guest`).
+// Where the parts of a store are. The store directory is the prefix of store paths; the files may
+// be elsewhere, if the store is below another root (chroot stores, `nix copy --to /guest`).
 #pragma once
 
 #include <filesystem>

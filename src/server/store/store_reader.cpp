@@ -7,7 +7,7 @@
 namespace nixbuild::store {
 namespace {
 
-// What is over sooner concerns nobody: a lock that the daemon held, an index being made.
+// Shorter failures are not worth logging: a lock held by the daemon, an index being built.
 constexpr std::chrono::milliseconds log_delay{200};
 
 }  // namespace

@@ -1,7 +1,7 @@
-// The store's database for programs of many threads: a StoreDatabase for each, and retries. A
-// database that cannot be read at this moment (Nix holds a lock, or opens it first) can be a moment
-// later, and too much depends on an answer to give up at once: Nix takes a 5xx narinfo for the
-// failure of the whole build.
+// The store's database for multi-threaded programs: one StoreDatabase per thread, and retries. A
+// database that cannot be read now (Nix holds a lock, or has yet to open it) may be readable a
+// moment later. Giving up at once would be costly: on a 5xx for a narinfo, Nix fails the whole
+// build.
 #pragma once
 
 #include <atomic>
@@ -37,8 +37,8 @@ class StoreReader {
 
   const StoreLayout& layout() const noexcept { return access_->layout(); }
 
-  // What `query` answers, at once. Throws StoreUnavailable. Its reason is logged once when the
-  // database stays unreadable, and that it is readable again.
+  // Runs `query` without waiting. Throws StoreUnavailable. If the database stays unreadable, logs
+  // the reason once, and logs when it is readable again.
   template <typename Query>
   auto now(const Query& query) {
     try {
@@ -51,8 +51,8 @@ class StoreReader {
     }
   }
 
-  // As now(), but asks again and again until there is an answer or patience ends: then throws
-  // StoreUnavailable. For threads that may wait.
+  // Like now(), but retries until there is an answer or the timeout expires; then throws
+  // StoreUnavailable. For threads that may block.
   template <typename Query>
   auto now_or_wait(const Query& query) {
     const auto end = std::chrono::steady_clock::now() + patience_;
@@ -63,7 +63,7 @@ class StoreReader {
     }
   }
 
-  // As now_or_wait(), without holding up the thread.
+  // Like now_or_wait(), without blocking the thread.
   template <typename Result>
   boost::asio::awaitable<Result> patiently(std::function<Result(StoreDatabase&)> query) {
     const auto executor = co_await boost::asio::this_coro::executor;
@@ -77,10 +77,11 @@ class StoreReader {
     }
   }
 
-  // The registered path with this hash part, or nothing. Waits as patiently() does.
+  // The registered path with this hash part, or nothing. Waits like patiently().
   boost::asio::awaitable<std::optional<nix::PathInfo>> find_path(std::string hash_part);
 
-  // Since when the database has not been readable; for as long, waiting for it has not helped.
+  // How long the database has been unreadable; nothing if it is readable. Waiting has not helped
+  // for that time.
   std::optional<std::chrono::steady_clock::duration> unavailable_for() const;
   std::chrono::milliseconds patience() const noexcept { return patience_; }
   std::uint64_t failures() const noexcept { return failures_.load(std::memory_order_relaxed); }
@@ -107,7 +108,7 @@ class StoreReader {
   std::atomic<std::uint64_t> failures_{0};
   mutable std::mutex mutex_;
   std::chrono::steady_clock::time_point unavailable_since_;
-  bool logged_ = false;  // this time's reason
+  bool logged_ = false;  // the current reason
 };
 
 }  // namespace nixbuild::store

@@ -1,4 +1,4 @@
-// What is thrown where the store's database cannot be read at this moment.
+// The exception for a store database that cannot be read at the moment.
 #pragma once
 
 #include <filesystem>
@@ -8,14 +8,14 @@
 
 namespace nixbuild::store {
 
-// The database is locked, absent, or of an unknown schema. The message says which. Trying again
-// later may succeed.
+// The database is locked, absent, or has an unknown schema; the message says which. Retrying later
+// may succeed.
 class StoreUnavailable : public Error {
  public:
   using Error::Error;
 };
 
-// What `failure` means for whoever reads `database`, and what to do about it.
+// What `failure` means for readers of `database`, and what to do about it.
 StoreUnavailable unavailable(const sqlite::SqliteError& failure,
                              const std::filesystem::path& database);
 
