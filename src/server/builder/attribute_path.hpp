@@ -1,4 +1,4 @@
-// Where a value lies in what a repository evaluates to.
+// The path of a value in the result of a repository's evaluation.
 #pragma once
 
 #include <string>
@@ -9,13 +9,13 @@ namespace nixbuild::builder {
 
 using AttributePath = std::vector<std::string>;
 
-// "packages.x86_64-linux.hello", for people: a part that is no identifier is quoted, control
-// characters are removed, and a long path is cut and ends with a hash of the whole, so that no two
-// paths share a name.
+// "packages.x86_64-linux.hello", for people: parts that are not identifiers are quoted, control
+// characters are removed, and a long path is truncated and ends with a hash of the whole, so that
+// no two paths have the same name.
 std::string attribute_name(const AttributePath& path);
 constexpr std::size_t longest_attribute_name = 400;
 
-// From "a.b", "a.\"x.y\".c". Throws UsageError.
+// Parses "a.b" or "a.\"x.y\".c". Throws UsageError.
 AttributePath parse_attribute_path(std::string_view text);
 
 }  // namespace nixbuild::builder

@@ -11,24 +11,24 @@
 namespace nixbuild::builder {
 namespace {
 
-// More verbose messages are not logged: "querying info about …".
+// Messages more verbose than this are not logged: "querying info about …".
 constexpr int most_verbose_level = 3;
-// Failures that are remembered; builders can forge messages without end.
+// The maximum number of failures kept; builders can forge any number of messages.
 constexpr std::size_t most_failures = 100'000;
 
-// Every follower reads a status again and again.
+// The maximum in a status, which every follower reads repeatedly.
 constexpr std::size_t most_failed_names = 10;
 
-// Nix's advice about outputs that are rooted later.
+// Nix's advice about outputs that will be rooted later.
 constexpr std::string_view root_advice = "you did not specify '--add-root'";
 
 std::vector<std::string> clean_lines(std::string_view text) {
   return history::last_lines(text);
 }
 
-// Why Nix says that `derivation` failed: without its path, which is known, and without the end of
-// its log. Until 2.29 the message is "builder for '…' failed with exit code 1", since then "Cannot
-// build '…'." and the reason in a line of its own.
+// Nix's reason why `derivation` failed, without its path, which is already known, and without the
+// end of its log. Up to Nix 2.29 the message is "builder for '…' failed with exit code 1", later
+// "Cannot build '…'." with the reason on a separate line.
 std::string failure_reason(std::string_view message, std::string_view derivation) {
   std::string reason = reason_in(message);
   const std::string prefix = fmt::format("Cannot build '{}': ", derivation);
@@ -36,7 +36,7 @@ std::string failure_reason(std::string_view message, std::string_view derivation
   return reason.substr(0, reason.find("; last "));
 }
 
-// The derivations that a text names: everything between a quote and ".drv'".
+// The derivations mentioned in a text: everything between a quote and ".drv'".
 std::vector<std::string> named_derivations(std::string_view text) {
   std::vector<std::string> found;
   constexpr std::string_view mark = ".drv'";
@@ -72,7 +72,7 @@ void BuildMonitor::handle_line(std::string_view line) {
   std::visit([this](const auto& one) { handle(one); }, *event);
 }
 
-// Builders can have Nix pass on messages of theirs: none may read like a line of this program.
+// Builders can make Nix forward their messages: none may look like a line of this program.
 void BuildMonitor::log_message(std::string_view text) {
   functions_.log(fmt::format("nix: {}", text));
 }
@@ -146,7 +146,7 @@ void BuildMonitor::handle(const nix::log::Progress& progress) {
   if (running_.size() > progress.running) find_ended(running_.size() - progress.running);
 }
 
-// `count` of those that seem to run have ended.
+// `count` of the derivations that seem to run have ended.
 void BuildMonitor::find_ended(std::size_t count) {
   const bool are_all = count == running_.size();
   const auto known_built = static_cast<std::uint64_t>(
@@ -155,7 +155,7 @@ void BuildMonitor::find_ended(std::size_t count) {
   const bool is_sure = are_all && (newly_built == 0 || newly_built == count);
   for (auto build = running_.begin(); build != running_.end() && count > 0;) {
     const bool built = is_sure ? newly_built > 0 : functions_.is_built(build->second.derivation);
-    // If several run, a message of Nix's will name the one that failed.
+    // If several are running, a later message from Nix names the failed one.
     if (built || are_all) {
       build = end(build, !built);
       --count;
@@ -181,13 +181,13 @@ void BuildMonitor::handle(const nix::log::Message& message) {
   }
 }
 
-// Builders can forge messages: a reason is for people, and the store decides whether a target was
-// built.
+// Builders can forge messages. So a reason is only shown to people, and the store decides whether a
+// target was built.
 void BuildMonitor::note_failure(const std::string& message) {
   const std::vector<std::string> lines = clean_lines(message);
   if (lines.empty()) return;
   const auto named = named_derivations(lines.front());
-  // Nix's last message lists everything that was asked for and failed.
+  // Nix's last message lists all requested derivations that failed.
   if (named.size() != 1) return;
   const std::string& derivation = named.front();
   if (failures_.size() >= most_failures) return;

@@ -1,7 +1,7 @@
-// Follows a build of derivations by Nix's log: what runs, how far it is, what failed and why.
+// Follows a build by Nix's log: what is running, its progress, what failed and why.
 //
-// Nix reports late that an activity has stopped, often only when all are done. A derivation has
-// ended once its outputs are valid, or Nix reports that it failed.
+// Nix often reports late that an activity has stopped, sometimes only when all are done. So a
+// derivation counts as ended once its outputs are valid, or Nix reports that it failed.
 #pragma once
 
 #include <chrono>
@@ -25,8 +25,8 @@ class BuildMonitor {
 
   struct Functions {
     std::function<void(std::string_view line)> log;  // a line for people
-    // Whether all outputs of a derivation are in the store; asked when Nix reports that one of
-    // several has been built. May say no if it cannot know.
+    // Whether all outputs of a derivation are in the store; called when Nix reports that one of
+    // several derivations was built. May return false if unknown.
     std::function<bool(const std::string& derivation)> is_built;
     std::function<Clock::time_point()> now;
   };
@@ -34,28 +34,28 @@ class BuildMonitor {
 
   // A line of Nix's standard error.
   void handle_line(std::string_view line);
-  // Nix has ended, and with it everything that seemed to run. `reason` is why; failures for which
-  // Nix gave no reason get it, such as those that a lost daemon leaves.
+  // Nix has exited, so nothing is running any more. `reason` says why; it is also used for failures
+  // without a reason from Nix, such as after losing the daemon.
   void finish(const std::string& reason);
 
   // Whether progress() may have changed since the last call.
   bool has_changed() { return std::exchange(changed_, false); }
-  // Without the numbers of targets.
+  // Does not set the numbers of targets.
   protocol::Progress progress() const;
-  // In the order in which they ended.
+  // In the order of their ends.
   const std::vector<protocol::DerivationTime>& ended() const noexcept { return ended_; }
 
   struct Failure {
-    std::string reason;  // one line; empty when Nix gave none
+    std::string reason;  // one line; empty if Nix gave none
     std::vector<std::string> log_tail;
-    // Whether it did not even begin, because a derivation that it needs failed.
+    // Whether it never started, because a derivation that it needs failed.
     bool is_consequence = false;
-    // Whether Nix ended before it gave a reason: the derivation itself may be good.
+    // Whether Nix exited before it gave a reason: the derivation itself may be fine.
     bool is_interrupted = false;
   };
   // By derivation.
   const std::map<std::string, Failure>& failures() const noexcept { return failures_; }
-  // Nix's last error, or the last line that it wrote outside of its log; in one line.
+  // Nix's last error, or the last line that it wrote outside of its log; as one line.
   const std::string& last_error() const noexcept { return last_error_; }
 
  private:

@@ -74,7 +74,7 @@ std::uint64_t memory_for_evaluation(std::uint64_t configured) {
              : 0;
 }
 
-// One build, from the taken lock to its end.
+// One build, from taking the lock to its end.
 class Run {
  public:
   Run(const RunOptions& options, const history::StateLayout& layout, history::History& history,
@@ -117,7 +117,7 @@ class Run {
 
   std::string phase_prefix() const { return report_.status().phase + ": "; }
 
-  // If a disk is full, tells which one.
+  // If a disk is full, adds the free space of each.
   void add_free_space(std::string& error) const {
     const auto ran_out = [](const protocol::Target& target) {
       return target.result != TargetResult::success &&
@@ -175,7 +175,7 @@ class Run {
     return conclude();
   }
 
-  // The build has its slot, and runs from here on.
+  // Called when the build has its slot: it is now running.
   void start() {
     start_ = now();
     history_.set_running(id_, start_);
@@ -212,7 +212,7 @@ class Run {
     credentials.show_in(inputs);
     View git = inputs;
     if (const fs::path source = local_path(repository_.url); !source.empty()) {
-      // Its submodules may be the repositories beside it.
+      // Its submodules may be sibling repositories.
       git.readable.push_back(source.parent_path());
       if (repository_.push_lock) git.writable.push_back(source);
     }
@@ -242,7 +242,7 @@ class Run {
     }
   }
 
-  // Where targets come from: the flake at its newest commit, with one or two locks.
+  // The sources of targets: the flake at its newest commit, with one or two locks.
   std::vector<TargetSource> prepare_sources(const Checkout& checkout) {
     TargetSource source;
     source.systems = repository_.systems;
@@ -262,7 +262,7 @@ class Run {
                               "a default.nix",
                               repository_.dir));
       }
-      // It is read from the clone itself, where the files of Git LFS are put with this.
+      // default.nix is read from the clone itself; this call puts the Git LFS files there.
       whole_commit(*tools_, checkout.commit, checkout.committed_at);
       return {source};
     }
@@ -276,7 +276,7 @@ class Run {
                                  repository_.dir, checkout.depth);
     };
     source.reference = reference(checkout.commit);
-    // Nix copies an input before it writes a lock.
+    // Check first: Nix copies an input before it writes a lock.
     check_named_inputs(*tools_, repository_.local_inputs);
     auto lock = read_lock(*tools_);
     if (lock) check_locked_inputs(*lock, repository_.local_inputs);
@@ -306,7 +306,7 @@ class Run {
       for (const TargetSource& source : sources)
         fetch_inputs(*tools_, source.reference);
     }
-    // What is kept is served to everybody, so it must be a lock.
+    // The kept file is served to everybody, so it must really be a lock.
     try {
       if (lock) {
         if (lock->size() > most_kept_lock_bytes) {
@@ -329,7 +329,7 @@ class Run {
     for (protocol::Target& target :
          evaluate_targets(*tools_, report_, store, source,
                           layout_.gc_roots(repository_.name, id_) / root_name)) {
-      // Both locks lead to the same derivation.
+      // Both locks can lead to the same derivation.
       if (!target.derivation.empty() && known.contains(target.derivation)) continue;
       targets_.push_back(std::move(target));
     }
@@ -378,7 +378,7 @@ class Run {
     protocol::BuildStatus last = report_.status();
     last.is_running = false;
     last.phase = protocol::phase::done;
-    // The clock may have been put back meanwhile.
+    // The clock may have been set back meanwhile.
     last.last_finish = std::max(now(), last.last_start.value_or(queued_at_));
     last.last_status = error ? protocol::BuildResult::failed : protocol::BuildResult::success;
     last.error = error;
@@ -386,7 +386,7 @@ class Run {
     last.progress.running.clear();
     log_end(error);
     const auto write_down = [&] {
-      // Of a build that was interrupted, what had failed before keeps its own error.
+      // If the build was interrupted, targets that failed before keep their own errors.
       if (error && !targets_.empty()) history_.set_targets(id_, targets_);
       history_.finish(id_, error, *last.last_finish);
       if (const auto build = history_.get(id_)) last.last_commit = build->commit;
@@ -416,10 +416,11 @@ class Run {
                   : error ? fmt::format("build {} failed: {}", id_, *error)
                           : fmt::format("build {} succeeded, {} output{}", id_, outputs_.size(),
                                         outputs_.size() == 1 ? "" : "s"));
-      // Before the history says that the build has ended: who reads that may then read the log.
+      // Before the history records the end of the build, because readers of that may then read the
+      // log.
       report_.end_log();
     } catch (const Error&) {
-      // The disk is full; the history says the same.
+      // The disk is full; the history says so too.
     }
   }
 

@@ -1,4 +1,4 @@
-// The phases of one build, from the taken lock to its end in the history.
+// The phases of one build, from taking the lock to its end in the history.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace nixbuild::builder {
 
-// Runs the build `id`, which the history has as queued, and which nobody else runs. Ends with
-// `done` or `failed`; the reason is in the history, and shown to `observer`.
+// Runs the build `id`, which must be queued in the history and not run by any other process. Ends
+// with `done` or `failed`; the reason is in the history and shown to `observer`.
 ExitCode go_through_phases(const RunOptions& options, const history::StateLayout& layout,
                            history::History& history, Interruption& interruption,
                            const Observer& observer, std::int64_t id);

@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Paths that these name are shown too.
+// Environment variables that name paths, which are made visible too.
 constexpr std::array<const char*, 9> variables_with_files = {
     "NIX_CONF_DIR",           "NIX_SSL_CERT_FILE", "SSL_CERT_FILE",
     "SSL_CERT_DIR",           "CURL_CA_BUNDLE",    "GIT_SSL_CAINFO",
@@ -81,7 +81,7 @@ void add_programs(View& view, const history::StateLayout& layout) {
   const char* home = std::getenv("HOME");
   for (const std::string& entry : split(path == nullptr ? "" : path, ':')) {
     if (entry.front() != '/' || is_part_of_system(entry)) continue;
-    // A directory that holds more than programs is not shown for their sake.
+    // A directory with other files besides programs is not shown just because of PATH.
     const fs::path directory = real(entry);
     const bool holds_more = is_part_of(real(layout.root()), directory) ||
                             (home != nullptr && is_part_of(real(home), directory));

@@ -1,4 +1,4 @@
-// What the programs of one repository's build can see and reach: see isolation.hpp for how.
+// The files that the programs of one repository's build can see; see isolation.hpp for how.
 #pragma once
 
 #include <filesystem>
@@ -13,21 +13,20 @@
 
 namespace nixbuild::builder {
 
-// A path on this machine, if the repository's URL is one: "/srv/a.git", "file:///srv/a.git". Empty
-// otherwise.
+// The local path in a repository's URL: "/srv/a.git", "file:///srv/a.git". Empty for other URLs.
 std::filesystem::path local_path(const std::string& url);
 
 // The store, the repository's clone, home and GC roots, the programs in PATH, its `local_inputs`,
-// and what the environment of this process names for Nix and TLS. Makes the directories of Nix's
-// store that are missing. No other repository, no history, no log, no key.
+// and the paths for Nix and TLS in this process's environment. Creates missing directories of Nix's
+// store. Shows no other repository, no history, no log and no key.
 View build_view(const RunOptions& options, const history::StateLayout& layout,
                 const std::filesystem::path& temporary);
 
-// Changes that leave of this process's environment what git, Nix and TLS need: the rest may hold
-// the secrets of whoever started it.
+// Changes that keep only the environment variables needed by git, Nix and TLS: others may contain
+// secrets of the user who started this process.
 std::vector<std::pair<std::string, std::optional<std::string>>> scrubbed_environment();
 
-// A directory for temporary files of this build, in $TMPDIR or /tmp, removed with the object.
+// A directory for the build's temporary files, in $TMPDIR or /tmp. The destructor removes it.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() = default;

@@ -26,7 +26,7 @@ constexpr const char* netrc = ".netrc";
 constexpr const char* access_tokens = "access-tokens";
 constexpr std::size_t most_token_bytes = 65536;
 
-// The file that `setting` stands for; empty if there is none.
+// The file for `setting`; empty if there is none.
 fs::path file_of(const char* setting, const fs::path& configured) {
   std::error_code error;
   if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY"); directory != nullptr) {
@@ -41,7 +41,7 @@ void check_readable(const char* setting, const fs::path& file) {
       fmt::format("{}: cannot read {}: {}", setting, file.string(), std::strerror(errno)));
 }
 
-// Nix reads the file as one of its own configuration, which can have more than tokens in it.
+// Nix reads the file as one of its configuration files, which can contain more than tokens.
 void check_tokens(const fs::path& file) {
   const std::string text = read_file(file, most_token_bytes).value_or("");
   std::string_view rest = text;
@@ -117,7 +117,7 @@ std::vector<std::pair<std::string, std::optional<std::string>>> Credentials::env
                                        "-oServerAliveInterval=30 -oIdentitiesOnly=yes -i {}",
                                        key.string()));
   }
-  // git looks for its netrc in the home directory.
+  // git looks for .netrc in the home directory.
   if (!place_of(netrc).empty()) variables.emplace_back("HOME", directory_.string());
   if (const fs::path tokens = place_of(access_tokens); !tokens.empty()) {
     variables.emplace_back("NIX_USER_CONF_FILES", tokens.string());
