@@ -1,10 +1,9 @@
 // The commands of Atuin that aliases need.
 //
 // Tested with Atuin 18.6 and 18.23:
-// - Without [dotfiles] enabled = true, 18.6's alias commands change and print nothing, report that
-// on
-//   standard error and exit 0, so we read back what was set. 18.23 only has `alias list`, and its
-//   `atuin init` loads no aliases.
+// - Without [dotfiles] enabled = true, 18.6's alias commands change and print nothing, report
+//   that on standard error and exit 0, so we read back what was set. 18.23 only has `alias list`,
+//   and its `atuin init` loads no aliases.
 // - `atuin kv` is synced between both versions, to every machine of the account; the last change of
 //   a key wins. 18.23 drops values longer than 36 KB on every machine, without an error. Atuin's
 //   daemon downloads them, but they can be read only after `kv rebuild`.

@@ -38,7 +38,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A server that takes longer to answer is gone, for this run.
+// If the server takes longer to answer, this run goes without it.
 constexpr auto server_timeout = 2s;
 
 struct SystemUpdate {
@@ -55,7 +55,7 @@ struct SystemUpdate {
   bool dry_run = false;
 };
 
-// The time of a step, and the line that ends it.
+// Measures a step, and prints the line that ends it.
 class Step {
  public:
   explicit Step(const std::string& what) { say("==> " + what); }
@@ -68,7 +68,7 @@ class Step {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-// Leaves the caches that do not answer out of the substituters of all that is run.
+// Removes unreachable caches from the substituters of all commands.
 void leave_out_silent_caches(Runner& runner) {
   const NixSettings settings = read_nix_settings(
       [&runner](std::vector<std::string> arguments) { return runner.nix(std::move(arguments)); });
@@ -83,8 +83,8 @@ void leave_out_silent_caches(Runner& runner) {
   runner.options.emplace_back("substituters", fmt::format("{}", fmt::join(substituters, " ")));
 }
 
-// The repositories that the server builds; nothing where it cannot be reached, and then its host if
-// that is what cannot be.
+// The repositories that the server builds. Nothing if the server is unreachable; `silent_host` is
+// then its host, if that is the unreachable part.
 std::optional<std::vector<protocol::Repository>> ask_server(const config::ClientOptions& options,
                                                             std::string& silent_host) {
   ApiClient api(options, server_timeout);

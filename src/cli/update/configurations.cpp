@@ -28,7 +28,8 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// The directory that really has flake.nix, as NixOS takes it: /etc/nixos/flake.nix may be a link.
+// The directory that really contains flake.nix, as NixOS resolves it: /etc/nixos/flake.nix may be a
+// link.
 std::optional<fs::path> flake_in(const fs::path& directory) {
   std::error_code error;
   const fs::path file = fs::canonical(directory / "flake.nix", error);
@@ -36,7 +37,7 @@ std::optional<fs::path> flake_in(const fs::path& directory) {
   return file.parent_path();
 }
 
-// What git says of it, and Nix where that opens the repository itself.
+// The errors of git, and of Nix if it opens the repository itself.
 bool is_of_another_user(std::string_view error) {
   return error.find("dubious ownership") != std::string_view::npos ||
          error.find("not owned by current user") != std::string_view::npos ||
@@ -89,7 +90,7 @@ struct Search {
   const Runner& runner;
   const Identity& identity;
   bool impure;
-  std::vector<std::string> seen;  // "homeConfigurations.ann", for the message that none fits
+  std::vector<std::string> seen;  // "homeConfigurations.ann", for the error if none fits
 
   std::optional<Configuration> look(const fs::path& flake, ConfigurationKind kind,
                                     const std::string& wanted) {

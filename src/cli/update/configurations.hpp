@@ -1,4 +1,4 @@
-// What of this machine is configured by a flake: NixOS, this user's home, or both.
+// Finds what flakes configure on this machine: NixOS, this user's home, or both.
 #pragma once
 
 #include <cstdint>
@@ -19,19 +19,19 @@ struct Configuration {
   std::filesystem::path flake;  // the directory with flake.nix, without links
   std::string name;             // of the attribute
 
-  // What is built of it, as `nix build` in that directory takes it.
+  // The installable to build, for `nix build` in that directory.
   std::string installable() const;
 };
 
 // "DIR" or "DIR#NAME".
 struct FlakeChoice {
   std::filesystem::path directory;
-  std::string name;  // empty: not said
+  std::string name;  // empty: not given
 };
-// Throws UsageError for what is no directory with a flake.nix.
+// Throws UsageError if it is not a directory with a flake.nix.
 FlakeChoice parse_flake_choice(std::string_view text);
 
-// Who and what this machine is.
+// The user and host that configurations are chosen for.
 struct Identity {
   std::string user;
   std::string host;
@@ -40,18 +40,18 @@ struct Identity {
 };
 Identity this_machine();
 
-// The name of the user to whom a file belongs, or the number if it has no name.
+// The name of the user that owns a file, or the numeric ID if there is no name.
 std::string owner_of(const std::filesystem::path& file);
 
-// The name among `names` that is this machine's, in the order in which the tools themselves look.
-// Root gets no home from "default": that is some person's.
+// This machine's name among `names`, in the tools' own order of preference. Root's home is never
+// "default", which belongs to some other person.
 std::optional<std::string> choose_name(ConfigurationKind kind,
                                        const std::vector<std::string>& names,
                                        const Identity& identity);
 
-// Without a choice: the flake of the current directory where it has this machine's configuration,
-// else /etc/nixos for NixOS, and for the home `home_flake`, or ~/.config/home-manager where that is
-// empty. Throws UsageError where there is none, Error where a flake does not evaluate.
+// Without a choice: the flake of the current directory if it has this machine's configuration, else
+// /etc/nixos for NixOS, and `home_flake` or, if that is empty, ~/.config/home-manager for the home.
+// Throws UsageError if there is none, Error if a flake does not evaluate.
 std::vector<Configuration> find_configurations(const Runner& runner,
                                                const std::optional<FlakeChoice>& choice,
                                                const std::string& home_flake,

@@ -1,5 +1,5 @@
-// Which builds this machine followed last, so that nobody who has an old, genuine record can lead
-// it back to that build.
+// Remembers which builds this machine followed last, so that nobody can use an old, genuine record
+// to return it to that build.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,21 @@ namespace nixbuild::cli {
 
 class FollowedBuilds {
  public:
-  // Reads `file`; an absent one is empty. Throws Error for a damaged one.
+  // Reads `file`; if absent, there are no builds. Throws Error if it is damaged.
   explicit FollowedBuilds(std::filesystem::path file);
 
-  // `source` is what this machine's flake.nix says of the input, which no server can change: its
-  // place and branch.
+  // `source` is the input's place and branch in this machine's flake.nix, which no server can
+  // change.
   //
-  // Why following `record` would go back, in one line; nothing if it goes forward or stays. In one
-  // history the number decides. A server that lost its history starts at 1 again with another id:
-  // then the time does.
+  // Why following `record` would go back, in one line; nothing if it goes forward or stays. Within
+  // one history the number decides. A server that lost its history has a new id and starts at 1
+  // again; then the time decides.
   std::optional<std::string> going_back(const std::string& source,
                                         const protocol::BuildRecord& record) const;
 
   void note(const std::string& source, const protocol::BuildRecord& record);
-  // Adds what was noted to the file, which another run may have changed meanwhile, and replaces it
-  // atomically. Throws SystemError, and Error as the constructor does.
+  // Adds the noted builds to the file, which another run may have changed meanwhile, and replaces
+  // it atomically. Throws SystemError, and Error like the constructor.
   void save();
 
  private:

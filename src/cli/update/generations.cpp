@@ -20,7 +20,7 @@ namespace nixbuild::cli {
 namespace fs = std::filesystem;
 namespace {
 
-// Outputs beside "out", whose names stand behind the version.
+// Outputs other than "out", whose names follow the version.
 constexpr std::array<std::string_view, 12> outputs = {"bin",    "data", "debug",  "dev",
                                                       "devdoc", "dist", "doc",    "info",
                                                       "lib",    "man",  "static", "terminfo"};
@@ -37,7 +37,7 @@ std::string_view without_output(std::string_view text) {
   return is_output ? text.substr(0, dash) : text;
 }
 
-// Where Nix keeps a user's profiles since 2.14, and home-manager before; empty if HOME is not set.
+// Where Nix since 2.14, and home-manager before, keep a user's profiles; empty if HOME is not set.
 fs::path profiles_directory() {
   if (const auto xdg = config::process_environment("XDG_STATE_HOME")) {
     return fs::path(*xdg) / "nix/profiles";
@@ -59,7 +59,7 @@ std::string signed_bytes(std::uint64_t before, std::uint64_t after) {
   return after < before ? "-" + format_bytes(before - after) : "+" + format_bytes(after - before);
 }
 
-// The name of the store path `path` without its hash; nothing where it is none.
+// The name of the store path `path` without its hash; nothing if it is not a store path.
 std::optional<nix::StorePath> store_path_of(std::string_view path) {
   path.remove_prefix(path.rfind('/') + 1);  // npos + 1 is 0
   return nix::StorePath::parse(path);

@@ -1,4 +1,4 @@
-// What changed from one generation of a system or a home to the next.
+// Shows what changed between two generations of a system or a home.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 namespace nixbuild::cli {
 
 // The name and version in a store path's name: "firefox-120.0-man" is version 120.0 of firefox. The
-// version begins at the first dash with a digit behind it, as builtins.parseDrvName has it; names
-// of further outputs are no part of it. A name without a version has an empty one.
+// version begins at the first dash that a digit follows, as in builtins.parseDrvName; names of
+// additional outputs are removed. The version may be empty.
 struct PackageName {
   std::string name;
   std::string version;
@@ -25,7 +25,7 @@ struct PackageName {
 };
 PackageName split_package_name(std::string_view store_path_name);
 
-// Versions by name, and how many paths.
+// Versions by name, and the number of paths.
 struct Closure {
   std::map<std::string, std::set<std::string>> packages;
   std::set<std::string> paths;
@@ -36,30 +36,29 @@ Closure parse_closure(std::string_view paths);
 
 struct PackageChange {
   std::string name;
-  std::set<std::string> before;  // versions; empty with nothing before: added
+  std::set<std::string> before;  // versions; empty: the package was added
   std::set<std::string> after;
 };
 struct ClosureChanges {
-  std::vector<PackageChange> changed;  // other versions
+  std::vector<PackageChange> changed;  // packages whose versions changed
   std::vector<PackageChange> added;
   std::vector<PackageChange> removed;
-  std::size_t rebuilt = 0;  // paths of `after` that are new, of packages with the same versions
+  std::size_t rebuilt = 0;  // new paths in `after` of packages with unchanged versions
 };
 ClosureChanges compare(const Closure& before, const Closure& after);
 
-// A table for people, with a line on the sizes.
+// A table for people, with a line about the sizes.
 std::string render(const ClosureChanges& changes, const Closure& before, const Closure& after,
                    std::size_t most_columns = static_cast<std::size_t>(-1));
 
-// The store path of the generation that is in force; nothing where there is none yet.
+// The store path of the current generation; nothing if there is none yet.
 std::optional<std::filesystem::path> current_generation(ConfigurationKind kind,
                                                         const std::string& user);
 
-// Profiles with generations in this user's home, as home-manager has them; none if it has none
-// there.
+// Profiles with generations in this user's home, such as home-manager's; may be empty.
 std::vector<std::filesystem::path> profiles_in_home();
 
-// Asks Nix. Throws Error.
+// The closure of a path, according to Nix. Throws Error.
 Closure closure_of(const Runner& runner, const std::filesystem::path& store_path);
 
 }  // namespace nixbuild::cli

@@ -76,7 +76,7 @@ LockFile::LockFile(fs::path flake, const fs::path& state_dir) : flake_(std::move
 LockFile::Recovery LockFile::recover() {
   const auto journal = read_journal(journal_);
   if (!journal) {
-    forget();  // one that cannot be read was not finished, and so nothing was placed
+    forget();  // a journal that cannot be read was incomplete, so nothing was placed yet
     return Recovery::none;
   }
   const auto now = read_file(file());
@@ -92,7 +92,7 @@ LockFile::Recovery LockFile::recover() {
 }
 
 void LockFile::place(const std::optional<std::string>& before, const std::string& after) {
-  // In a git repository, Nix sees only what git knows of.
+  // In a git repository, Nix sees only files that git tracks.
   const bool is_unknown = !before && !git({"ls-files", "--error-unmatch", "flake.lock"});
   write_file_atomic(journal_, format_journal(flake_, {before, after, is_unknown}), 0600);
   write_file_atomic(file(), after, mode_of(file()));
@@ -118,7 +118,7 @@ void LockFile::put_back(const std::optional<std::string>& before, bool added_to_
   if (::unlink(file().c_str()) != 0 && errno != ENOENT) {
     throw SystemError(errno, fmt::format("removing {}", file().string()));
   }
-  // What git knew before, it goes on to know, also where the file had been deleted.
+  // A file that git tracked before stays tracked, even if it had been deleted.
   if (added_to_git) git({"rm", "--cached", "--quiet", "--ignore-unmatch", "flake.lock"});
 }
 
@@ -135,7 +135,7 @@ bool LockFile::git(std::vector<std::string> arguments) const {
   try {
     return run(std::move(command)).ok();
   } catch (const SystemError&) {
-    return false;  // without git, the flake is in no repository
+    return false;  // without git, treat the flake as outside of any repository
   }
 }
 

@@ -1,8 +1,8 @@
-// A new flake.lock put in place for a rebuild, and taken back when that fails.
+// Puts a new flake.lock in place for a rebuild, and restores the old one if that fails.
 //
-// nixos-rebuild and home-manager read the lock from the flake's directory, so the new one has to
-// stand there before it is known to be good. What stood there is kept in the state directory until
-// then: also after a kill or a power cut the next run finds it, and puts it back.
+// nixos-rebuild and home-manager read the lock from the flake's directory, so the new one has to be
+// there before it is known to be good. Until then the old one is kept in the state directory. After
+// a kill or a power failure, the next run finds it and restores it.
 #pragma once
 
 #include <filesystem>
@@ -16,20 +16,20 @@ namespace nixbuild::cli {
 
 class LockFile {
  public:
-  // Takes hold of the flake for this process. Throws Error where another system-update has it.
+  // Locks the flake for this process. Throws Error if another system-update has locked it.
   LockFile(std::filesystem::path flake, const std::filesystem::path& state_dir);
   LockFile(LockFile&&) noexcept = default;
 
   enum class Recovery { none, restored, changed_since };
-  // Undoes what a run that was killed has left: the lock of before comes back, unless what stands
-  // there is neither that run's nor of before, and so somebody else's.
+  // Undoes what a killed run left behind: restores the old lock, unless the current one is neither
+  // the old one nor that run's, and thus somebody else's.
   Recovery recover();
 
-  // Puts a new lock in place; `before` is what stands there. Throws SystemError.
+  // Puts a new lock in place; `before` is the current one. Throws SystemError.
   void place(const std::optional<std::string>& before, const std::string& after);
-  // The rebuild has failed: the lock of before comes back. Throws SystemError.
+  // After a failed rebuild: restores the old lock. Throws SystemError.
   void restore();
-  // The rebuild is done: the new lock stays. Throws SystemError.
+  // After a successful rebuild: keeps the new lock. Throws SystemError.
   void keep();
 
   const std::filesystem::path& flake() const noexcept { return flake_; }

@@ -22,18 +22,18 @@ namespace {
 using nix::FlakeLock;
 using nix::reason_of;
 
-// Tells of a source what a lock needs. Its argument comes as JSON, so nothing of it is part of an
-// expression.
+// Prints the facts about a source that a lock needs. The argument is passed as JSON, so that none
+// of it becomes part of an expression.
 constexpr const char* source_expression =
     "{ input }: let source = builtins.fetchTree (builtins.fromJSON input); in "
     "{ inherit (source) narHash lastModified; revCount = source.revCount or null; }";
 
-// The URLs of a flake's inputs, as far as they have any.
+// The URLs of a flake's inputs, if they have any.
 constexpr const char* inputs_expression =
     R"({ flake }: builtins.mapAttrs (_: input: input.url or "path:${toString (input.path or "")}")
       ((import flake).inputs or { }))";
 
-// Where an input is that lies beside flake.nix; nothing where `url` means something else.
+// The path of an input beside flake.nix; nothing if `url` is something else.
 std::optional<fs::path> relative_path(std::string_view url) {
   constexpr std::string_view scheme = "path:";
   if (url.starts_with(scheme)) {
@@ -58,7 +58,7 @@ class TemporaryDirectory {
     if (::mkdtemp(name.data()) == nullptr) {
       throw SystemError(errno, fmt::format("making a directory in {}", parent.string()));
     }
-    // Nix takes no path with a link in it for a flake.
+    // Nix does not accept a path that contains a link as a flake.
     path_ = fs::canonical(name);
   }
   ~TemporaryDirectory() {
@@ -74,7 +74,7 @@ class TemporaryDirectory {
   fs::path path_;
 };
 
-// A copy of what Nix reads of a flake to lock its inputs.
+// A copy of the files of a flake that Nix reads to lock its inputs.
 class Copy {
  public:
   Copy(const Runner& runner, const fs::path& flake) : runner_(runner) {
@@ -110,7 +110,7 @@ class Copy {
   bool has_lock() const { return fs::exists(path() / "flake.lock"); }
 
  private:
-  // Inputs such as `path:./sub`, which lie beside flake.nix.
+  // Copies inputs such as `path:./sub`, which are beside flake.nix.
   void copy_relative_inputs(const fs::path& flake) const {
     Command command;
     command.arguments = {"nix-instantiate",
@@ -123,7 +123,7 @@ class Copy {
                          "--expr",
                          inputs_expression};
     const Exit exit = runner_.quiet(std::move(command));
-    if (!exit.ok()) return;  // Nix itself will say what is wrong with it
+    if (!exit.ok()) return;  // Nix itself will report the error
     const auto urls = nlohmann::json::parse(exit.output, nullptr, false);
     for (const auto& url : urls) {
       if (!url.is_string()) continue;
@@ -141,8 +141,8 @@ class Copy {
     }
   }
 
-  // What git knows of there: of a flake in a repository, Nix sees no more. Nothing where it is in
-  // none.
+  // The files there that git tracks, as Nix sees no others of a flake in a repository. Nothing if
+  // it is not in a repository.
   std::optional<std::vector<fs::path>> tracked_files(const fs::path& flake,
                                                      const fs::path& below) const {
     Command command;
@@ -157,12 +157,12 @@ class Copy {
         rest.remove_prefix(std::min(rest.size(), name.size() + 1));
       }
     } catch (const SystemError&) {
-      return std::nullopt;  // there is no git
+      return std::nullopt;  // git is not installed
     }
     return files;
   }
 
-  // Does nothing where there is none.
+  // Does nothing if the file does not exist.
   static void copy_one(const fs::path& from, const fs::path& to, fs::copy_options options) {
     std::error_code error;
     if (!fs::exists(fs::symlink_status(from, error))) return;
@@ -178,7 +178,7 @@ class Copy {
   std::optional<std::string> before_;
 };
 
-// What Nix says of a source that it fetches, or why it cannot be fetched.
+// What Nix reports about a source that it fetches, or why it cannot be fetched.
 struct Fetched {
   std::optional<SourceInfo> info;
   std::string trouble;
@@ -210,7 +210,7 @@ std::string attribute(const nlohmann::json& locked, const char* name) {
   return found != locked.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-// As LockShared: fetches the source here, as only that shows which tree belongs to a commit.
+// For LockShared: fetches the source here, as only that shows which tree belongs to a commit.
 std::optional<nlohmann::json> lock_shared_input(const Runner& runner, const std::string& name,
                                                 const nlohmann::json& mine,
                                                 const nlohmann::json& theirs,
@@ -244,7 +244,7 @@ std::optional<nlohmann::json> lock_shared_input(const Runner& runner, const std:
   return std::nullopt;
 }
 
-// Locks one input to a build. Returns nothing, or why it could not be done.
+// Locks one input to a build. Returns nothing, or why that was not possible.
 std::optional<std::string> follow(const Runner& runner, FlakeLock& lock, const BuiltInput& input,
                                   const ServerBuild& build, std::set<std::string>& settled,
                                   std::vector<std::string>& notes) {
@@ -265,13 +265,13 @@ std::optional<std::string> follow(const Runner& runner, FlakeLock& lock, const B
   return std::nullopt;
 }
 
-// What flake.nix says of an input, which no server can change.
+// The input's description in flake.nix, which no server can change.
 std::string source_in_flake(const nlohmann::json& node) {
   const nix::Origin origin = nix::origin_of(FlakeLock::original_of(node));
   return origin.ref ? fmt::format("{}#{}", origin.place, *origin.ref) : origin.place;
 }
 
-// Whether a verified build is one for this input to follow. Throws RefusedError if not.
+// Checks that a verified build may be followed for this input. Throws RefusedError if not.
 void check_build(const AnsweringServer& server, const BuiltInput& input, const nlohmann::json& node,
                  const ServerBuild& build, const FlakeLock& mine) {
   const protocol::BuildRecord& record = build.record;
@@ -296,7 +296,7 @@ void check_build(const AnsweringServer& server, const BuiltInput& input, const n
   }
 }
 
-// Returns the inputs that are locked to a build now.
+// Returns the inputs that are now locked to a build.
 std::set<std::string> follow_builds(const Runner& runner, FlakeLock& lock,
                                     const AnsweringServer& server, UpdatedLock& result) {
   const FlakeLock mine = lock;
@@ -342,7 +342,7 @@ std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
   copy.write(lock.text());
   copy.complete();
 
-  // What Nix has made of it is what will be built.
+  // Use Nix's result, as that is what will be built.
   const FlakeLock taken = copy.parse();
   for (const std::string& name : settled) {
     const nlohmann::json* node = taken.input(name);
@@ -363,7 +363,7 @@ void update_rest(const Runner& runner, const Copy& copy, const std::set<std::str
   std::vector<std::string> rest;
   const FlakeLock lock = copy.parse();
   for (const std::string& name : lock.inputs()) {
-    // git lets a name begin with a dash; Nix would take it for an option.
+    // git allows names that begin with a dash; Nix would read one as an option.
     if (settled.contains(name) || name.starts_with('-')) continue;
     if (is_hosted_by(*lock.input(name), silent_host)) {
       result.notes.push_back(
@@ -385,7 +385,7 @@ void update_rest(const Runner& runner, const Copy& copy, const std::set<std::str
     return runner.nix(std::move(arguments), copy.path());
   };
   if (update(rest).ok()) return;
-  // One that is not to be had must not hold back the others.
+  // An unavailable input must not hold back the others.
   for (const std::string& name : rest) {
     const Exit exit = update({name});
     if (!exit.ok()) {

@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 using nix::FlakeLock;
 
-// Attributes that Nix keeps to itself, such as 2.26's "__final", are not part of a lock.
+// Nix's internal attributes, such as 2.26's "__final", are not part of a lock.
 Json without_private(const Json& locked) {
   Json result = Json::object();
   for (const auto& [name, value] : locked.items()) {
@@ -25,7 +25,7 @@ Json without_private(const Json& locked) {
   return result;
 }
 
-// What a name in a registry stands for may differ from machine to machine.
+// A name in a registry may mean different things on different machines.
 std::string place_of_locked(const Json& node) {
   return nix::origin_of(FlakeLock::locked_of(node)).place;
 }
@@ -42,15 +42,15 @@ std::string scheme_of(const Json& reference) {
   return end == std::string::npos ? std::string() : url.substr(0, end);
 }
 
-// Whether the same place is meant, in the same way: no other protocol, either.
+// Whether both mean the same place with the same protocol.
 bool is_same_source(const Json& original, const Json& locked) {
   return text_of(original, "type") == text_of(locked, "type") &&
          scheme_of(original) == scheme_of(locked) &&
          nix::origin_of(original).place == nix::origin_of(locked).place;
 }
 
-// Where a registry's name, or a tarball that redirects, leads to: a host is enough for the latter,
-// as each version has an address of its own.
+// Where a registry's name or a redirecting tarball leads. For tarballs only the host is compared,
+// as each version has its own URL.
 std::string destination_of(const Json& locked) {
   const std::string type = text_of(locked, "type");
   if (type != "tarball" && type != "file") {
@@ -67,7 +67,7 @@ bool may_lead_elsewhere(const Json& original) {
   return type == "indirect" || type == "tarball" || type == "file";
 }
 
-// What stands for a tree, whatever its hash is said to be; nothing where no commit is named.
+// Identifies a tree independently of its claimed hash; nothing if no commit is named.
 std::optional<std::string> tree_of(const Json& locked) {
   if (text_of(locked, "rev").empty()) return std::nullopt;
   Json identity = Json::object();
@@ -97,7 +97,7 @@ std::string version_of(const Json& locked) {
 
 Json source_of(const Json& node, const std::string& commit,
                const std::optional<std::string>& branch) {
-  // What a registry stands for is in the lock alone.
+  // Only the lock shows what a registry's name means.
   const Json& original = FlakeLock::original_of(node);
   const bool is_indirect = original.value("type", "") == "indirect";
   Json source = without_private(is_indirect ? FlakeLock::locked_of(node) : original);
@@ -107,7 +107,7 @@ Json source_of(const Json& node, const std::string& commit,
   if (source.value("type", "") == "git") {
     if (branch && !source.contains("ref")) source["ref"] = *branch;
   } else {
-    source.erase("ref");  // a forge has commits by their hash, whatever the branch
+    source.erase("ref");  // a forge serves commits by their hash, whatever the branch
   }
   return source;
 }
@@ -160,7 +160,7 @@ std::optional<std::string> lock_problem(const FlakeLock& theirs, const FlakeLock
     }
     const auto tree = tree_of(locked);
     if (!tree) continue;
-    // Two nodes of one lock contradict each other as much as two locks do.
+    // Two nodes of one lock may contradict each other, just as two locks may.
     const auto [known, is_new] = known_trees.emplace(*tree, text_of(locked, "narHash"));
     if (!is_new && known->second != text_of(locked, "narHash")) {
       return fmt::format("its flake.lock has another narHash for commit {} of {} ('{}') than {}",

@@ -31,15 +31,15 @@ void show_changes(const Runner& runner, const std::optional<fs::path>& before,
   print_text(render(compare(former, now), former, now, terminal::width(STDOUT_FILENO)));
 }
 
-// With this nixos-rebuild ends if the new system is in force and a unit failed, as
-// switch-to-configuration documents.
+// nixos-rebuild exits with this code if the new system is in force but a unit failed, as documented
+// for switch-to-configuration.
 constexpr int code_of_failed_units = 4;
 
 std::string program_of(const std::vector<std::string>& words) {
   return words.front() == "sudo" ? words[1] : words.front();
 }
 
-// What went wrong, if the command failed only after it had put the new configuration in force.
+// The problem, if the command failed only after the new configuration was in force.
 std::optional<std::string> problem_after_switch(const Configuration& configuration,
                                                 const std::vector<std::string>& words, int code,
                                                 bool is_new_generation) {
@@ -109,7 +109,7 @@ std::vector<std::string> rebuild(const Runner& runner, const UpdatePlan& plan,
         lock->place(update.lock.before, update.lock.after);
       }
     }
-    // Of two, neither is to be switched where the other does not build.
+    // Switch neither of two configurations if the other does not build.
     if (plan.configurations().size() > 1) {
       for (const Configuration& one : plan.configurations()) {
         const std::vector<std::string> words = plan.build(one, options);

@@ -1,5 +1,5 @@
-// Switching to what the flakes now say, as a transaction: the new flake.lock files are put in place
-// for nixos-rebuild and home-manager, and the old ones come back if nothing was switched.
+// Switches to the new state of the flakes as a transaction: puts the new flake.lock files in place
+// for nixos-rebuild and home-manager, and restores the old ones if nothing was switched.
 #pragma once
 
 #include <filesystem>
@@ -20,14 +20,14 @@ struct FlakeUpdate {
   UpdatedLock lock;
 };
 
-// Takes hold of the flakes, and undoes what a run that was killed has left of them. Throws Error if
-// another system-update holds one.
+// Locks the flakes, and undoes what a killed run left behind. Throws Error if another system-update
+// has locked one.
 std::vector<LockFile> take_flakes(const UpdatePlan& plan);
 
-// Returns what went wrong although the new configuration is in force, such as a unit that failed to
-// start: the locks stay then, as they belong to it. Throws Error if a rebuild fails, Interrupted,
-// SystemError; the locks are then what they were, unless one of two configurations had been
-// switched already. `on_switch` is called once the first is.
+// Returns a problem that occurred although the new configuration is in force, such as a unit that
+// failed to start; the new locks then stay, as they belong to it. Throws Error if a rebuild fails,
+// Interrupted, SystemError; the old locks are then restored, unless one of two configurations was
+// already switched. `on_switch` is called after the first switch.
 std::vector<std::string> rebuild(const Runner& runner, const UpdatePlan& plan,
                                  const Identity& identity, std::vector<LockFile>& locks,
                                  const std::vector<FlakeUpdate>& updates,

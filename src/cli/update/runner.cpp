@@ -20,9 +20,9 @@
 namespace nixbuild::cli {
 namespace {
 
-// What a program that is asked to end gets to do so.
+// How long a program may take to end when asked to.
 constexpr std::chrono::seconds end_patience{10};
-// How often a program in the foreground is looked after.
+// How often to poll a program in the foreground.
 constexpr int poll_milliseconds = 50;
 
 [[noreturn]] void execute(char* const* arguments, const char* directory, int report) {
@@ -41,7 +41,7 @@ int code_of(int status) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// Waits for the child; asks it to end once `guard` was interrupted.
+// Waits for the child, and asks it to end if `guard` was interrupted.
 int wait_for(pid_t child, const InterruptGuard& guard) {
   bool asked = false;
   for (;;) {
@@ -50,7 +50,7 @@ int wait_for(pid_t child, const InterruptGuard& guard) {
     if (reaped == child) return code_of(status);
     if (reaped < 0 && errno != EINTR) throw SystemError(errno, "waiting for a program");
     if (guard.is_interrupted() && !asked) {
-      // Ctrl-C has reached it already; other signals came to this process alone.
+      // The terminal has sent Ctrl-C to the child as well; other signals reach only this process.
       ::kill(child, SIGTERM);
       asked = true;
     }

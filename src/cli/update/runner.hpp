@@ -1,5 +1,5 @@
-// Running programs for system-update: quietly, or in the foreground where they talk to the person
-// at the terminal; Ctrl-C ends them, too.
+// Runs programs for system-update: quietly, or in the foreground if they talk to the person at the
+// terminal. Ctrl-C ends them too.
 #pragma once
 
 #include <exception>
@@ -13,21 +13,21 @@
 
 namespace nixbuild::cli {
 
-// Ctrl-C or another signal asked this process to end. Not an Error: nothing is to be said of it.
+// Ctrl-C or another signal interrupted this process. Not an Error, as it needs no message.
 class Interrupted : public std::exception {};
 
 class Runner {
  public:
   Runner() = default;
 
-  // Runs it to its end; what it writes is in Exit. Throws Interrupted, SystemError when it cannot
-  // be started.
+  // Runs it to its end; its output is in Exit. Throws Interrupted, and SystemError if it cannot be
+  // started.
   Exit quiet(Command command) const;
-  // `nix ARGUMENTS…` the same way, with flakes turned on and the options below.
+  // Runs `nix ARGUMENTS…` the same way, with flakes enabled and the options below.
   Exit nix(std::vector<std::string> arguments, const std::filesystem::path& directory = {}) const;
 
-  // Runs it in the foreground, its standard output on our standard error, and returns its exit
-  // code. Throws as `quiet` does.
+  // Runs it in the foreground, with its standard output on our standard error, and returns its exit
+  // code. Throws like `quiet`.
   int foreground(const std::vector<std::string>& arguments,
                  const std::filesystem::path& directory) const;
 
@@ -39,7 +39,7 @@ class Runner {
   InterruptGuard guard_;
 };
 
-// The program's path. Throws Error with `advice` where PATH has none of that name.
+// The program's path. Throws Error with `advice` if it is not in PATH.
 std::string need_program(const std::string& name, const std::string& advice);
 
 }  // namespace nixbuild::cli

@@ -16,8 +16,8 @@
 namespace nixbuild::cli {
 namespace {
 
-// The number of the newest build that the server says was a success. Nothing else of what it says
-// here is used: it is not signed.
+// The number of the newest successful build, according to the server. Nothing else of this response
+// is used, as it is not signed.
 std::optional<std::int64_t> newest_success(ApiClient& api, const std::string& repository) {
   const std::string path = protocol::path_of(protocol::Operation::builds);
   std::string before;

@@ -1,4 +1,4 @@
-// What the build server has built of a flake's inputs.
+// Finds out what the build server has built of a flake's inputs.
 #pragma once
 
 #include <cstdint>
@@ -16,33 +16,33 @@ namespace nixbuild::cli {
 
 // An input of a flake that the server builds.
 struct BuiltInput {
-  std::string name;  // of the input
+  std::string name;  // the input's name
   std::string repository;
-  std::optional<std::string> branch;  // that the server builds; nothing: the remote's HEAD
+  std::optional<std::string> branch;  // the one the server builds; nothing: the remote's HEAD
 };
 
-// The inputs of `lock` that come from one of the repositories. One that names a commit is left out,
-// and so is one that names another branch than the one that is built: `notes` says so.
+// The inputs of `lock` that come from one of the repositories. Those that name a commit, or another
+// branch than the one that is built, are omitted; `notes` says so.
 std::vector<BuiltInput> built_inputs(const nix::FlakeLock& lock,
                                      const std::vector<protocol::Repository>& repositories,
                                      std::vector<std::string>& notes);
 
-// Whether the input that has this node is fetched from the host, whatever its port.
+// Whether the node's input is fetched from the host, whatever the port.
 bool is_hosted_by(const nlohmann::json& node, std::string_view host);
 
-// Whether the input that has this node comes from that place. What a registry stands for shows in
-// what is locked.
+// Whether the node's input comes from that place. For a registry's name, the locked reference shows
+// what it means.
 bool comes_from(const nlohmann::json& node, const std::string& place);
 
 // A successful build, as its signed record describes it.
 struct ServerBuild {
   protocol::BuildRecord record;
-  std::optional<nix::FlakeLock> lock;  // it was built with; nothing: it has no inputs
-  std::string signer;                  // the name of the key
+  std::optional<nix::FlakeLock> lock;  // that it was built with; nothing: it has no inputs
+  std::string signer;                  // the key's name
 };
 
-// The repository's last one, verified; nothing if the server names none. Throws as ApiClient does,
-// and RefusedError if the record is not signed by one of `keys` or does not fit.
+// The repository's last successful build, verified; nothing if the server reports none. Throws as
+// ApiClient does, and RefusedError if the record is not signed by one of `keys` or does not match.
 std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository,
                                         const RecordKeys& keys);
 

@@ -8,7 +8,7 @@
 namespace nixbuild::cli {
 namespace {
 
-// Any response is an answer: one that asks for a password may get it from Nix, out of its netrc.
+// Any response counts: if a password is required, Nix may have one in its netrc.
 bool answers(const std::string& url, std::chrono::milliseconds timeout) {
   try {
     net::HttpOptions options;
@@ -20,7 +20,7 @@ bool answers(const std::string& url, std::chrono::milliseconds timeout) {
   } catch (const net::UnreachableError&) {
     return false;
   } catch (const Error&) {
-    return true;  // what cannot be asked here, such as http://USER:PASSWORD@HOST, Nix may judge
+    return true;  // leave URLs that cannot be tried here, such as http://USER:PASSWORD@HOST, to Nix
   }
 }
 

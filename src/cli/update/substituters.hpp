@@ -1,4 +1,4 @@
-// Which substituters answer: one that does not holds up each path that Nix asks it for.
+// Finds unresponsive substituters: they delay every path that Nix asks them for.
 #pragma once
 
 #include <chrono>
@@ -8,12 +8,13 @@
 
 namespace nixbuild::cli {
 
-// Whether it is a machine of one's own: http without TLS, as within a tailnet. Public caches are
-// left for Nix to judge; one that is slow for a moment must not mean that everything is built here.
+// Whether it is one of the user's own machines: http without TLS, as within a tailnet. Public
+// caches are left to Nix; if one is slow for a moment, that must not make this machine build
+// everything.
 bool is_own_cache(std::string_view url);
 
-// Those of the own caches that give no answer, of whatever kind, within `timeout`. They are asked
-// at the same time.
+// The own caches that send no response of any kind within `timeout`. All are asked at the same
+// time.
 std::vector<std::string> silent_caches(const std::vector<std::string>& substituters,
                                        std::chrono::milliseconds timeout);
 

@@ -83,8 +83,8 @@ std::vector<std::vector<std::string>> UpdatePlan::collect() const {
                                           fmt::format("{}d", days.count())};
   std::vector<std::vector<std::string>> result;
   if (has(ConfigurationKind::nixos) && !identity_.is_root) result.push_back(as_root(words));
-  // Before Nix 2.14 nix-collect-garbage looks only below /nix/var/nix, and home-manager has its
-  // profile in the home.
+  // Before Nix 2.14 nix-collect-garbage looks only below /nix/var/nix, but home-manager has its
+  // profile in the home directory.
   for (const fs::path& profile : profiles_in_home()) {
     result.push_back({"nix-env", "--profile", profile.string(), "--delete-generations",
                       fmt::format("{}d", days.count())});

@@ -1,4 +1,4 @@
-// The commands that a run of system-update is made of.
+// The commands of a system-update run.
 #pragma once
 
 #include <filesystem>
@@ -12,26 +12,26 @@ namespace nixbuild::cli {
 
 class UpdatePlan {
  public:
-  // `options` and `identity` must outlive it.
+  // `options` and `identity` must outlive this object.
   UpdatePlan(const config::UpdateOptions& options, const Identity& identity,
              std::vector<Configuration> found);
 
-  // Before anything is changed: what is needed later and missing, with what to do, a line each.
+  // What is missing and will be needed later, and what to do, one line each. To be called before
+  // anything is changed.
   std::vector<std::string> missing_programs() const;
-  // Throws Error if a flake.lock cannot be written, saying whose the flake is.
+  // Throws Error naming the flake's owner if a flake.lock cannot be written.
   void check_flakes_are_writable() const;
 
-  // `options` are Nix's, for the command line.
+  // `options` are Nix options for the command line.
   std::vector<std::string> build(const Configuration& configuration,
                                  const std::vector<std::string>& options) const;
   std::vector<std::string> rebuild(const Configuration& configuration,
                                    const std::vector<std::string>& options) const;
-  // Deletes old generations and then what nothing needs: root's, if there is a NixOS, and the
-  // user's.
+  // Deletes old generations, then unused store paths: root's, if there is a NixOS, and the user's.
   std::vector<std::vector<std::string>> collect() const;
 
   const std::vector<Configuration>& configurations() const noexcept { return configurations_; }
-  // Those of the configurations, each once.
+  // The flakes of the configurations, without duplicates.
   std::vector<std::filesystem::path> flakes() const;
 
  private:
