@@ -1,4 +1,4 @@
-// The API's JSON: what is accepted comes back from what is written of it, and errors name a field.
+// The API's JSON: accepted input survives writing and reading it again, and errors name a field.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -1,10 +1,10 @@
-// How a fuzz target says that what it found is wrong.
+// Reports a failure in a fuzz target.
 #pragma once
 
 #include <cstdio>
 #include <cstdlib>
 
-// Unlike assert, whatever the build's options.
+// Unlike assert, active in every build.
 #define CHECK(condition)                                                           \
   do {                                                                             \
     if (!(condition)) {                                                            \

@@ -1,5 +1,5 @@
-// A configuration file: what is refused is refused with the file and line; what is accepted can be
-// written as a file again that says the same.
+// A configuration file: an error names the file and line; an accepted file can be written again as
+// an equivalent one.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ std::optional<std::string> no_environment(const std::string&) {
   return std::nullopt;
 }
 
-// False when `text` is refused.
+// False if `text` is refused.
 bool load(Configuration& configuration, std::string_view text) {
   const UniqueFd file(::memfd_create("config.toml", MFD_CLOEXEC));
   CHECK(file);
@@ -48,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     repositories = configuration.repositories.repositories();
   } catch (const UsageError&) {
-    return 0;  // one without a URL, which a later file might have given
+    return 0;  // without a URL, which a later file could have set
   }
   Configuration again;
   CHECK(load(again, render(configuration)));

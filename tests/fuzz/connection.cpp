@@ -1,5 +1,5 @@
-// Bytes sent to a running server, over a real socket: each connection must end, and what it got
-// must be responses.
+// Bytes sent to a running server over a real socket: each connection must end, and the server may
+// only send responses.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -90,7 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   address.sun_family = AF_UNIX;
   server_path().copy(address.sun_path, sizeof address.sun_path - 1);
   CHECK(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  // The first byte says how the rest is cut into pieces.
+  // The first byte determines how the rest is cut into pieces.
   const std::size_t step = data[0] == 0 ? size : data[0];
   std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   while (!rest.empty()) {
@@ -102,8 +102,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string received;
   std::array<char, 4096> bytes;
   for (;;) {
-    // In many short waits, so that a machine that stood still meanwhile is not taken for a server
-    // that does.
+    // Many short waits, so that a pause of the whole machine does not look like a server that
+    // hangs.
     pollfd poll{client.get(), POLLIN, 0};
     int waits = 0;
     while (::poll(&poll, 1, 100) == 0)

@@ -1,4 +1,4 @@
-// Server-sent events: where the bytes are cut makes no difference.
+// Server-sent events: how the bytes are cut makes no difference.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +25,7 @@ std::string events_of(net::EventParser& parser) {
 
 }  // namespace
 
-// The first byte says into how long pieces the rest is cut.
+// The first byte determines the size of the pieces.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::size_t piece = std::size_t{data[0]} + 1;

@@ -1,5 +1,5 @@
-// Lock files of flakes: what is taken for one is written as one, also when an input of it takes the
-// whole tree that another lock has.
+// Lock files of flakes: an accepted lock is written as a valid one, also after an input has taken
+// over the whole tree of another lock.
 #include "common/nix/flake_lock.hpp"
 
 #include <cstddef>

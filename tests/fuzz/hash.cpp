@@ -1,5 +1,5 @@
-// SHA-256 in any form, base-32 and store paths: each has one text, so what is accepted is what
-// would be written.
+// SHA-256 in any form, base-32 and store paths: each value has one text, so accepted text equals
+// what would be written.
 #include "common/nix/hash.hpp"
 
 #include <algorithm>

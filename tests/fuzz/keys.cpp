@@ -1,5 +1,5 @@
-// Secret keys, public keys and signatures: what is accepted is written back as it was read, and no
-// message of what is refused holds it.
+// Secret keys, public keys and signatures: accepted text is written back unchanged, and error
+// messages never contain the text.
 #include "common/nix/keys.hpp"
 
 #include <cstddef>
@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   public_key(text);
   static const PublicKey known =
       PublicKey::parse("test-1:Ppfs4u4Zi77ZguR6GbdFlHqFfYm99VHew4xO33MVXrM=");
-  // One signature of this key over "message" is in the corpus; there is no other.
+  // The corpus has this key's signature of "message"; no other one may be accepted.
   if (known.verify("message", text))
     CHECK(text ==
           "test-1:e/w2mSS+10wCQ3eOSqkS6MeR/Kszx9Nqt9PJ+IQt5Gx7/DbHB2tlK92Ke+6XubXIp1kI0j/"

@@ -1,5 +1,5 @@
-// NARs: what is accepted is to the byte what would be written for the same tree, and how the input
-// is cut into pieces changes nothing. The first byte chooses how it is cut.
+// NARs: accepted input is byte for byte what would be written for the same tree, and how it is cut
+// into pieces changes nothing. The first byte chooses how it is cut.
 #include "common/nix/nar.hpp"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ using namespace nixbuild::nix;
 
 namespace {
 
-// Writes the NAR of the events that it is told.
+// Writes a NAR from events.
 class Writer : public NarEvents {
  public:
   Writer() { nar_framing::magic(nar); }
@@ -50,7 +50,7 @@ class Writer : public NarEvents {
   std::uint64_t content_end_ = 0;
 };
 
-// What is wrong with it, or nothing.
+// The error, or nothing.
 std::optional<std::string> parse(std::string_view nar, std::size_t piece, NarEvents& events) {
   try {
     NarParser parser(events);

@@ -1,4 +1,4 @@
-// narinfos: what is accepted comes back from what is rendered of it.
+// narinfos: accepted input survives rendering and parsing it again.
 #include "common/nix/narinfo.hpp"
 
 #include <cstddef>

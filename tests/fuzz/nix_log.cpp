@@ -1,4 +1,5 @@
-// Nix's log, as a build follows it: whatever comes, the counts hold and what is kept of it is text.
+// Nix's log, as a build follows it: for any input, the counts are consistent and the kept text is
+// valid.
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>

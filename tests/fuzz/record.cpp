@@ -1,5 +1,5 @@
-// Build records: what is accepted is canonical, so what is rendered of it is accepted again, and
-// comes back as the same bytes.
+// Build records: accepted input is canonical, so rendering it produces the same bytes, which are
+// accepted again.
 #include "common/protocol/record.hpp"
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// An HTTP request, read at once and in pieces: either both accept it, and take it for the same, or
-// neither does. And what is made of its target and headers.
+// An HTTP request, read at once and in pieces: either both ways accept it with the same result, or
+// neither does. Also tests how its target and headers are parsed.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +20,8 @@ namespace {
 constexpr std::size_t target_limit = 100;
 constexpr std::size_t body_limit = 200;
 
-// What a request was taken for. When something that is no request is refused, and whether it is or
-// more of it is waited for in vain, may depend on the pieces that it comes in.
+// The result of reading a request. At what point invalid input is refused, or whether more of it is
+// awaited in vain, may depend on the pieces.
 struct Outcome {
   bool head_accepted = false;
   bool body_accepted = false;

@@ -18,7 +18,7 @@ struct Headers : http::RequestHeaders {
   }
 };
 
-// The status with which a request is refused; 0 when it is not.
+// The status with which a request is refused; 0 if it is allowed.
 unsigned refused(const Access& access, http::Method method,
                  std::map<std::string, std::string, std::less<>> values, bool needs_token = true) {
   Headers headers;

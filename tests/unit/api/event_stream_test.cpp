@@ -107,7 +107,7 @@ TEST_CASE("resumed behind a line, and without the log") {
   CHECK(events[1].data == "two");
   request.offset = 8;
   CHECK(f.events(request).size() == 2);
-  request.offset = 1000;  // behind the end
+  request.offset = 1000;  // after the end
   CHECK(f.events(request).size() == 2);
   request.offset = 0;
   request.with_log = false;
@@ -136,7 +136,7 @@ TEST_CASE("a build that ends while it is followed") {
   builder.join();
   REQUIRE(events.size() >= 3);
   CHECK(events.front().name == "status");
-  // The line may have come before the last status, or after it.
+  // The line may have arrived before or after the last status.
   CHECK(std::any_of(events.begin(), events.end(),
                     [](const Event& event) { return event.data == "a line"; }));
   CHECK(events.back().name == "end");
@@ -152,7 +152,7 @@ TEST_CASE("an older build than the newest, by its own end") {
     if (event.name != "log") CHECK(json::parse(event.data)["build_id"] == first);
   }
   CHECK(events.back().name == "end");
-  // What the feed has of the first is no news of the second.
+  // The first build's lines in the feed must not reach the second.
   f.history.finish(second, std::nullopt, now());
   f.feed.poke();
   events = f.events(f.request(second));

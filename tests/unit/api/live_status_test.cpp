@@ -24,11 +24,11 @@ TEST_CASE("a status is rendered once for each change") {
 
   state.history.finish(id, "cancelled", now());
   CHECK(nlohmann::json::parse(*status.json("demo", 2))["error"] == "cancelled");
-  // A build that is to be started may turn out dead with every second, so the first answer after
-  // that one is not kept.
+  // A queued build may turn out to be dead at any second, so the first answer after it is not
+  // cached.
   const auto ended = status.json("demo", 3);
   CHECK(status.json("demo", 4) == ended);
-  // Another repository's build is none of this one's.
+  // Another repository's build must not show up here.
   state.queue("other");
   CHECK(*status.json("demo", 5) == *ended);
 }

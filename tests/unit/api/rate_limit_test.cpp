@@ -15,7 +15,7 @@ TEST_CASE("some at once, then one an interval") {
   CHECK_FALSE(limit.refuse("b", start));
   CHECK_FALSE(limit.refuse("a", start + 2s));
   CHECK(limit.refuse("a", start + 2s) == 2s);
-  // Who waits gets all of it back, and no more.
+  // After a pause, the whole limit is available again, but no more.
   for (int i = 0; i < 3; ++i)
     CHECK_FALSE(limit.refuse("a", start + 1h));
   CHECK(limit.refuse("a", start + 1h));

@@ -12,7 +12,7 @@ using namespace nixbuild::api;
 
 namespace {
 
-// No bus is there, whatever machine this is.
+// Disables the bus, whatever machine this is.
 struct WithoutBus : test::State {
   WithoutBus() { ::setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1); }
   ~WithoutBus() { ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS"); }
@@ -46,7 +46,7 @@ TEST_CASE("a build that nobody has begun") {
       return {};
     });
   }
-  // The end of an earlier build's runner is not held against it.
+  // How an earlier build's runner ended does not matter.
   fail_unstarted(state.layout, "demo", id - 1, [] { return std::string("wrong"); });
   CHECK(state.history.get(id)->state == protocol::BuildState::queued);
   fail_unstarted(state.layout, "demo", id, [] { return std::string("no such user"); });

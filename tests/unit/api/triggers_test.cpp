@@ -17,7 +17,7 @@ using test::body_text;
 
 namespace {
 
-// Notes what it is asked for.
+// Records the calls.
 class NotingRunner : public Runner {
  public:
   const char* name() const noexcept override { return "noting"; }
@@ -89,7 +89,7 @@ TEST_CASE("cancelling") {
   CHECK(other["message"] == "Build #7 of demo is not running");
   CHECK(f.cancel(1)["status"] == "cancelled");
   CHECK(f.runner.stopped.size() == 1);
-  // Nobody had taken it.
+  // Nobody had started it.
   CHECK(f.history.get(1)->state == protocol::BuildState::cancelled);
   CHECK(f.history.get(1)->error == "cancelled");
   CHECK(f.history.get(1)->finish);
@@ -97,7 +97,7 @@ TEST_CASE("cancelling") {
   f.trigger();
   const auto lock = history::FileLock::try_take(f.layout.lock("demo"));
   CHECK(f.cancel()["status"] == "cancelled");
-  // It says so at once, and whoever has taken it ends it.
+  // It reads as cancelled at once, and whoever runs it ends it.
   CHECK(f.history.get(2)->state == protocol::BuildState::cancelled);
   CHECK_FALSE(f.history.get(2)->finish);
 }
@@ -150,7 +150,7 @@ TEST_CASE("who triggers too often is told when to come back") {
     CHECK(response.headers[0].second == "1");
   }
   CHECK(refused > 90);
-  // Others are not kept out.
+  // Other clients are not affected.
   CHECK(f.triggers.trigger(f.history, {"demo", "", "100.64.0.8"}, 1).status == 200);
 }
 

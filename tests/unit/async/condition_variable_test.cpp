@@ -20,7 +20,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-// Runs a coroutine to its end, and rethrows what it threw.
+// Runs a coroutine to its end, and rethrows its exception.
 void run(asio::io_context& context, asio::awaitable<void> coroutine) {
   std::exception_ptr thrown;
   asio::co_spawn(context, std::move(coroutine),

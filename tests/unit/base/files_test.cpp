@@ -103,7 +103,7 @@ TEST_CASE("only regular files are opened beneath a directory, without waiting") 
 }
 
 #ifdef __linux__
-// As systemd's RestrictSUIDSGID does, for the process that calls it.
+// Filters system calls like systemd's RestrictSUIDSGID, for the calling process.
 static bool forbid_openat2() {
   std::array<sock_filter, 4> program = {{
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),

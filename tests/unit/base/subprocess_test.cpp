@@ -133,10 +133,10 @@ TEST_CASE("a program and its children may allocate so much") {
 #endif
 
 TEST_CASE("descriptors of this process do not reach the program") {
-  // Without close-on-exec, as one that another library has opened.
+  // Without close-on-exec, as if another library had opened it.
   const UniqueFd leaked(::open("/dev/null", O_RDONLY));
   REQUIRE(leaked);
-  CHECK(run(shell("ls /proc/self/fd | wc -l")).output == "4\n");  // one is of ls
+  CHECK(run(shell("ls /proc/self/fd | wc -l")).output == "4\n");  // one belongs to ls
 }
 
 TEST_CASE("a program starts with default signal handling") {

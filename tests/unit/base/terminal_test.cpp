@@ -21,7 +21,7 @@ TEST_CASE("text of others cannot command the terminal") {
 }
 
 TEST_CASE("text of others cannot change the direction of writing") {
-  // "Trojan source": what is shown is not what is there.
+  // "Trojan source": text that is shown in another order than it is stored in.
   CHECK(terminal::printable("a\u202e\u2066b\u2069\u202cc\u200e\u200f\u061cd\u2028\u2029e") ==
         "abcde");
   CHECK(terminal::printable("عربى \u2027 \u2030") == "عربى \u2027 \u2030");
@@ -41,7 +41,7 @@ TEST_CASE("columns are counted, not bytes") {
   CHECK(terminal::columns("hällo ✓") == 7);
   CHECK(terminal::columns("日本") == 4);
   CHECK(terminal::columns("e\xcc\x81") == 1);
-  CHECK(terminal::columns("\xf0\x9f") == 2);  // cut off: no read behind the end
+  CHECK(terminal::columns("\xf0\x9f") == 2);  // incomplete: don't read past the end
 }
 
 TEST_CASE("text is cut between characters") {

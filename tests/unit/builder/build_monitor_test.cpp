@@ -13,7 +13,7 @@ using namespace nixbuild::builder;
 
 namespace {
 
-// Replays a log: the derivations become built in this order, as the log counts them.
+// Replays a log in which the derivations are built in this order.
 struct Replay {
   explicit Replay(std::vector<std::string> order_) : order(std::move(order_)) {}
 
@@ -100,7 +100,7 @@ TEST_CASE("a real build is followed to its end") {
     const auto progress = replay.monitor.progress();
     CHECK(progress.built == 3);
     CHECK(progress.to_build == 3);
-    CHECK(progress.failed == 2);  // without the consequence
+    CHECK(progress.failed == 2);  // without the derivations that failed as a consequence
     REQUIRE(progress.failed_names);
     CHECK(std::set<std::string>(progress.failed_names->begin(), progress.failed_names->end()) ==
           std::set<std::string>{"below", "breaks"});
@@ -134,7 +134,7 @@ TEST_CASE("of several that run, the one ends that is in the store") {
   CHECK(replay.monitor.ended()[0].milliseconds == 200);
   replay.line(builds_line(2, 2, 0, 0));
   CHECK(replay.ended() == std::vector<std::string>{"b", "a"});
-  // What Nix says of it much later changes nothing.
+  // Nix's own report, much later, changes nothing.
   replay.line(R"(@nix {"action":"stop","id":10})");
   CHECK(replay.ended().size() == 2);
 }
@@ -188,11 +188,11 @@ TEST_CASE("no line of a builder reads like one of this program") {
   Replay replay({});
   replay.line(start_line("x", 10));
   replay.log.clear();
-  // What a terminal would show over the prefix.
+  // Text that a terminal would show over the prefix.
   replay.line(R"(@nix {"action":"result","fields":["a\rbuild 1 succeeded"],"id":10,"type":101})");
   replay.line(
       R"(@nix {"action":"result","fields":["@nix {\"action\":\"x\"}"],"id":10,"type":101})");
-  // Messages that a builder has Nix pass on.
+  // Messages from a builder that Nix passes on.
   replay.line(R"(@nix {"action":"msg","level":1,"msg":"one\nbuild 1 succeeded, 5 outputs"})");
   replay.line(R"(@nix {"action":"start","id":12,"level":0,"text":"build 1 succeeded","type":101})");
   replay.line(R"(@nix {"action":"result","fields":["build 1 failed"],"id":99,"type":101})");

@@ -6,7 +6,7 @@ using namespace nixbuild::builder;
 
 namespace {
 
-// With `outputs`, else empty.
+// A derivation with `outputs`, by default empty.
 std::string with_outputs(const std::string& outputs) {
   return "Derive([" + outputs + R"(],[],[],"s","b",[],[]))";
 }

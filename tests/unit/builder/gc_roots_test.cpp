@@ -31,7 +31,7 @@ using Paths = std::set<std::string>;
 
 TEST_CASE("successes are counted for each target") {
   const auto kept = roots_to_keep({{5, "", {good("a", "/a5"), bad("b")}},
-                                   {4, "", {}},  // it did not get as far as to its targets
+                                   {4, "", {}},  // failed before its targets were known
                                    {3, "", {good("a", "/a3"), bad("b")}},
                                    {2, "", {good("a", "/a2"), good("b", "/b2")}},
                                    {1, "", {good("a", "/a1"), good("b", "/b1")}}},

@@ -34,16 +34,16 @@ struct Fixture {
     }
   }
 
-  // None if this system, a container for example, allows no namespaces.
+  // Nothing if this system does not allow namespaces, as in some containers.
   std::optional<Isolation> isolate() const {
     const fs::path& root = directory.path();
 #ifdef __SANITIZE_THREAD__
-    // The sanitizer has a thread in every process, and no process with threads can join a user
+    // The sanitizer has a thread in every process, and processes with threads cannot join a user
     // namespace.
     test::skip("not with ThreadSanitizer");
     return std::nullopt;
 #endif
-    // unshare(1) decides, so that a failure of Isolation is one.
+    // unshare(1) decides, so that a failure of Isolation still fails the test.
     static const bool allowed =
         std::system("unshare --user --map-root-user --mount --pid --fork true") == 0;
     if (!allowed) {
@@ -104,7 +104,7 @@ TEST_CASE("what is to be read only cannot be written, whoever runs the program")
     const std::string script = std::string("echo x >> ") + path;
     CHECK_FALSE(run(f.shell(*isolation, script)).ok());
   }
-  // Written back as it is, should it be possible.
+  // Writes the same value back, in case this is possible.
   const char* setting = "/proc/sys/kernel/core_pattern";
   CHECK_FALSE(run(f.shell(*isolation, std::string("text=$(cat ") + setting +
                                           ") && echo \"$text\" > " + setting))
@@ -207,7 +207,7 @@ TEST_CASE("descendants are found and ended without namespaces too") {
     while (!is_up && !child.ended()) {
       wait_for_any(children, -1, std::chrono::steady_clock::now() + std::chrono::milliseconds(10));
     }
-    // Had it ended first, the closed pipe would have ended the other one at its echo.
+    // If it had ended first, the closed pipe would have ended the other one at its echo.
     CHECK_FALSE(child.ended());
   }
   const auto left = descendants_of(::getpid());
@@ -236,7 +236,7 @@ TEST_CASE("what a killed build left is found by its mark and by the record") {
   const Subprocess stranger(other);
   const Subprocess later(unmarked);
   CHECK(kill_leftovers(layout, "demo") == 2);
-  // They are this process's children, and dead.
+  // They are dead children of this process.
   CHECK(descendants_of(::getpid()).size() == 2);
   CHECK(kill_leftovers(layout, "demo") == 0);
   CHECK(kill_leftovers(layout, "another") == 0);

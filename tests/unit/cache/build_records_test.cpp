@@ -13,7 +13,7 @@ TEST_CASE("records are signed for serve-api's user") {
   CHECK_FALSE(may_ask_for_records(builds, own, api));
   CHECK_FALSE(may_ask_for_records(builds, own, std::nullopt));
   CHECK_FALSE(may_ask_for_records(65534, own, api));
-  // No user can be told, so nobody is meant: not even where there is no serve-api.
+  // Without a known user nobody is allowed, not even on a machine without serve-api.
   CHECK_FALSE(may_ask_for_records(std::nullopt, own, api));
   CHECK_FALSE(may_ask_for_records(std::nullopt, own, std::nullopt));
 }

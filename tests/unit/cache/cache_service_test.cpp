@@ -47,7 +47,7 @@ class Headers final : public http::RequestHeaders {
   }
 };
 
-// A store with a file "…-a", a directory "…-b" that refers to it, and serve-cache over it.
+// A store with a file "…-a" and a directory "…-b" that refers to it, served by serve-cache.
 class CacheServiceFixture {
  public:
   explicit CacheServiceFixture(const std::function<void(config::CacheOptions&)>& change = {}) {
@@ -205,7 +205,7 @@ TEST_CASE("a narinfo follows the database and the NAR cache") {
   for (const auto& item : fs::directory_iterator(fixture.options.state_dir / "nar-cache")) {
     fs::remove(item.path());
   }
-  // It is made again, to the same bytes: by the second request if the first one still finds the
+  // It is made again, to the same bytes: by the second request, if the first one still finds the
   // production that has just committed the file.
   const auto kept_again = [&] {
     CHECK(body_text(fixture.get("/" + before.url)) == text);
@@ -272,7 +272,7 @@ TEST_CASE("every form of a NAR's URL works, right after a restart too") {
   for (const std::string& url :
        {nar_hash + ".nar?hash=" + hash_b, nar_hash + ".nar", hash_b + "-" + nar_hash + ".nar",
         hash_b + ".nar",
-        // A path that holds another NAR: the hash of the NAR decides.
+        // A path with another NAR: the hash of the NAR decides.
         nar_hash + ".nar?hash=" + hash_a, nar_hash + ".nar?hash=" + absent}) {
     CAPTURE(url);
     fixture.start();
@@ -289,7 +289,7 @@ TEST_CASE("every form of a NAR's URL works, right after a restart too") {
   CHECK_FALSE(whole.accept_ranges);
   const std::string compressed = body_text(whole);
   CHECK(compressed.size() < nar.size());
-  // Which file the first part was of, nobody can tell.
+  // It is unknown which file the first part was from.
   fixture.start();
   CHECK(fixture.get("/nar/" + hash_b + "-" + nar_hash + ".nar.zst", true).status == 404);
   const std::string advertised = fixture.narinfo(hash_b).url;
@@ -298,7 +298,7 @@ TEST_CASE("every form of a NAR's URL works, right after a restart too") {
   CHECK(body_text(fixture.get("/nar/" + nar_hash + ".nar.xz"))
             .starts_with("\xfd"
                          "7zXZ"));
-  // No path has this.
+  // No path has this hash.
   CHECK(fixture.get("/nar/" + nix::sha256("nothing").base32() + ".nar?hash=" + hash_b).status ==
         404);
   CHECK(fixture.get("/nar/" + nix::sha256("nothing").base32() + ".nar").status == 404);
@@ -382,7 +382,7 @@ TEST_CASE("logs come decompressed, by derivation or output, however Nix stored t
   fixture.add(hash_c, "c", {}, "", second);
   CHECK(body_text(fixture.get("/log/" + hash_c + "-c")) == "plain");
   CHECK(fixture.get("/log/" + hash_a + "-a").status == 404);
-  // Damaged: cut, not shortened.
+  // Damaged: the connection is cut, not the body shortened.
   put(logs / third.substr(0, 2) / (third.substr(2) + ".bz2"), bzip2(text).substr(0, 2000));
   const http::Response damaged = fixture.get("/log/" + third);
   CHECK_THROWS_AS(body_text(damaged), FormatError);

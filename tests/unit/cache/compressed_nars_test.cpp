@@ -34,7 +34,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Half of it compresses.
+// Half of it is compressible.
 std::string content_of_size(std::size_t size) {
   std::mt19937_64 random(7);
   std::string bytes;
@@ -62,7 +62,7 @@ std::string decompress(const std::string& bytes) {
 
 const compress::Recipe zstd = compress::recipe_of(compress::Compression::zstd, 3);
 
-// A store with one path, and all that compresses it.
+// A store with one path, and everything that compresses it.
 struct CompressedNarsFixture {
   explicit CompressedNarsFixture(std::uint64_t limit = 1 << 30, std::size_t size = 5'000'000,
                                  unsigned threads = 2, const fs::path& cache_directory = {})
@@ -90,7 +90,7 @@ struct CompressedNarsFixture {
     return test::run(nars->respond(info, nars->recipe(compression), ranged));
   }
 
-  // Until so many files are kept, and nobody can join their making any more.
+  // Waits until this many files are kept and none is being made any more.
   void until_made(std::uint64_t count = 1) {
     REQUIRE(test::eventually([&] { return nars->statistics().made >= count; }));
   }
@@ -158,7 +158,7 @@ TEST_CASE("what the cache cannot keep is made for each client, to the same bytes
     CAPTURE(limit);
     fixture.until_made();
     fs::remove_all(fixture.directory.path() / "nar-cache");
-    // With a limit, the first follows the file to where it ends and goes on by itself.
+    // With a limit, the first follows the file to its end and then continues by itself.
     fixture.open(limit);
     CHECK(body_text(fixture.respond()) == text);
     CHECK(body_text(fixture.respond()) == text);
@@ -197,7 +197,7 @@ TEST_CASE("a disk that fills up while a file is made does not break its download
 }
 
 TEST_CASE("a path that is not what was registered is not kept, and never sent as a whole") {
-  // 404 where that is found before the first byte, else the download is cut.
+  // 404 if the error is found before the first byte, otherwise the download is cut.
   const auto refused = [](const http::Response& response) {
     if (response.status == 404) return true;
     try {
@@ -242,7 +242,8 @@ TEST_CASE("a path that cannot be read just now is no path that is gone") {
                           error = std::move(thrown);
                           response = std::move(answer);
                         });
-  // One descriptor is left: the NAR cache takes it for the new file, and none is left for the path.
+  // Only one descriptor is left: the NAR cache uses it for the new file, and none is left for the
+  // path.
   const int next = ::dup(0);
   ::close(next);
   rlimit before{};
@@ -315,7 +316,7 @@ TEST_CASE("whoever follows a compression that begins in the background gets it i
   CompressedNarsFixture fixture(1 << 30, 40'000'000, 1);
   REQUIRE(fixture.nars->warm(fixture.info, compress::Compression::zstd,
                              narcache::NarCache::Clock::now()));
-  // Once it has written something, the foreground continues behind that.
+  // Once it has written something, the foreground continues from there.
   REQUIRE(test::eventually([&] {
     const fs::directory_iterator files(fixture.cache->directory());
     return std::any_of(begin(files), end(files), [](const fs::directory_entry& file) {

@@ -150,10 +150,10 @@ TEST_CASE("a shell gets the list and the dotfiles, but what was superseded") {
       {{"a", "1"}, {"b", "1"}}, {{"b", {"old"}}, {"gone", {"old"}}}, {{"d", "4"}}};
   CHECK(effective_aliases(list, AliasList{{"b", "old"}, {"gone", "old"}, {"c", "3"}}) ==
         AliasList{{"a", "1"}, {"b", "1"}, {"c", "3"}});
-  // A person has set them since.
+  // A person has changed them since.
   CHECK(effective_aliases(list, AliasList{{"b", "new"}, {"gone", "new"}}) ==
         AliasList{{"a", "1"}, {"b", "new"}, {"gone", "new"}});
-  // An Atuin that lists none any more.
+  // A version of Atuin that no longer lists any.
   CHECK(effective_aliases(list, std::nullopt) == AliasList{{"a", "1"}, {"b", "1"}, {"d", "4"}});
   AliasList all = {{"a", "1"}, {"if", "x"}, {"t", "a\tb"}};
   CHECK(take_unloadable(all) == AliasList{{"if", "x"}, {"t", "a\tb"}});
@@ -176,7 +176,7 @@ TEST_CASE("the list after the dotfiles can only be read") {
   // Once more: nothing changes.
   const AliasPlan again = plan_aliases(wanted, now, plan.after, Others::keep);
   CHECK(next_list(next, dotfiles, wanted, again) == next);
-  // What the dotfiles no longer have needs no record.
+  // Aliases that the dotfiles no longer have need no record.
   CHECK(next_list(next, AliasList{}, wanted, again).superseded.empty());
 }
 

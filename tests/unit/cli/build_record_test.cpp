@@ -66,11 +66,11 @@ TEST_CASE("a record is verified before it is looked at") {
   CHECK(refusal({text, {stranger.sign(protocol::signed_text(text))}}, keys)
             .find("claim to be by build-server-1") != std::string::npos);
   CHECK(refusal({text + " ", good.signatures}, keys).find("not signed") != std::string::npos);
-  // What is signed and nonsense all the same.
+  // Signed, but invalid.
   CHECK(
       refusal({"[]", {secret.sign(protocol::signed_text("[]"))}}, keys).find("not a JSON object") !=
       std::string::npos);
-  // A server's message does not reach the terminal as it is.
+  // A server's message is cleaned before it reaches the terminal.
   const std::string message = refusal({text, {"\x1b[2Jname:x"}}, keys);
   CHECK(message.find('\x1b') == std::string::npos);
 }

@@ -136,7 +136,7 @@ TEST_CASE("a signature counts by a key that Nix trusts") {
   const LocalNix trusting =
       nix_with("trusted-public-keys = " + secret.public_key().to_string(), "", true);
   CHECK(check_signature(sample, info, trusting, Role::client).state == CheckState::ok);
-  // Of an untrusted user the daemon takes no keys.
+  // The daemon accepts no keys from an untrusted user.
   const LocalNix ignored =
       nix_with("trusted-public-keys = " + secret.public_key().to_string(), "", false);
   CHECK(check_signature(sample, info, ignored, Role::client).state == CheckState::failed);
@@ -145,7 +145,7 @@ TEST_CASE("a signature counts by a key that Nix trusts") {
             .message.find("'k-1', which Nix does not trust") != std::string::npos);
   CHECK(check_signature(std::nullopt, info, trusting, Role::client).state == CheckState::warning);
 
-  // A server that is no client trusts no key of its own; what it serves is signed all the same.
+  // A server that is no client does not trust its own key, but its paths are signed.
   const LocalNix server = nix_with("", "", false);
   CHECK(check_signature(sample, info, server, Role::server).state == CheckState::ok);
   sample.signer.reset();

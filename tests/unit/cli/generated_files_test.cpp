@@ -36,10 +36,10 @@ std::string content_of(const HomePlan& plan, const fs::path& name) {
   return "(none)";
 }
 
-// With NIXBUILD_WRITE_GOLDEN set, the golden files are written instead.
+// If NIXBUILD_WRITE_GOLDEN is set, the golden files are written instead.
 void check_golden(const HomePlan& plan, const fs::path& directory) {
   for (const GeneratedFile& file : generated_files(plan)) {
-    // A .gitignore in this tree would be followed.
+    // A .gitignore in this tree would take effect.
     fs::path golden = fs::path(GOLDEN_FILES) / directory / file.path;
     if (golden.filename() == ".gitignore") golden.replace_filename("gitignore");
     if (std::getenv("NIXBUILD_WRITE_GOLDEN") != nullptr) {

@@ -52,7 +52,7 @@ TEST_CASE("a key that is replaced is a change, one that joins is none") {
   CHECK(same_name.front().before == a);
   CHECK(same_name.front().now == other_a);
   CHECK(key_changes({a}, {b}).size() == 1);
-  // A known key beside it does not make a replaced one good.
+  // A known key besides it does not excuse a replaced one.
   CHECK(key_changes({a, b}, {other_a, b}).size() == 1);
 }
 

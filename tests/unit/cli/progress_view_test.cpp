@@ -88,7 +88,7 @@ TEST_CASE("a fetch says how far git is") {
 TEST_CASE("what failed counts as done, is coloured for itself, and is named") {
   protocol::BuildStatus status = building();
   status.progress = {};
-  // Of 24: Nix no longer counts the six that failed among those to build.
+  // Of 24: Nix no longer counts the six failed ones among those to build.
   status.progress.to_build = 18;
   status.progress.built = 6;
   status.progress.failed = 6;
@@ -103,7 +103,7 @@ TEST_CASE("what failed counts as done, is coloured for itself, and is named") {
   CHECK(progress_line(status) ==
         "nix-terminal #12: build: 6 of 18 built, 6 failed (hello-2.12, linux-6.1, ...)");
 
-  // One of many is seen, too.
+  // A single failure among many is visible.
   status.progress.to_build = 1000;
   status.progress.built = 500;
   status.progress.failed = 1;

@@ -49,7 +49,7 @@ Json github(const std::string& name, const std::string& rev, const std::string& 
           {"locked", {{"type", "github"}, {"owner", "Ann"}, {"repo", name}, {"rev", rev}}}};
 }
 
-// As if what the server claims had been fetched.
+// What a fetch returns if the server's claims are true.
 const LockShared believe = [](const std::string&, const Json&, const Json& theirs) {
   return std::optional<Json>(theirs);
 };
@@ -80,7 +80,7 @@ struct Directory : test::TemporaryDirectory {
 
 }  // namespace
 
-// What the server builds.
+// Inputs that the server builds.
 
 TEST_CASE("inputs that the server builds, by their origin") {
   const auto lock = lock_of({{"tools", github("tools", "1")},
@@ -187,7 +187,7 @@ TEST_CASE("inputs in common are locked as the build had them") {
   CHECK(settled == std::set<std::string>{"nixpkgs", "tools"});
   CHECK(notes == Names{"home: comes from elsewhere than the one tools-repository was built with"});
 
-  // A second build that had another nixpkgs cannot have its way, too.
+  // A second build with another nixpkgs cannot change it as well.
   const ServerBuild other =
       build_of(8, "m2", lock_of({{"nixpkgs", github("nixpkgs", "n3", "unstable")}}));
   const Names more = follow_build(lock, {"mine", "mine", std::nullopt}, Json{{"rev", "m2"}}, other,
@@ -231,7 +231,7 @@ TEST_CASE("a lock may not lead elsewhere than it says") {
   node["locked"]["owner"] = "mallory";
   CHECK(problem(node) ==
         "its flake.lock has 'x' come from github.com/ann/x, but locks it to github.com/mallory/x");
-  // The same words with another protocol, or host.
+  // The same path with another protocol or host.
   node = github("x", "1");
   node["locked"]["host"] = "evil.example.org";
   CHECK(problem(node) != "");
@@ -246,7 +246,7 @@ TEST_CASE("a lock may not lead elsewhere than it says") {
   node.erase("original");
   CHECK(problem(node) != "");
 
-  // An input of an input counts as much.
+  // Inputs of inputs are checked as well.
   auto nodes = Json{{"root", {{"inputs", {{"a", "a"}}}}}, {"a", github("a", "1")}};
   nodes["a"]["inputs"]["b"] = "b";
   nodes["b"] = github("b", "1");
@@ -289,7 +289,7 @@ TEST_CASE("a narHash of another commit is refused") {
   CHECK_FALSE(lock_problem(lock_of({{"x", claimed}, {"y", known}}), lock_of(Json::object())));
 }
 
-// Going back.
+// Refusing to go back.
 
 TEST_CASE("no build that is older than the one followed last") {
   Directory directory;

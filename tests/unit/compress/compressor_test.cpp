@@ -18,7 +18,7 @@ using namespace nixbuild::compress;
 
 namespace {
 
-// Like a NAR of programs: parts that repeat, parts that do not compress.
+// Like a NAR of programs: some parts repeat, some are incompressible.
 std::string sample(std::size_t size) {
   std::mt19937_64 random(42);
   std::string bytes;
@@ -35,7 +35,7 @@ std::string sample(std::size_t size) {
   return bytes;
 }
 
-// `cuts`: the sizes of the pieces in turn.
+// `cuts`: the sizes of the pieces, used in turn.
 std::string compress_in_pieces(Compression compression, int level, std::string_view bytes,
                                unsigned threads, const std::vector<std::size_t>& cuts) {
   std::string result;
@@ -78,7 +78,7 @@ void check_independence(Compression compression, int level, const std::string& b
   CHECK(compress_in_pieces(compression, level, bytes, 1, {256 * 1024}) == whole);
   CHECK(compress_in_pieces(compression, level, bytes, 5, {1, 999'999, 13, 70'000, 4'194'304}) ==
         whole);
-  // The last byte by itself, and a last piece that ends many blocks at once.
+  // The last byte by itself, and a last piece that completes many blocks at once.
   CHECK(compress_in_pieces(compression, level, bytes, 2, {bytes.size() - 1, 1}) == whole);
   CHECK(compress_in_pieces(compression, level, bytes, 2, {1, bytes.size() - 1}) == whole);
 }
@@ -86,7 +86,8 @@ void check_independence(Compression compression, int level, const std::string& b
 }  // namespace
 
 TEST_CASE("zstd: neither threads nor cuts change a byte, and it decompresses to the input") {
-  // Around the library's job size (8 MiB at these levels), where the end meets a job's.
+  // Around the library's job size (8 MiB at these levels), where the input ends near the end of a
+  // job.
   for (const std::size_t size :
        {std::size_t{1}, std::size_t{96}, std::size_t{524'288}, std::size_t{524'289},
         std::size_t{8} << 20, (std::size_t{8} << 20) + 1, std::size_t{16} << 20,
@@ -106,7 +107,7 @@ TEST_CASE("xz: neither threads nor cuts change a byte, and it decompresses to th
                                  std::size_t{3'145'729}, std::size_t{5'000'000}}) {
     CAPTURE(size);
     const std::string bytes = sample(size);
-    // Level 0 has blocks of 1 MiB, so that this is many blocks within a short time.
+    // Level 0 has blocks of 1 MiB, so there are many blocks within a short time.
     if (size > 1) check_independence(Compression::xz, 0, bytes);
     CHECK(decompress_xz(compress_in_pieces(Compression::xz, 0, bytes, 2, {100'000}), size) ==
           bytes);

@@ -19,7 +19,7 @@ using namespace nixbuild::config;
 namespace {
 
 struct Directory : test::TemporaryDirectory {
-  // The text with DIR in place of the directory's own name.
+  // The text with the directory's name replaced by DIR.
   std::string named(std::string text) const {
     const std::string name = path().string();
     for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name)) {

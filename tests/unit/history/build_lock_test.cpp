@@ -42,7 +42,7 @@ TEST_CASE("probing neither takes nor makes a lock") {
   CHECK_FALSE(probe.is_locked());
   CHECK(FileLock::try_take(file));
 
-  // A file that was removed and made anew is another one.
+  // A file that was removed and created again is another one.
   std::filesystem::remove(file);
   const auto again = FileLock::try_take(file);
   CHECK(probe.is_locked());
@@ -74,7 +74,7 @@ TEST_CASE("slots are given in the order of the builds' numbers") {
   const auto b = history.insert_queued({"b", "", ""}).id;
   const auto keep_waiting_once = [] { return [left = 1]() mutable { return left-- > 0; }; };
 
-  // `a` came first, though nobody has come to run it yet.
+  // `a` came first, although nobody runs it yet.
   CHECK_FALSE(wait_for_slot(layout, history, b, 1, keep_waiting_once()));
   auto slot = wait_for_slot(layout, history, a, 1, keep_waiting_once());
   CHECK(slot);

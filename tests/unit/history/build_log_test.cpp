@@ -24,7 +24,7 @@ LogFile open_log(const std::filesystem::path& file) {
   return LogFile(UniqueFd(::open(file.c_str(), O_RDONLY | O_CLOEXEC)));
 }
 
-// As clients get them: a piece at a time.
+// Reads as clients do: a piece at a time.
 Lines lines_of(const LogFile& log, LogFile::Range range) {
   Lines lines{{}, range.begin};
   for (;;) {

@@ -177,7 +177,7 @@ TEST_CASE("a cancelled build says so at once, and ends when its process has") {
   CHECK_FALSE(history.reconcile(
       "a", [] { return true; }, std::chrono::seconds(0), never_seen));
 
-  // The next build need not wait for that.
+  // The next build need not wait for it.
   const auto next = history.insert_queued({"a", "", ""});
   CHECK(next.inserted);
 

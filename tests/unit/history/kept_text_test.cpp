@@ -29,7 +29,7 @@ TEST_CASE("short texts are kept whole, the rest is shared evenly") {
   CHECK(text_allowance({with_text(5'000'000)}) == target_text_limit);
   std::vector<protocol::Target> targets(100, with_text(100'000));
   CHECK(text_allowance(targets) == build_text_limit / 100);
-  // Those that need little leave more to the others.
+  // Targets that need little leave more to the others.
   targets.insert(targets.end(), 100, with_text(10));
   CHECK(text_allowance(targets) == (build_text_limit - 1000) / 100);
   targets.assign(1'000'000, with_text(100));

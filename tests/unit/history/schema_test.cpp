@@ -13,7 +13,7 @@ using protocol::BuildState;
 
 namespace {
 
-// As release 0.1 made it.
+// The schema of release 0.1.
 constexpr const char* version_1 = R"(
 PRAGMA journal_mode = WAL;
 CREATE TABLE builds (
@@ -101,9 +101,9 @@ TEST_CASE("a history of the first version is brought up to date with all that is
   CHECK(history.list("", 10, {}).builds.size() == 4);
   CHECK(history.id().size() == 32);
   CHECK(History(old.file).id() == history.id());
-  // The number of a build that was removed is not given out again.
+  // The number of a removed build is not reused.
   CHECK(history.insert_queued({"b", "", ""}).id == 9);
-  // What belongs to a build goes with it.
+  // Removing a build removes everything that belongs to it.
   CHECK(history.prune("a", 1) == std::vector<std::int64_t>{});
   auto database = sqlite::Connection::open(old.file, sqlite::Connection::Mode::read_write);
   CHECK(database.prepare("PRAGMA foreign_key_check").step() == false);
@@ -119,7 +119,7 @@ TEST_CASE("a run-build of the earlier release finishes under a history that was 
   CHECK(earlier.query_integer("SELECT count(*) FROM builds WHERE state = 'running'") == 1);
   History history(old.file);
 
-  // Its statements, word for word.
+  // The statements of release 0.1, verbatim.
   const auto run = [&](const char* sql) {
     sqlite::Transaction transaction(earlier);
     earlier.execute(sql);

@@ -27,8 +27,8 @@ mode_t mode_of(const std::filesystem::path& path) {
   return status.st_mode & 07777;
 }
 
-// What systemd's RestrictSUIDSGID= does to chmod, but to any mode: fchmodat is what it is
-// elsewhere.
+// Like systemd's RestrictSUIDSGID=, but refuses chmod with any mode. Architectures without chmod
+// use fchmodat.
 bool forbid_chmod() {
   std::array filter{
       sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),

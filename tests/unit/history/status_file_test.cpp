@@ -79,7 +79,7 @@ TEST_CASE("the status from the first trigger to the end of the build") {
   CHECK(status.progress.running.empty());
   CHECK(status.progress.built == 3);
 
-  // The next build starts with nothing known of its end.
+  // The next build starts without an end.
   f.history.insert_queued({"a", "", ""});
   status = reader.read();
   CHECK(status.is_running);

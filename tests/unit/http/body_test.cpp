@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::uint64_t body_size = 1'000'000;
 
-// The same bytes as each kind of body.
+// The same bytes in each kind of body.
 void add_kinds(Router& router) {
   router.get("/{kind}", [](const Request&, PathParameters parameters) -> Reply {
     const std::string_view kind = parameters[0];
@@ -168,7 +168,7 @@ TEST_CASE("ranges where they are not served, or cannot be") {
   CHECK(client.get("/string", "Range: lines=1-2\r\n").status == 200);
   CHECK(client.get("/none", "Range: bytes=0-\r\n").status == 416);
   CHECK(client.get("/empty", "Range: bytes=0-\r\n").status == 206);
-  // Never 200: the client would take it for the range.
+  // Never 200: the client would treat the body as the range.
   CHECK(client.get("/unsized", "Range: bytes=1-\r\n").status == 500);
   CHECK(client.get("/unsized", "Range: bytes=x\r\n").status == 416);
   CHECK(client.get("/unsized").body == pattern(0, body_size));
@@ -282,20 +282,20 @@ TEST_CASE("a body that fails is cut, never passed for a whole one") {
     CHECK(client.ended());
   }
   {
-    // The client has got all that was announced, so only the next response is at stake.
+    // The client has received everything that was announced, so only the next response is at risk.
     Client client(server.port());
     CHECK(client.get("/long").body == pattern(0, 100'000));
     CHECK(client.ended());
   }
   {
-    // Without any framing, only a reset tells that the body is not whole.
+    // Without framing, only a reset shows that the body is incomplete.
     Client client(server.port());
     client.send("GET /throws/unsized HTTP/1.0\r\n\r\n");
     CHECK_FALSE(client.receive().whole);
     CHECK(client.was_reset());
   }
   {
-    // Nothing had left, so the client is told, and the connection goes on.
+    // Nothing had been sent, so the client gets an error, and the connection continues.
     Client client(server.port());
     CHECK(client.get("/throws/at-once").status == 500);
     CHECK(client.get("/throws/at-once").status == 500);
@@ -316,7 +316,7 @@ TEST_CASE("a large file that is answered later comes whole") {
       }(file);
     });
   });
-  // A client that keeps pace leaves room in the socket all the time, so that no event comes.
+  // A client that keeps pace always leaves room in the socket, so that there is no event.
   for (int i = 0; i < 10; ++i) {
     Client client(server.port());
     const Received received = client.get("/file");

@@ -8,7 +8,7 @@ using namespace nixbuild::http;
 
 namespace {
 
-// What a Range header asks for of `size` bytes: "OFFSET+LENGTH", "416" or "ignored".
+// The range of a Range header, for a body of `size` bytes: "OFFSET+LENGTH", "416" or "ignored".
 std::string asked(std::string_view header, std::uint64_t size, bool empty_at_end = false) {
   const ParsedRange parsed = parse_range(header);
   if (parsed.form == RangeForm::none) return "ignored";

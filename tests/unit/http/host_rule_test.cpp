@@ -122,7 +122,7 @@ TEST_CASE("the server refuses other hosts, on connections that were allowed befo
   CHECK(ask("b.org").status == 200);
   client.send("GET /hello HTTP/1.0\r\n\r\n");
   CHECK(client.receive().status == 200);
-  // A body that is not read ends the connection.
+  // An unread body ends the connection.
   Client poster(server.port());
   poster.send("POST /hello HTTP/1.1\r\nHost: b.org\r\nContent-Length: 2\r\n\r\nhi");
   CHECK(poster.receive().status == 200);

@@ -1,4 +1,4 @@
-// Addresses of an interface that comes and goes, in a network namespace of the test's own.
+// Addresses of an interface that comes and goes, in the test's own network namespace.
 #include <doctest/doctest.h>
 #include <sched.h>
 
@@ -20,15 +20,15 @@ bool run(const std::string& command) {
   return std::system(command.c_str()) == 0;
 }
 
-// A network interface with a carrier, so that IPv6 addresses are tested for duplicates as on a real
-// one; a dummy where the kernel has no other.
+// A network interface with a carrier, so that duplicate detection of IPv6 addresses works as on a
+// real one; a dummy if the kernel has no other.
 bool add_interface(const std::string& name) {
   return run("ip link add " + name + " type veth peer name peer-" + name +
              " 2>/dev/null && ip link set peer-" + name + " up && ip link set " + name + " up") ||
          run("ip link add " + name + " type dummy && ip link set " + name + " up");
 }
 
-// Runs `test` in a thread of its own, which then can leave the network behind.
+// Runs `test` in a thread of its own, which can then leave the network namespace.
 void in_thread(void (*test)()) {
   std::exception_ptr failure;
   std::thread([&] {
@@ -41,7 +41,7 @@ void in_thread(void (*test)()) {
   if (failure) std::rethrow_exception(failure);
 }
 
-// Whether the calling thread, and all it starts, now has a network of its own.
+// Gives the calling thread, and all that it starts, its own network; returns whether that worked.
 bool enter_network_namespace() {
   return ::unshare(CLONE_NEWNET) == 0 && run("ip link set lo up 2>/dev/null");
 }
@@ -79,8 +79,8 @@ void follow_an_interface() {
   REQUIRE(run("ip address add 100.64.0.1/32 dev nbtest0"));
   CHECK(listens("http://100.64.0.1:5000"));
   CHECK(answers("http://100.64.0.1:5000"));
-  // Each socket takes what comes by one interface: no other network gets in by sending to the
-  // address.
+  // Each socket accepts packets of one interface only: other networks cannot connect by sending to
+  // the address.
   CHECK(run("ss -Hltn src 100.64.0.1 | grep -q '100.64.0.1%nbtest0:5000'"));
   CHECK_FALSE(run("ss -Hltn src 100.64.0.1 | grep -q '100.64.0.1:5000'"));
   CHECK_FALSE(answers("http://192.0.2.1:5000"));
@@ -107,7 +107,7 @@ void follow_an_interface() {
   CHECK(listens("http://100.64.0.1:5000"));
   CHECK(answers("http://100.64.0.1:5000"));
 
-  // An interface may take the name later.
+  // An interface may get the name later.
   REQUIRE(run("ip link del nbtest0"));
   CHECK(dropped("http://100.64.0.1:5000"));
   REQUIRE(
@@ -115,7 +115,7 @@ void follow_an_interface() {
           "ip link set nbtest0 up"));
   CHECK(listens("http://100.64.0.9:5000"));
 
-  // More messages than the socket holds.
+  // More messages than the socket's buffer holds.
   REQUIRE(
       run("for i in $(seq 1 120); do echo address add 10.9.0.$i/32 dev nbtest0; "
           "echo address del 10.9.0.$i/32 dev nbtest0; done | ip -batch -"));

@@ -1,4 +1,4 @@
-// What slow, idle and numerous clients meet.
+// Limits for slow, idle and numerous clients.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -82,7 +82,7 @@ TEST_CASE("an idle connection is closed without a word") {
     CHECK_FALSE(client.was_reset());
   }
   {
-    // Nor is an empty line a request's beginning.
+    // An empty line does not begin a request either.
     Client client(server.port());
     client.send("\r\n\r\n\r");
     CHECK(client.ended());
@@ -114,7 +114,7 @@ TEST_CASE("a client that takes nothing is cut off, one that takes slowly is not"
   }
   Client slow(server.port(), 65'536);
   slow.send("GET /big HTTP/1.1\r\nHost: t\r\n\r\n");
-  // Longer than the time-out in all.
+  // Longer than the timeout in total.
   for (int i = 0; i < 24; ++i) {
     REQUIRE(slow.receive_some(2'000'000).size() == 2'000'000);
     std::this_thread::sleep_for(100ms);
@@ -152,14 +152,14 @@ TEST_CASE("at the connection limit those that are idle make room for those that 
   options.limits.connections = 30;
   options.limits.crowded_idle_timeout = 300ms;
   TestServer server(add_limited_routes, options);
-  // Half of them have asked for something before, half never.
+  // Half of them have sent a request before, half never have.
   std::list<Client> idle;
   for (int i = 0; i < 30; ++i) {
     Client& client = idle.emplace_back(server.port());
     if (i % 2 == 0) CHECK(client.get("/hello").status == 200);
   }
   CHECK(eventually([&] { return server.server().statistics().connections_open == 30; }));
-  // Nobody waits, so nobody has to go.
+  // No client is waiting, so no connection is closed.
   std::this_thread::sleep_for(1500ms);
   CHECK(server.server().statistics().connections_open == 30);
   for (int i = 0; i < 10; ++i)
@@ -171,8 +171,8 @@ TEST_CASE("out of descriptors, clients wait and the server does not spin") {
   TestServer server(add_limited_routes);
   Client first(server.port());
   CHECK(first.get("/hello").status == 200);
-  // Every descriptor below the limit is in use but one, which the client takes; the kernel
-  // completes its connection, and the server has none to accept it with.
+  // All descriptors below the limit are in use but one, which the client takes. The kernel
+  // completes its connection, but the server has no descriptor to accept it with.
   std::vector<UniqueFd> taken;
   while (taken.empty() || taken.back().get() < first.fd())
     taken.emplace_back(::dup(0));
@@ -186,7 +186,7 @@ TEST_CASE("out of descriptors, clients wait and the server does not spin") {
   waiting.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
   timespec cpu_before{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu_before);
-  // Connections that are open go on.
+  // Open connections continue.
   CHECK(first.get("/hello").status == 200);
   std::this_thread::sleep_for(500ms);
   timespec cpu_after{};

@@ -1,4 +1,4 @@
-// Where a server listens, and how it says so and ends.
+// Where a server listens, how it reports that, and how it ends.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -48,7 +48,7 @@ asio::awaitable<Response> never_answer() {
   co_return Response{};
 }
 
-// What a service sends to the service manager.
+// Receives a service's messages to the service manager.
 class NotifySocket {
  public:
   explicit NotifySocket(const std::string& path)
@@ -62,7 +62,7 @@ class NotifySocket {
   }
   ~NotifySocket() { ::unsetenv("NOTIFY_SOCKET"); }
 
-  // The next message; empty after `timeout`.
+  // The next message; empty if none arrives within `timeout`.
   std::string next(std::chrono::milliseconds timeout) {
     timeval time{timeout / 1s, (timeout % 1s) / 1us};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
@@ -102,7 +102,7 @@ TEST_CASE("a port that is taken is an error that names it") {
           std::string::npos);
     CHECK(message.find("in use") != std::string::npos);
   }
-  // It is free again at once, whatever connections are still in the kernel.
+  // The address is free again at once, whatever connections the kernel still has.
   CHECK(Client(first.port()).get("/hello").status == 200);
   first.stop();
   Server second({}, hello_router());
@@ -162,7 +162,7 @@ TEST_CASE("a unix socket with a router of its own") {
     for (int i = 0; i < 50; ++i)
       CHECK(Client(path).get("/control").status == 200);
 
-    // Somebody answers there, so it is not taken away.
+    // Another server listens there, so it is left alone.
     Server second({}, hello_router());
     CHECK_THROWS_AS(second.listen({net::UnixAddress{path}, nullptr}), Error);
     CHECK(control.get("/control").status == 200);
@@ -300,7 +300,7 @@ TEST_CASE("signals that come during a reload do not each ask for one more") {
   CHECK(eventually([&] { return reloads == 2; }));
   ::kill(::getpid(), SIGTERM);
   thread.join();
-  // One, unless this machine stood still between two of them.
+  // One, unless this machine paused between two of them.
   CHECK(reloads < 50);
 }
 
@@ -373,7 +373,7 @@ TEST_CASE("sockets of the service manager are taken over") {
     int code = 1;
     try {
       Server server(TestServer::two_threads(), hello_router());
-      // What the service manager holds is not bound anew, and takes the listener's router.
+      // The service manager's sockets are not bound again, and get the listener's router.
       server.listen({net::TcpAddress{"127.0.0.1", port}, nullptr});
       server.listen({net::UnixAddress{path}, hello_router("/control")});
       server.run();
@@ -392,7 +392,7 @@ TEST_CASE("sockets of the service manager are taken over") {
   ::kill(child, SIGTERM);
   int status = 0;
   ::waitpid(child, &status, 0);
-  // The socket file is the service manager's, and stays.
+  // The socket file belongs to the service manager, and stays.
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
 }
@@ -429,7 +429,8 @@ TEST_CASE("an inherited socket is enough, whatever addresses it covers") {
     int code = 1;
     try {
       Server server(TestServer::two_threads(), hello_router());
-      // Addresses that the socket covers cannot be bound besides; defaults are not needed at all.
+      // Addresses that the socket covers cannot be bound as well; the defaults are not needed at
+      // all.
       server.listen({net::TcpAddress{"127.0.0.1", port}, nullptr});
       server.listen({net::TcpAddress{"::1", port}, nullptr});
       server.listen(
@@ -495,7 +496,7 @@ TEST_CASE("the watchdog is fed only while every thread serves") {
     Client client(port_of_url(server.addresses().at(0)));
     client.send("GET /stuck HTTP/1.1\r\nHost: t\r\n\r\n");
     REQUIRE(eventually([&] { return reached.load(); }));
-    // At most two more were under way.
+    // At most two more were in progress.
     int fed = 0;
     while (!notify.next(600ms).empty())
       ++fed;

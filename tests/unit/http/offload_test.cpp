@@ -1,4 +1,4 @@
-// Work on another thread for clients that may go meanwhile.
+// Work on another thread for clients that may disconnect meanwhile.
 #include "server/async/offload.hpp"
 
 #include <doctest/doctest.h>
@@ -32,7 +32,7 @@ asio::awaitable<Response> answer(asio::thread_pool& pool, std::function<std::str
   co_return text_response(200, text);
 }
 
-// As a client that is killed with unread data does.
+// Resets the connection, like a client that is killed with unread data.
 void reset(Client& client) {
   const struct ::linger hard = {1, 0};
   ::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);

@@ -1,4 +1,4 @@
-// What of the connections and of the memory one client may hold.
+// How many connections and how much memory one client may use.
 #include "server/http/peer_limit.hpp"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ sockaddr_storage address(const std::string& host) {
   return to_socket_address({host, 1}).storage;
 }
 
-// How many connections `host` gets when `open` others are open.
+// How many connections `host` gets while `open` others are open.
 std::size_t granted(PeerLimit& limit, const std::string& host, std::size_t open,
                     std::list<PeerLimit::Place>& places, std::size_t most = 1000) {
   std::size_t count = 0;
@@ -40,7 +40,7 @@ TEST_CASE("one peer gets half of the connections, and has them back when it clos
   PeerLimit limit(100, {});
   std::list<PeerLimit::Place> places;
   CHECK(granted(limit, "192.0.2.1", 0, places) == 50);
-  // However it writes its address.
+  // However its address is written.
   CHECK(granted(limit, "::ffff:192.0.2.1", 50, places) == 0);
   CHECK(granted(limit, "192.0.2.2", 50, places, 20) == 20);
   places.pop_front();
@@ -84,7 +84,7 @@ TEST_CASE("loopback and trusted proxies have no limit") {
 TEST_CASE("what waits for slow clients has one budget, and who has waited longest is cut") {
   ServerOptions options = TestServer::two_threads();
   options.threads = 1;
-  options.limits.queued_bytes = 1;  // the least that there is: 16 MiB
+  options.limits.queued_bytes = 1;  // rounded up to the minimum, 16 MiB
   TestServer server(
       [](Router& router) {
         router.get("/large", [](const Request&, PathParameters) {
@@ -119,7 +119,7 @@ TEST_CASE("what waits for slow clients has one budget, and who has waited longes
   REQUIRE(eventually([&] { return cut() == 1; }));
   CHECK(stalled.front().receive_all().size() < 6'000'000);
   CHECK(stalled.front().was_reset());
-  // One that is larger than the budget is sent nevertheless; all others have to go for it.
+  // A response that is larger than the budget is sent nevertheless, and all others are cut for it.
   Client reader(server.port());
   reader.send("GET /huge HTTP/1.1\r\nHost: t\r\n\r\n");
   CHECK(reader.receive().body.size() == 30'000'000);

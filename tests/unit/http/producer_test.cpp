@@ -1,4 +1,4 @@
-// What is made for clients that read slowly, or go: it is held back, shares the thread, and ends.
+// Producers for clients that are slow or disconnect: they are held back, share the thread, and end.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -88,7 +88,7 @@ TEST_CASE("a slow reader holds back its producer, and memory stays flat") {
     Client client(server.port(), 4096);
     client.send("GET /endless HTTP/1.1\r\nHost: t\r\n\r\n");
     CHECK(client.receive_some(100).size() == 100);
-    // The kernel's buffers fill, and then the producer stands still.
+    // The kernel's buffers fill up, and then the producer stops.
     std::uint64_t last = 0;
     CHECK(eventually([&] {
       std::this_thread::sleep_for(100ms);
@@ -160,7 +160,7 @@ TEST_CASE("a client that goes away ends what is made for it") {
     Client client(server.port());
     client.send(std::string("GET ") + path + " HTTP/1.1\r\nHost: t\r\n\r\n");
     REQUIRE(eventually([&] { return server.server().statistics().requests_in_flight == 1; }));
-    // The head of a stream does not wait for its first byte.
+    // The head of a stream is sent before its first byte.
     if (std::string_view(path) != "/handler") CHECK(client.receive_some(15) == "HTTP/1.1 200 OK");
     const linger reset = {1, 0};
     ::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
@@ -195,7 +195,7 @@ TEST_CASE("a producer that meets a departed client before it ever waits is let g
   }
   departed = true;
   CHECK(eventually([&] { return server.server().statistics().connections_open == 0; }));
-  // Nothing is left to wait for.
+  // Nothing is pending any more.
   const auto begin = std::chrono::steady_clock::now();
   server.stop();
   CHECK(std::chrono::steady_clock::now() - begin < patience / 2);

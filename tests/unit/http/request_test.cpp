@@ -1,4 +1,4 @@
-// How requests are read: framing, malformed ones, limits, bodies.
+// How requests are read: framing, malformed requests, limits, bodies.
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,7 +155,7 @@ TEST_CASE("methods and paths that are not served") {
     CHECK(received.header("allow") == "GET, HEAD");
   }
   CHECK(client.get("/echo").header("allow") == "POST");
-  // All of that on one connection.
+  // All of them on one connection.
   CHECK(server.server().statistics().connections_accepted == 1);
 }
 
@@ -188,7 +188,7 @@ TEST_CASE("malformed requests are answered 400 and end the connection") {
            "GET /hello HTTP/1.1\r\nHost: t\r\nno colon\r\n\r\n",
            "GET /hello HTTP/1.1\r\nHost: t\r\nX: a\r\n folded\r\n\r\n",
            "GET /hello HTTP/1.1\r\nHost: t\r\nX: a\rb\r\n\r\n",
-           // What one reader would see as two requests and another as one.
+           // Requests that some readers would see as two, others as one.
            "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
            "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5, 6\r\n\r\nhello",
            "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nTransfer-Encoding: "
@@ -265,7 +265,7 @@ TEST_CASE("the limits of a head") {
   CHECK(status(get("/path/" + std::string(495, 'x'))) == 414);
   CHECK(status(get("/" + std::string(100'000, 'x'))) == 414);
   CHECK(status("GET /" + std::string(700, 'x')) == 414);
-  // The body does not count as head.
+  // The body does not count towards the head's limit.
   CHECK(status("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 50000\r\n\r\n" +
                std::string(50'000, 'x')) == 200);
 }
@@ -341,7 +341,7 @@ TEST_CASE("Expect: 100-continue") {
     CHECK(client.receive().status == 100);
     client.send("abc");
     CHECK(client.receive().body == "abc");
-    // A body that is here already is not asked for.
+    // No 100 Continue for a body that has already arrived.
     client.send(head + "Expect: 100-continue\r\n\r\ndef");
     CHECK(client.receive().body == "def");
     client.send(head + "Expect: coffee\r\n\r\n");
@@ -393,7 +393,7 @@ TEST_CASE("a connection that has been closed gets no events, though a child hold
   REQUIRE(::pipe(pipe.data()) == 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    // Nothing but system calls: other threads may have held locks.
+    // Only system calls: other threads may have held locks.
     ::close(pipe[1]);
     char byte = 0;
     while (::read(pipe[0], &byte, 1) < 0) {

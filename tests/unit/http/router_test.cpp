@@ -12,7 +12,7 @@ Reply answer_x(const Request&, PathParameters) {
   return text_response(200, "x");
 }
 
-// The parameters that a pattern takes from a path, joined by '|'; "-" where it does not match.
+// The parameters of a path according to a pattern, joined by '|'; "-" if it does not match.
 std::string taken(const char* pattern, std::string_view path) {
   Router router;
   router.get(pattern, answer_x);
@@ -56,7 +56,7 @@ TEST_CASE("patterns") {
 }
 
 TEST_CASE("matching a long path takes linear time") {
-  // With backtracking this would not end.
+  // With backtracking this would take forever.
   const std::string path = "/" + std::string(8000, '-');
   CHECK(taken("/{a}-{b}-{c}-{d}x", path) == "-");
 }

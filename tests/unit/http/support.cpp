@@ -78,7 +78,7 @@ Client::Client(const std::string& unix_path)
 void Client::send(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n <= 0) return;  // the server has closed; what it said tells why
+    if (n <= 0) return;  // the server has closed; its response shows why
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
 }
@@ -232,7 +232,7 @@ std::shared_ptr<const UniqueFd> file_with(const std::string& content) {
 
 asio::awaitable<void> produce_pattern(BodyWriter& writer, std::uint64_t offset,
                                       std::uint64_t length) {
-  // One buffer for all: what the server allocates must not drown in what the test does.
+  // One buffer for all, so that the server's allocations stand out from the test's.
   static const std::string bytes = pattern(0, pattern_period + 10'000);
   while (length > 0) {
     const std::uint64_t piece = std::min<std::uint64_t>(10'000, length);

@@ -18,7 +18,7 @@ namespace nixbuild::http::test {
 
 using namespace std::chrono_literals;
 
-// What a test waits for at most, where the outcome does not depend on how long it takes.
+// The longest that a test waits, if the outcome does not depend on the time.
 constexpr std::chrono::seconds patience{30};
 
 class TestServer {
@@ -28,12 +28,12 @@ class TestServer {
   explicit TestServer(const AddRoutes& add_routes, ServerOptions options = two_threads());
   ~TestServer();
 
-  // Two threads; what is in flight at the end is not waited for.
+  // Two threads; at the end, requests in progress are dropped.
   static ServerOptions two_threads();
 
   Server& server() { return *server_; }
   std::uint16_t port() const { return port_; }
-  // Stops gracefully and waits until it has.
+  // Stops gracefully, and waits until the server has ended.
   void stop();
 
  private:
@@ -42,7 +42,7 @@ class TestServer {
   std::thread thread_;
 };
 
-// Runs a server in a thread, with whatever addresses the test gave it.
+// Runs a server in a thread, with the addresses that the test configured.
 class Running {
  public:
   explicit Running(Server& server) : server_(server), thread_([this] { server_.run(); }) {}
@@ -67,7 +67,7 @@ struct Received {
   std::string head;
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
-  bool whole = false;  // the body came to its end as framed
+  bool whole = false;  // the body is complete according to its framing
 
   std::string header(const std::string& name) const {
     const auto found = headers.find(name);
@@ -82,16 +82,16 @@ class Client {
 
   int fd() const { return socket_.get(); }
   void send(std::string_view bytes);
-  // Reads one response; the answer to a HEAD has no body.
+  // Reads one response; a response to HEAD has no body.
   Received receive(bool head = false);
   Received get(const std::string& path, const std::string& headers = "");
-  // Everything until the connection ends. `reset` tells how it ended.
+  // Reads everything until the connection ends. `reset` says how it ended.
   std::string receive_all();
   // Reads up to `size` bytes; fewer at the end.
   std::string receive_some(std::size_t size);
-  // Counts what comes until the connection ends, and keeps none of it.
+  // Counts the bytes until the connection ends, without keeping them.
   std::uint64_t discard_all();
-  bool ended();  // waits for the end; false when bytes came instead
+  bool ended();  // waits for the end; false if bytes arrived instead
   bool was_reset() const { return reset_; }
   void end_sending();
   void close() { socket_.reset(); }
@@ -114,7 +114,7 @@ Response stream_response(
     std::optional<std::uint64_t> size,
     std::function<asio::awaitable<void>(BodyWriter&, std::uint64_t, std::uint64_t)> produce);
 
-// The byte at a position of the bodies that tests stream: a wrong offset shows.
+// The byte at a position of streamed test bodies, chosen so that a wrong offset shows.
 inline char pattern_at(std::uint64_t position) {
   return static_cast<char>('a' + (position % 26 * 7 + position / 26) % 26);
 }
@@ -125,7 +125,7 @@ std::string pattern(std::uint64_t offset, std::uint64_t length);
 asio::awaitable<void> produce_pattern(BodyWriter& writer, std::uint64_t offset,
                                       std::uint64_t length);
 
-// A file without a name.
+// An anonymous file.
 std::shared_ptr<const UniqueFd> file_with(const std::string& content);
 
 }  // namespace nixbuild::http::test

@@ -1,4 +1,4 @@
-// What is thrown on a serving thread ends neither the thread nor its events.
+// An exception on a serving thread ends neither the thread nor its events.
 #include "server/http/worker.hpp"
 
 #include <doctest/doctest.h>
@@ -16,7 +16,7 @@
 namespace nixbuild::http::test {
 namespace {
 
-// An event whose work is counted and then thrown out of.
+// An event whose handler counts its calls and then throws.
 class Thrower final : public EpollTarget {
  public:
   explicit Thrower(bool std_exception) : std_exception_(std_exception) {}

@@ -20,7 +20,7 @@ using namespace nixbuild::narcache;
 
 namespace {
 
-// Counts up, and lets threads wait for it.
+// A counter that threads can wait for.
 class Counter {
  public:
   void add() {

@@ -52,7 +52,7 @@ std::vector<fs::path> files_in(const fs::path& directory) {
   return files;
 }
 
-// The one file of the cache.
+// The only file of the cache.
 fs::path only_file(const fs::path& directory) {
   const auto files = files_in(directory);
   REQUIRE(files.size() == 1);
@@ -209,7 +209,7 @@ TEST_CASE("the order of use survives a restart, a smaller bound is kept to at on
     }
   }
   {
-    // A use moves the file's own time.
+    // A use updates the file's own time.
     NarCache cache(directory.path(), plenty);
     cache.verify(key_of("b"));
     CHECK(cache.open(key_of("b")).state == NarCache::State::trusted);

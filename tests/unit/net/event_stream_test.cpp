@@ -24,8 +24,8 @@ namespace {
 constexpr std::string_view stream_head =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 
-// Takes one connection after another: reads the request's head, sends the next of `answers`, then
-// closes, or with `hold` keeps the connection open without a further word. Behind the last of them,
+// Accepts one connection after another: reads the request's head, sends the next of `answers`, then
+// closes or, with `hold`, keeps the connection open without sending more. After the last answer,
 // connections are refused.
 class Server {
  public:
@@ -55,7 +55,7 @@ class Server {
     options.server.port = port_;
     return options;
   }
-  // To be read once all answers have been given.
+  // To be read only after all answers have been sent.
   const std::vector<std::string>& requests() {
     if (thread_.joinable()) thread_.join();
     thread_ = std::thread([] {});
@@ -92,7 +92,7 @@ std::string stream_of(std::string_view events) {
   return std::string(stream_head) + std::string(events);
 }
 
-// What happens, up to the event `end`.
+// The outcomes up to the event `end`.
 std::string happenings(EventStream& stream) {
   std::string out;
   for (int i = 0; i < 1000; ++i) {
@@ -122,7 +122,7 @@ TEST_CASE("a stream that is cut is taken up again") {
                  {stream_of("id: 1:8\ndata: two\n\n")},
                  {stream_of("event: end\ndata: three\n\n")}});
   EventStream stream(server.options(), "/stream");
-  // Of losses that follow each other closely, the first is told.
+  // Of several losses in quick succession, only the first is reported.
   CHECK(happenings(stream) == "one lost regained two three ");
   REQUIRE(server.requests().size() == 3);
   CHECK(server.requests()[0].find("Last-Event-ID") == std::string::npos);

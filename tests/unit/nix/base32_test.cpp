@@ -9,7 +9,7 @@ using namespace nixbuild::nix;
 
 namespace {
 
-// Digit by digit as the format is defined: digit n, counted from the end, is bits 5n to 5n+4.
+// Digit by digit, as the format defines it: digit n, counted from the end, is bits 5n to 5n+4.
 std::string encode_by_definition(const std::vector<std::uint8_t>& bytes) {
   const std::string alphabet = "0123456789abcdfghijklmnpqrsvwxyz";
   std::string text;
@@ -47,7 +47,7 @@ TEST_CASE("base32 appends behind what is there") {
 }
 
 TEST_CASE("base32 refuses what no encoder writes") {
-  CHECK_FALSE(base32_decode("e0"));  // letters that are left out
+  CHECK_FALSE(base32_decode("e0"));  // letters that the alphabet omits
   CHECK_FALSE(base32_decode("o0"));
   CHECK_FALSE(base32_decode("u0"));
   CHECK_FALSE(base32_decode("t0"));

@@ -31,7 +31,7 @@ FlakeLock lock(Json root_inputs, Json nodes) {
   return FlakeLock::parse(Json{{"version", 7}, {"root", "root"}, {"nodes", nodes}}.dump());
 }
 
-// The laptop's: `tools` follows its nixpkgs.
+// The laptop's lock: `tools` follows its nixpkgs.
 FlakeLock mine() {
   return lock({{"nixpkgs", "nixpkgs"}, {"tools", "tools"}, {"home", "home"}},
               {{"nixpkgs", node("/nixpkgs", "n1")},
@@ -43,7 +43,7 @@ FlakeLock mine() {
                {"old", node("/old", "o1")}});
 }
 
-// The one that the server has built `tools` with.
+// The lock that the server has built `tools` with.
 FlakeLock built() {
   return lock({{"nixpkgs", "nixpkgs"}, {"editor", "editor"}, {"more", "more"}, {"home", "home_2"}},
               {{"nixpkgs", node("/nixpkgs", "n2")},
@@ -110,7 +110,7 @@ TEST_CASE("an input takes the tree that was built, but for what this flake lets 
 
   const Json& editor = nodes[tools["inputs"]["editor"].get<std::string>()];
   CHECK(editor["locked"]["rev"] == "e2");
-  // What followed the root's input in the build follows that of `tools` here.
+  // What followed the root's input in the build follows `tools`' own input here.
   CHECK(editor["inputs"] == Json{{"nixpkgs", Json::array({"tools", "nixpkgs"})}});
   const Json& more = nodes[tools["inputs"]["more"].get<std::string>()];
   CHECK(nodes[more["inputs"]["editor"].get<std::string>()]["locked"]["rev"] == "x2");
@@ -148,7 +148,7 @@ TEST_CASE("a lock that goes in circles") {
   const FlakeLock circle = lock({{"a", "a"}}, {{"a", node("/a", "1", {{"a", "a"}})}});
   CHECK_THROWS_AS(merged.take("tools", {}, circle, FlakeLock::Below::root), FormatError);
 
-  // Each of 30 nodes has the next one twice: 2^30 paths.
+  // Each of 30 nodes has the next one as two inputs: 2^30 paths.
   Json nodes = {{"29", node("/29", "1")}};
   for (int i = 0; i < 29; ++i) {
     const std::string next = std::to_string(i + 1);

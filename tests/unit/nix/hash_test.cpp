@@ -43,7 +43,7 @@ TEST_CASE("what is no SHA-256 is not parsed") {
         "sha256-" + base32, "sha256:" + base16.substr(1), base16 + "0", "sha256:" + base32 + "\n",
         " sha256:" + base32, "sha512:" + base32, "SHA256:" + base32, "sha256:sha256:" + base32,
         "sha256:g" + base16.substr(1), "sha256:e" + base32.substr(1),
-        // Spare bits that are not zero: the first base-32 digit has one bit of 256, the last
+        // Unused bits that are not zero: the first base-32 digit has one bit of 256, the last
         // base-64 digit four.
         "sha256:2" + base32.substr(1), "sha256-" + base64.substr(0, 42) + "R=",
         "sha256-" + base64.substr(0, 43), "sha256-" + base64.substr(0, 43) + "A",

@@ -4,7 +4,7 @@
 
 using namespace nixbuild::nix;
 
-// The lines are real ones, of Nix 2.8.0 and 2.26.3.
+// Real lines from Nix 2.8.0 and 2.26.3.
 
 TEST_CASE("the start of an activity") {
   const auto event = log::parse_line(
@@ -111,7 +111,7 @@ TEST_CASE("a log line of a builder whose middle is missing") {
     CHECK(line.id == 123);
     CHECK(line.line.starts_with("say \"id\":5 \x1bÃ©xxx"));
   }
-  // However it is cut, what comes out is text.
+  // However it is cut, the result is valid text.
   const std::string start = R"(@nix {"action":"result","fields":["a\u001b\\\"ðz)";
   for (std::size_t length = 35; length <= start.size(); ++length) {
     CAPTURE(length);

@@ -26,7 +26,7 @@ using namespace nixbuild::nix::test;
 
 namespace {
 
-// A tree of up to some 40 objects with odd names and sizes around every border.
+// A random tree of up to about 40 objects with odd names and sizes around every limit.
 class RandomTree {
  public:
   explicit RandomTree(unsigned seed) : random_(seed) {}
@@ -196,7 +196,7 @@ TEST_CASE("what a NAR cannot hold is refused, and never waited for") {
 TEST_CASE("a file that changes its size while it is read is an error") {
   const TemporaryDirectory directory;
   const fs::path file = directory.path() / "file";
-  // The first piece arrives when the file's size is already written down.
+  // The first piece arrives after the file's size has been written.
   for (const std::size_t new_size : {std::size_t{300'000}, std::size_t{2'000'000}}) {
     write(file, std::string(1'000'000, 'x'));
     bool changed = false;
@@ -220,7 +220,7 @@ TEST_CASE("a tree as deep as a NAR may be is dumped, a deeper one is refused") {
   limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, nar_depth_limit + 100);
   ::setrlimit(RLIMIT_NOFILE, &limit);
 
-  // Made from one directory to the next: the whole path would be too long for the system.
+  // Created one directory at a time: the whole path would be too long for the system.
   const TemporaryDirectory directory;
   UniqueFd at(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY));
   const auto deepen = [&](std::size_t count) {

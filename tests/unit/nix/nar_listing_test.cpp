@@ -68,7 +68,7 @@ TEST_CASE("JSON strings are those of a JSON library") {
   text += "\u0080\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff";
   CHECK(render(text) == json(text).dump());
   CHECK(render("") == "\"\"");
-  // One U+FFFD for each byte that belongs to no sequence.
+  // One U+FFFD for each byte that is not part of a valid sequence.
   const auto replaced = [](std::size_t count) {
     std::string out = "\"";
     for (std::size_t i = 0; i < count; ++i)

@@ -12,7 +12,7 @@ using namespace nixbuild::nix::test;
 
 namespace {
 
-// Writes down what it is told, contents in one whatever their pieces.
+// Records the events, with contents joined whatever their pieces.
 class Recorder : public NarEvents {
  public:
   void begin_file(bool executable, std::uint64_t size, std::uint64_t offset) override {
@@ -88,7 +88,7 @@ TEST_CASE("how a NAR is cut into pieces makes no difference") {
     CAPTURE(piece);
     CHECK(events_of(sample, piece) == whole);
   }
-  // And nowhere does a cut hide an error, or change what is said of it.
+  // No way of cutting the input hides an error, or changes its message.
   std::string bad = sample;
   bad[sample.size() - 8] = '(';
   for (std::size_t piece = 1; piece <= 33; ++piece)
@@ -110,7 +110,8 @@ TEST_CASE("every single wrong byte of the framing is noticed") {
     changed[i] = static_cast<char>(changed[i] ^ 0x20);
     if (error_of(changed).empty()) ++unnoticed;
   }
-  // Each byte of the contents and the target, and the name a: A is in order, too.
+  // These may change: each byte of the contents and the target, and the name a, as A is in order
+  // too.
   CHECK(unnoticed == 5 + 8 + 3 + 1);
 }
 

@@ -1,4 +1,4 @@
-// What the tests of Nix's formats share.
+// Shared by the tests of Nix's formats.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ using nixbuild::test::TemporaryDirectory;
 
 // The directories of vectors/, one a version of Nix that made them.
 std::vector<std::filesystem::path> vector_sets();
-// Throws when the file is not there.
+// Throws if the file does not exist.
 std::string content_of(const std::filesystem::path& path);
 std::vector<std::string> lines_of(const std::filesystem::path& path);
 std::vector<std::string> words_of(std::string_view line);
@@ -28,16 +28,16 @@ std::string dump(const std::filesystem::path& path);
 // Feeds `nar` in pieces of `piece` bytes.
 void parse(std::string_view nar, NarEvents& events, std::size_t piece = std::string_view::npos);
 NarListing listing_of(std::string_view nar, std::size_t piece = std::string_view::npos);
-// Makes what `nar` describes, at `to`, which must not exist.
+// Creates what `nar` describes at `to`, which must not exist.
 void restore(std::string_view nar, const std::filesystem::path& to);
 
-// One word of a NAR, as the format's definition says: length, bytes, padding.
+// One word of a NAR by the format's definition: length, bytes, padding.
 std::string nar_word(std::string_view text);
 template <typename... Words>
 std::string nar_words(const Words&... words) {
   return (nar_word(words) + ...);
 }
-// The NAR of `path`, made the slow and obvious way.
+// The NAR of `path`, made in the slow and obvious way.
 std::string nar_by_definition(const std::filesystem::path& path);
 
 }  // namespace nixbuild::nix::test

@@ -1,4 +1,4 @@
-// Values that real versions of Nix made: see make-vectors.
+// Values from real versions of Nix: see make-vectors.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -33,7 +33,7 @@ std::vector<fs::path> files_with(const fs::path& directory, std::string_view ext
   return files;
 }
 
-// What `nix path-info --json` said of a path: 2.8 gives a list, later versions an object.
+// The output of `nix path-info --json` for a path: 2.8 prints a list, later versions an object.
 json path_info_of(const json& all, const std::string& path) {
   if (all.is_object()) return all.at(path);
   for (const json& one : all)
@@ -41,7 +41,7 @@ json path_info_of(const json& all, const std::string& path) {
   return nullptr;
 }
 
-// The tree that make-vectors makes.
+// The tree that make-vectors creates.
 void make_tree(const fs::path& tree) {
   fs::create_directories(tree / "empty");
   fs::create_directories(tree / "sub/sub");
@@ -184,7 +184,7 @@ TEST_CASE("NARs that Nix made are restored to trees with the same NAR and listin
 TEST_CASE("listings are those that Nix writes") {
   const StoreDir store_dir;
   for (const fs::path& set : vector_sets()) {
-    const bool old = set.filename() == "nix-2.8";  // which orders keys in another way
+    const bool old = set.filename() == "nix-2.8";  // which orders keys differently
     for (const fs::path& file : files_with(set / "none", ".ls")) {
       CAPTURE(file);
       const NarInfo narinfo =

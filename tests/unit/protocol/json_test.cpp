@@ -41,7 +41,7 @@ BuildStatus running_status() {
   return status;
 }
 
-// What is left of the five fields once it has been written and read.
+// The five fields after writing and reading them.
 std::string with(std::string_view field, std::string_view value) {
   std::string json = to_json(running_status());
   const std::size_t begin = json.find("\"" + std::string(field) + "\":") + field.size() + 3;

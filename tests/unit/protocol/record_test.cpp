@@ -14,7 +14,7 @@ using namespace nixbuild::protocol;
 
 namespace {
 
-// Also in docs/protocol.md: a change here is another format.
+// Also in docs/protocol.md: a change here changes the format.
 constexpr std::string_view example =
     R"({"format":1,"server":"build-server","history":"0123456789abcdef0123456789abcdef","build":12,)"
     R"("repository":"nix-terminal","url":"https://example.org/nix-terminal","branch":"dev",)"
@@ -129,7 +129,7 @@ TEST_CASE("a signature is over the prefix and the exact bytes") {
 
   record.signatures = {other.sign(signed_text(example))};
   CHECK_FALSE(record_signer(record, keys));
-  // Without the prefix it is a signature of something else, such as a narinfo's fingerprint.
+  // Without the prefix it signs something else, such as a narinfo's fingerprint.
   record.signatures = {secret.sign(example)};
   CHECK_FALSE(record_signer(record, keys));
   record.signatures = {"", "build-server-1:", "nonsense", other.sign(signed_text(example)),

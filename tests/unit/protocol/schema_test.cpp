@@ -26,7 +26,7 @@ TEST_CASE("a schema has the fields of its type's JSON, in their order") {
     const auto required = schema.at("required").get<std::vector<std::string>>();
     std::vector<std::string> described;
     for (const auto& [key, value] : schema.at("properties").items()) {
-      // What JSON leaves out while it has no value is not required.
+      // Fields that JSON omits while they have no value are not required.
       if (std::find(required.begin(), required.end(), key) != required.end()) {
         described.push_back(key);
       }

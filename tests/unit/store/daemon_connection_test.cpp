@@ -22,7 +22,8 @@ using State = DaemonConnection::State;
 
 namespace {
 
-// What a daemon of protocol 1.34 answers to a client of 1.21: greeting, version, end of its log.
+// A response of a daemon with protocol 1.34 to a client with 1.21: greeting, version, end of its
+// log.
 const std::string answer("oixd\0\0\0\0\x22\x01\0\0\0\0\0\0stla\0\0\0\0", 24);
 
 class FakeDaemon {
@@ -60,7 +61,7 @@ TEST_CASE("nobody listens, and then somebody does") {
   DaemonConnection connection(socket);
   CHECK(connection.advance() == State::absent);
   write_text(socket, "");
-  std::this_thread::sleep_for(110ms);  // until it tries again
+  std::this_thread::sleep_for(110ms);  // until the next try
   CHECK(connection.advance() == State::absent);
   fs::remove(socket);
   FakeDaemon daemon(socket);
@@ -113,7 +114,7 @@ TEST_CASE("one that hangs up, talks nonsense or too much, or says nothing, is no
     CHECK(connection.advance() == State::pending);
     CHECK(nixbuild::test::eventually([&] { return connection.advance() == State::absent; }));
     std::this_thread::sleep_for(200ms);            // longer than after other failures
-    CHECK(connection.advance() == State::absent);  // left alone for longer
+    CHECK(connection.advance() == State::absent);  // the pause is longer
   }
   SUBCASE("closed by us") {
     connection.close();

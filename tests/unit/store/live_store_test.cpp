@@ -1,6 +1,6 @@
-// The store database under writers that are real: nix-store adds and deletes paths while processes
-// of another user read. After a path was added it must be there, after it was deleted it must be
-// gone, in fresh answers and in those kept by generation. Set NIXBUILD_STORE_TEST_SECONDS to try
+// The store database under real writers: nix-store adds and deletes paths while processes of
+// another user read. After a path was added it must be found, and after it was deleted it must not,
+// both in fresh answers and in those cached by generation. Set NIXBUILD_STORE_TEST_SECONDS to test
 // for longer and to see figures.
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -41,8 +41,8 @@ std::chrono::seconds duration() {
   return std::chrono::seconds(text == nullptr ? 3 : std::atoi(text));
 }
 
-// What writer and readers tell each other. A slot is a path; its phase is even while the path is
-// surely absent (4n) or surely present (4n + 2), odd while that changes.
+// Shared by writer and readers. A slot is a path; its phase is even while the path is certainly
+// absent (4n) or certainly present (4n + 2), and odd while that changes.
 struct Board {
   std::array<std::atomic<std::uint64_t>, slots> phase{};
   std::atomic<bool> stop{false};
@@ -79,7 +79,7 @@ class SharedBoard {
   Board* board_;
 };
 
-// A process that ends with this object. Forked children run `body` as nobody where that is allowed.
+// A process that ends with this object. Forked children run `body` as nobody if that is allowed.
 class Child {
  public:
   template <typename Body>
@@ -126,7 +126,7 @@ class Child {
   pid_t pid_ = -1;
 };
 
-// A store of its own for real nix commands.
+// A separate store for real nix commands.
 class RealStore {
  public:
   RealStore() {
@@ -154,7 +154,7 @@ class RealStore {
     }
   }
   void write_through_daemon(bool yes) { ::setenv("NIX_REMOTE", yes ? "daemon" : "local", 1); }
-  // nix-daemon on this store, once it listens.
+  // Starts nix-daemon on this store and waits until it listens.
   Child start_daemon() const {
     Child daemon = Child::start("nix-daemon");
     REQUIRE(nixbuild::test::eventually(
@@ -164,7 +164,7 @@ class RealStore {
   const StoreLayout& layout() const { return layout_; }
   const nix::StorePath& path(std::size_t slot) const { return paths_[slot]; }
   void add(std::size_t slot) { run("nix-store --add " + file(slot).string() + " 2>&1"); }
-  // Nix looks through /proc for what is in use, and stumbles over what other processes do there.
+  // Nix searches /proc for paths in use, and fails if other processes come and go there.
   void remove(std::size_t slot) {
     const std::string command =
         "nix-store --delete " + layout_.store_dir.print(paths_[slot]) + " 2>&1";
@@ -187,8 +187,8 @@ class RealStore {
   std::vector<nix::StorePath> paths_;
 };
 
-// Asks for the slots' paths in turn and holds each answer against the board. After `lifetime`
-// queries everything is opened anew: 0 means never.
+// Asks for the slots' paths in turn and compares each answer with the board. After `lifetime`
+// queries everything is opened again: 0 means never.
 void read_slots(Board& board, const StoreLayout& layout, const std::vector<std::string>& hash_parts,
                 std::uint64_t lifetime) {
   struct Kept {
@@ -257,7 +257,7 @@ void write_slots(Board& board, RealStore& store, bool daemon) {
         store.remove(slot);
       }
       ++board.phase[slot];
-      // Now and then a rest, in which the database lies still.
+      // Pause now and then, so that the database is idle.
       if ((cycles + slot) % 7 == 0) std::this_thread::sleep_for(60ms);
     }
   }
@@ -312,7 +312,7 @@ TEST_CASE("real Nix writes, an unprivileged user reads: no error, nothing stale,
 TEST_CASE("a row and its references are of one moment, whatever the log's state") {
   const TemporaryDirectory directory;
   WrittenDatabase written(directory.path());
-  // Row 0 always has as many references as its size modulo 8 says, and a hash of that digit.
+  // Row 0 always has (its size modulo 8) references, and a hash of that digit.
   std::vector<std::int64_t> ids;
   for (std::uint64_t i = 0; i < 9; ++i)
     ids.push_back(written.add(hash_part_of(i)));
@@ -370,7 +370,7 @@ TEST_CASE("a row and its references are of one moment, whatever the log's state"
   const auto end = Clock::now() + duration();
   for (std::uint64_t round = 0; Clock::now() < end && !board->failed; ++round) {
     rewrite(round);
-    // What writers do besides: begin the log anew, empty it, rewrite the file, go and come.
+    // What else writers do: restart the log, truncate it, rewrite the file, close and reopen it.
     if (round % 50 == 10) written.execute("pragma wal_checkpoint(restart)");
     if (round % 50 == 20) written.execute("pragma wal_checkpoint(truncate)");
     if (round % 500 == 30) written.execute("vacuum");
@@ -408,8 +408,8 @@ TEST_CASE("our own lock keeps the log's files when the daemon and every writer a
     for (std::uint64_t turn = 1; turn <= 7; turn += 2) {
       if (!await(turn)) board->fail("no turn");
       const auto query = [&] { return database.query_path_info(store.path(0).hash_part()); };
-      // The daemon is asked within 0.1 s and answers within milliseconds. From then on there is
-      // not even a moment's unavailability.
+      // The daemon is asked within 0.1 s and answers within milliseconds. From then on the database
+      // is always available.
       const auto helped = Clock::now() + 500ms;
       while (turn == 3 && Clock::now() < helped)
         patiently(query);
@@ -425,7 +425,7 @@ TEST_CASE("our own lock keeps the log's files when the daemon and every writer a
     const Child daemon = store.start_daemon();
     step = 3;
     CHECK(await(4));
-    // The daemon answers within milliseconds, and is asked within 0.1 s.
+    // The daemon is asked within 0.1 s and answers within milliseconds.
     for (int i = 0; i < 5000 && !fs::exists(log); ++i)
       std::this_thread::sleep_for(1ms);
     std::this_thread::sleep_for(200ms);

@@ -62,7 +62,7 @@ std::string dumped(const fs::path& path) {
   return bytes;
 }
 
-// A tree with files of all sizes that matter, links, odd names, empty files and directories.
+// A tree with files of all relevant sizes, links, odd names, empty files and directories.
 void make_tree(const fs::path& root, std::mt19937& random, int depth) {
   static const std::array<std::size_t, 14> sizes{0,     1,     7,     8,      9,      100,    4095,
                                                  65535, 65536, 65537, 131072, 200000, 300001, 12};
@@ -265,7 +265,7 @@ TEST_CASE("a directory tree that is deeper than the descriptors a process may ha
         run("nix-store --dump " + directory.path().string() + " 2>/dev/null || echo refused");
     CHECK((dumped == nar || dumped.ends_with("refused\n")));
   }
-  // Paths this long can only be removed step by step.
+  // Paths this long can only be removed one directory at a time.
   run("cd " + directory.path().string() + " && rm -rf d f");
 }
 

@@ -17,7 +17,7 @@ namespace {
 const std::string hash_a = "sha256:" + std::string(64, 'a');
 const std::string hash_b = "sha256:" + std::string(64, 'b');
 
-// As Nix writes it to a binary cache of files.
+// As Nix writes it to a file:// binary cache.
 std::string as_nix_writes(const Realisation& realisation) {
   std::string json = "{\"dependentRealisations\":{";
   for (const auto& [id, path] : realisation.dependent_realisations) {
@@ -101,7 +101,7 @@ let ca = { builder = "/bin/sh"; system = builtins.currentSystem; __contentAddres
     const auto found =
         patiently([&] { return database.query_realisation(entry.path().stem().string()); });
     REQUIRE(found);
-    // With the realisations that it depends on, which Nix 2.34 no longer records.
+    // With its dependent realisations, which Nix 2.34 no longer records.
     CHECK(as_nix_writes(*found) == run("cat '" + entry.path().string() + "'"));
     ++compared;
   }

@@ -1,4 +1,4 @@
-// The index through StoreDatabase, which is how it is used.
+// Tests the index through StoreDatabase, as it is used.
 #include "server/store/row_index.hpp"
 
 #include <doctest/doctest.h>
@@ -30,7 +30,7 @@ std::optional<std::string> path_with(StoreDatabase& database, char digit) {
   return path->base_name();
 }
 
-// Asks until absent paths are answered by the index.
+// Queries until the index answers for absent paths.
 void make_index(StoreDatabase& database) {
   patiently([&] { return database.query_path_by_nar_hash(nar_hash('f')); });
 }
@@ -136,7 +136,7 @@ TEST_CASE("absent paths are answered alike before, while and after the index is 
     for (std::uint64_t i = 0; i < 1000; ++i) {
       REQUIRE(database.query_path_info(hash_part_of(i * i * 1'000'003)));
       REQUIRE_FALSE(database.query_path_info(hash_part_of(i * i * 1'000'003 + 1)));
-      // Alike in the part that the index looks at.
+      // Equal in the part that the index compares.
       std::string near = hash_part_of(i * i * 1'000'003);
       near.back() = near.back() == 'z' ? 'y' : 'z';
       REQUIRE_FALSE(database.query_path_info(near));

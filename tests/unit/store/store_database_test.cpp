@@ -25,7 +25,7 @@ nix::Sha256 hash_of(char digit) {
   return *nix::Sha256::parse(std::string(64, digit));
 }
 
-// What the next query says that is wrong.
+// The error of the next query.
 std::string reason(StoreDatabase& database) {
   try {
     database.query_path_info(hash_part_of(1));
@@ -163,7 +163,7 @@ TEST_CASE("the generation moves with each commit, for all threads' objects alike
   CHECK(one.generation() != last);
   CHECK_FALSE(two.query_path_info(hash_part_of(1)));
   if (journal_mode == "wal") {
-    // The log is written from its beginning again: same file, same sizes.
+    // The log is rewritten from its beginning: same file, same sizes.
     last = one.generation();
     written.execute("pragma wal_checkpoint(restart)");
     written.add(hash_part_of(1));

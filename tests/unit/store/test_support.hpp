@@ -1,5 +1,5 @@
-// What the tests of the store share: temporary directories, programs that are run, databases as Nix
-// makes them.
+// Shared by the tests of the store: temporary directories, running programs, databases as Nix
+// creates them.
 #pragma once
 
 #include <sqlite3.h>
@@ -28,11 +28,11 @@ void write_text(const fs::path& file, std::string_view content);
 
 // The standard output of a shell command, which must succeed.
 std::string run(const std::string& command);
-// Whether there is a program of that name on PATH; if not, the calling test is skipped.
+// Whether a program of that name is in PATH; if not, the calling test is skipped.
 bool have_program(const std::string& name);
 
-// Calls `body` until it throws StoreUnavailable no longer, for five seconds at the most, as a
-// server does.
+// Calls `body` until it no longer throws StoreUnavailable, for at most five seconds, as a server
+// does.
 template <typename Body>
 auto patiently(Body&& body) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
@@ -46,7 +46,7 @@ auto patiently(Body&& body) {
   }
 }
 
-// A store database of Nix's schema 10 in <directory>/var/db, with a connection that writes it.
+// A store database with Nix's schema 10 in <directory>/var/db, and a connection that writes to it.
 class WrittenDatabase {
  public:
   explicit WrittenDatabase(const fs::path& directory, const std::string& journal_mode = "wal");
@@ -60,7 +60,7 @@ class WrittenDatabase {
   void close();
   void reopen();
 
-  // A row with that hash part and a NAR hash that is `digit` 64 times. Returns its id.
+  // Inserts a row with that hash part and a NAR hash of 64 times `digit`. Returns its id.
   std::int64_t add(const std::string& hash_part, char digit = '0', const std::string& name = "x");
 
  private:

@@ -1,4 +1,4 @@
-// Runs what a server's thread would run.
+// Runs coroutines that a server's thread would run.
 #pragma once
 
 #include <unistd.h>
@@ -19,7 +19,7 @@
 
 namespace nixbuild::test {
 
-// The result of a coroutine, run to its end on this thread.
+// Runs a coroutine to its end on this thread and returns its result.
 template <typename Result>
 Result run(boost::asio::awaitable<Result> coroutine) {
   boost::asio::io_context context(1);
@@ -43,7 +43,7 @@ inline void run(boost::asio::awaitable<void> coroutine) {
   if (thrown) std::rethrow_exception(thrown);
 }
 
-// Keeps what it is given.
+// Keeps what is written to it.
 class StringWriter final : public http::BodyWriter {
  public:
   boost::asio::awaitable<void> write(std::string_view bytes) override {
@@ -70,7 +70,7 @@ class StringWriter final : public http::BodyWriter {
   std::function<void()> on_bytes;
 };
 
-// The bytes of a body, as a client would get them: all, or those of a range.
+// The bytes of a body as a client would get them: all, or those of a range.
 inline std::string body_text(const http::Response& response, std::uint64_t offset = 0,
                              std::uint64_t length = UINT64_MAX) {
   StringWriter writer;

@@ -1,4 +1,4 @@
-// Waits for what another thread or process does.
+// Waits for another thread or process.
 #pragma once
 
 #include <chrono>
@@ -7,7 +7,7 @@
 
 namespace nixbuild::test {
 
-// Asks until the condition holds. False if it does not within `timeout`.
+// Polls until the condition holds. False if it does not within `timeout`.
 template <typename Condition>
 bool eventually(Condition&& condition, std::chrono::seconds timeout = std::chrono::seconds(30)) {
   const auto end = std::chrono::steady_clock::now() + timeout;

@@ -8,8 +8,8 @@
 
 namespace nixbuild::test {
 
-// Once in a test case. tools/lib/results.py reads the line: the case counts as skipped, not as
-// passed. In CI the reason must be listed in tools/lib/skips.
+// To be called once in a test case. tools/lib/results.py reads the line: the case counts as
+// skipped, not as passed. In CI the reason must be listed in tools/lib/skips.
 inline void skip(std::string_view reason) {
   std::cout << "[skipped] " << reason << std::endl;
 }

@@ -1,4 +1,4 @@
-// A file system with little space, for tests of full disks. Linux, and only root can mount it.
+// A small file system, for tests of full disks. Linux only, and only root can mount it.
 #pragma once
 
 #include <sys/mount.h>

@@ -10,7 +10,7 @@
 
 namespace nixbuild::test {
 
-// Other users can read it. It is removed at the end, also if directories in it are read-only.
+// Readable by other users. Removed at the end, even if directories in it are read-only.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {

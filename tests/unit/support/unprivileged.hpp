@@ -1,4 +1,4 @@
-// Gives up root's rights for a while, for tests of what an ordinary user may not do.
+// Drops root's rights for a while, to test what an ordinary user may not do.
 #pragma once
 
 #include <stdlib.h>
