@@ -1,9 +1,9 @@
-// What a private repository and its inputs are fetched with: files that git, ssh and the part of
-// Nix that fetches inputs are shown, and nothing else of a build.
+// The credentials for fetching a private repository and its inputs: files that only git, ssh and
+// the part of Nix that fetches inputs can see.
 //
-// They appear in a directory whose name nobody can guess, for a flake could name a file as its
-// input and so have Nix copy it into the store. The programs learn the place by their environment
-// or as an option, never what is in the files.
+// They are placed in a directory with an unguessable name, because a flake could name such a file
+// as its input and make Nix copy it into the store. Programs get the location from the environment
+// or as an option, never the contents.
 #pragma once
 
 #include <filesystem>
@@ -20,20 +20,20 @@ namespace nixbuild::builder {
 class Credentials {
  public:
   Credentials() = default;
-  // Those that systemd hands over ($CREDENTIALS_DIRECTORY has a file with the setting's name) and,
-  // for the others, those that the configuration names. Throws UsageError if one cannot be read or
-  // if the tokens are not in the form of Nix's setting.
+  // Uses the files from systemd ($CREDENTIALS_DIRECTORY has a file with the setting's name),
+  // otherwise those from the configuration. Throws UsageError if one cannot be read, or if the
+  // tokens are not in the format of Nix's setting.
   explicit Credentials(const config::Repository& repository);
 
   bool empty() const noexcept { return files_.empty(); }
-  // Keeps the files out of sight in their own places.
+  // Hides the files at their original paths.
   void hide_in(View& view) const;
-  // Adds them, under other names, to what programs see.
+  // Makes them visible to programs, under other names.
   void show_in(View& view) const;
-  // Without isolation: puts links to them into `directory`, for programs that see everything.
+  // Without isolation, programs can see everything: puts links to the files into `directory`.
   void link_in(const std::filesystem::path& directory);
 
-  // For programs that are to use them.
+  // The environment for programs that need the credentials.
   std::vector<std::pair<std::string, std::optional<std::string>>> environment() const;
   std::vector<std::pair<std::string, std::string>> nix_options() const;
 

@@ -5,7 +5,7 @@
 namespace nixbuild::builder {
 namespace {
 
-// Thrown and caught in this file alone.
+// Thrown and caught only in this file.
 struct Malformed {};
 
 class Reader {
@@ -52,7 +52,7 @@ class Reader {
     }
   }
 
-  // "[", elements that `element` reads, separated by commas, "]".
+  // Reads "[", elements separated by commas (each by `element`), "]".
   template <typename Element>
   void list(Element element) {
     expect("[");
@@ -83,7 +83,7 @@ Derivation read_derivation(Reader reader) {
     reader.expect(",");
     output.path = reader.string();
     reader.expect(",");
-    static_cast<void>(reader.string());  // of a fixed output: the algorithm
+    static_cast<void>(reader.string());  // the hash algorithm of a fixed output
     reader.expect(",");
     static_cast<void>(reader.string());  // and the hash
     reader.expect(")");

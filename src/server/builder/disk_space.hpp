@@ -1,4 +1,4 @@
-// What to say beside a program's "No space left on device", which rarely tells where.
+// Explains a program's "No space left on device", which rarely says where.
 #pragma once
 
 #include <filesystem>
@@ -12,7 +12,7 @@ namespace nixbuild::builder {
 bool tells_of_full_disk(std::string_view message);
 
 // "free: 3 MiB at /nix/store, 20480 MiB at /var/lib/nixbuild": each file system once, by the first
-// of `directories` that lies on it. Empty where none of them is there.
+// of `directories` on it. Empty if none of them exists.
 std::string free_space(const std::vector<std::filesystem::path>& directories);
 
 }  // namespace nixbuild::builder

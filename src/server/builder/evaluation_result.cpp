@@ -18,10 +18,10 @@ constexpr std::array<std::pair<std::string_view, Kind>, 7> kinds = {{
     {"ignored", Kind::ignored},
     {"home", Kind::home},
 }};
-// Kind, root, and two that depend on the kind; the path follows.
+// Kind, root, and two that depend on the kind, followed by the path.
 constexpr std::size_t fields_before_path = 4;
 
-// Reads a decimal number off the front of `text`.
+// Parses and removes a decimal number at the beginning of `text`.
 std::optional<std::size_t> take_number(std::string_view& text) {
   std::size_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

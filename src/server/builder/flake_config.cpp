@@ -15,10 +15,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t longest_value = 65536;  // bytes; it becomes an argument
+constexpr std::size_t longest_value = 65536;  // bytes; the value is passed as an argument
 constexpr std::size_t longest_shown = 100;
 
-// Names of the Nix manual, "nix.conf".
+// Names from the Nix manual, "nix.conf".
 constexpr std::array<std::string_view, 18> options = {
     "allow-import-from-derivation",
     "connect-timeout",

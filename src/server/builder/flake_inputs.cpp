@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t most_lock_bytes = std::size_t{16} << 20;
 
-// The names of the flake's own inputs, as its lock has them; none where it makes no sense.
+// The names of the flake's direct inputs in its lock; none if the lock is malformed.
 std::vector<std::string> locked_inputs(const std::optional<std::string>& lock) {
   try {
     return lock ? nix::FlakeLock::parse(*lock).inputs() : std::vector<std::string>();
@@ -59,9 +59,9 @@ std::string decoded(const std::string& text) {
   return result;
 }
 
-// The file or directory of this machine that a flake reference's attributes stand for; empty if it
-// is something else, such as a directory of the flake itself. A relative path begins at `directory`
-// of `clone`, if these are known.
+// The local file or directory that a flake reference's attributes refer to; empty if it is
+// something else, such as a directory of the flake itself. A relative path is resolved against
+// `directory` of `clone`, if these are known.
 fs::path local_path_of(const nlohmann::json& reference, const fs::path& clone,
                        const fs::path& directory) {
   if (!reference.is_object()) return {};
@@ -120,7 +120,7 @@ void update_inputs(Toolbox& tools, Report& report) {
   const Exit version = tools.run(tools.nix({"nix", "--version"}));
   const bool by_name = nix::updates_by_name(version.output);
   for (const std::string& name : names) {
-    // git lets a name begin with a dash; Nix would take it for an option.
+    // git allows a name that begins with a dash; Nix would mistake it for an option.
     const Exit one = name.starts_with('-')
                          ? Exit{1, 0, "", "its name begins with '-'", false}
                          : tools.run_logged(tools.nix_fetching(update_arguments(by_name, name)));
@@ -148,7 +148,7 @@ void check_named_inputs(Toolbox& tools, const std::vector<fs::path>& allowed) {
     const nlohmann::json& level = *waiting.back();
     waiting.pop_back();
     for (const auto& [name, input] : level.items()) {
-      // What an input's own inputs are relative to is known when they are locked.
+      // What an input's own relative inputs refer to is unknown until they are locked.
       const bool is_own = &level == &inputs;
       check_path(name,
                  local_path_of(input, is_own ? tools.clone() : fs::path(),

@@ -1,4 +1,4 @@
-// The inputs of a flake: its flake.lock, brought up to date.
+// Updates a flake's inputs in its flake.lock.
 #pragma once
 
 #include <filesystem>
@@ -11,25 +11,25 @@
 
 namespace nixbuild::builder {
 
-// The text of flake.lock in the clone; nothing if it does not exist. Throws Error if it is no
-// regular file, a symbolic link among others.
+// The text of flake.lock in the clone; nothing if it does not exist. Throws Error if it is not a
+// regular file, for instance a symbolic link.
 std::optional<std::string> read_lock(const Toolbox& tools);
 
-// Updates every input. Where that fails, because one of them is not to be had, each is updated by
-// itself, and those that cannot be stay as they are locked, with a warning. Throws Error when the
-// inputs cannot be locked at all.
+// Updates every input. If that fails because one is unavailable, updates each separately; those
+// that fail stay locked as they are, with a warning. Throws Error if the inputs cannot be locked at
+// all.
 void update_inputs(Toolbox& tools, Report& report);
 
-// Throws Error if the flake has an input that is a file of this machine outside of `allowed`: the
-// first function looks at what flake.nix names, before anything is fetched; the second one at all
-// nodes of a lock, inputs of inputs among them. Programs do not see such files either; here is who
-// says so.
+// Throws Error if the flake has a local file outside of `allowed` as an input. The first function
+// checks the inputs in flake.nix before anything is fetched; the second one checks all nodes of a
+// lock, including inputs of inputs. Isolation hides such files anyway; these functions report the
+// reason.
 void check_named_inputs(Toolbox& tools, const std::vector<std::filesystem::path>& allowed);
 void check_locked_inputs(const std::string& lock,
                          const std::vector<std::filesystem::path>& allowed);
 
-// Fetches the inputs of a locked flake into the store, those of its inputs too, so that it can be
-// evaluated without the repository's credentials. Throws Error.
+// Fetches all inputs of a locked flake into the store, including inputs of inputs, so that it can
+// be evaluated without the repository's credentials. Throws Error.
 void fetch_inputs(Toolbox& tools, const std::string& reference);
 
 }  // namespace nixbuild::builder

@@ -17,7 +17,7 @@ struct Names {
   std::set<std::string_view> all;
   std::set<std::string_view> failed;
 
-  // Whether the build has the target, or failed to evaluate a set that it may belong to.
+  // Whether the build has the target, or failed to evaluate a set that may contain it.
   bool know(std::string_view name) const {
     if (all.contains(name)) return true;
     for (std::size_t dot = name.find('.'); dot != std::string_view::npos;
@@ -46,7 +46,7 @@ void remove_roots(const fs::path& directory,
   }
   for (const fs::path& path : removed)
     fs::remove(path, error);
-  fs::remove(directory, error);  // if nothing is left in it
+  fs::remove(directory, error);  // only if it is empty
 }
 
 }  // namespace
@@ -67,7 +67,7 @@ std::map<std::int64_t, KeptRoots> roots_to_keep(const std::vector<history::Build
   std::map<std::int64_t, KeptRoots> kept;
   for (const history::BuildTargets& build : builds) {
     if (newest_branch.empty()) newest_branch = build.branch;
-    // One that did not get as far as to its targets says nothing about them.
+    // A build that failed before finding its targets says nothing about them.
     if (build.targets.empty()) continue;
     auto& [targets, newer] = branches[build.branch.empty() ? newest_branch : build.branch];
     Names names;

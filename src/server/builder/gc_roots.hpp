@@ -1,8 +1,8 @@
-// Which outputs of earlier builds stay rooted.
+// Decides which outputs of earlier builds keep their GC roots.
 //
-// Each build has a directory named by its number, with symbolic links that Nix knows as GC roots:
-// rootN to outputs, inputN to what its dev shells are built from, and as long as it runs evaluatedN
-// to its derivations.
+// Each build has a directory named by its number, with symbolic links registered as GC roots: rootN
+// for outputs, inputN for the inputs of its dev shells, and evaluatedN, only while it runs, for its
+// derivations.
 #pragma once
 
 #include <cstdint>
@@ -22,21 +22,20 @@ constexpr const char* evaluation_root = "evaluated";
 
 struct KeptRoots {
   std::set<std::string> outputs;  // store paths
-  bool has_dev_shell = false;     // and with it what it is built from
+  bool has_dev_shell = false;     // whose inputs are kept too
 };
 
-// The newest `keep` successes of each target of a branch, by build. A target that `keep` newer
-// builds do not have any more is dropped; a build in which the set that it belongs to did not
-// evaluate does not count against it. `builds` are newest first; one whose branch is unknown counts
-// as of the newest's.
+// The newest `keep` successes of each target of a branch, by build. A target that is missing from
+// `keep` newer builds is dropped; a build that failed to evaluate the target's set does not count.
+// `builds` are newest first; a build with an unknown branch counts as on the newest build's branch.
 std::map<std::int64_t, KeptRoots> roots_to_keep(const std::vector<history::BuildTargets>& builds,
                                                 int keep);
 
-// Numbers of the builds that have roots, newest first. `roots` is the directory of the repository.
+// The numbers of builds with roots, newest first. `roots` is the directory of the repository.
 std::vector<std::int64_t> rooted_builds(const std::filesystem::path& roots);
 
-// Removes all roots but those in `kept`, and those of evaluations: none of these builds may still
-// run. Builds that the history does not know are kept if they are among the newest `keep`.
+// Removes all roots except those in `kept`, and those of evaluations: none of these builds may
+// still be running. Builds missing from the history are kept if they are among the newest `keep`.
 void remove_old_roots(const std::filesystem::path& roots,
                       const std::map<std::int64_t, KeptRoots>& kept,
                       const std::set<std::int64_t>& known, int keep);

@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* fetched = "refs/nixbuild/head";
-// Beside git's own files, which leave it alone: what the clone is a clone of.
+// A file with the remote's URL, next to git's own files, which git ignores.
 constexpr const char* url_file = ".git/nixbuild-url";
 constexpr std::size_t most_url_bytes = 65536;
 constexpr mode_t private_file = 0600;
@@ -35,7 +35,7 @@ std::string remote_ref(const config::Repository& repository) {
   return repository.branch ? "refs/heads/" + *repository.branch : "HEAD";
 }
 
-// What git says, without what must not be shown.
+// git's message, without secrets.
 std::string shown(std::string text, const config::Repository& repository) {
   const std::string safe = config::without_credentials(repository.url);
   if (safe == repository.url) return text;
@@ -46,7 +46,7 @@ std::string shown(std::string text, const config::Repository& repository) {
   return text;
 }
 
-// git ends with "Could not read from remote repository", advice behind it; the reason comes before.
+// git ends with "Could not read from remote repository" and advice; the reason comes before it.
 std::string git_reason(const Exit& exit) {
   if (exit.signal != 0) return exit.reason();
   constexpr std::array<std::string_view, 3> says_nothing = {
@@ -66,7 +66,7 @@ void run_git(Toolbox& tools, const std::string& what, std::vector<std::string> a
   if (!exit.ok()) throw Error(fmt::format("{}: {}", what, git_reason(exit)));
 }
 
-// Left by a git that was killed; nobody else works in the clone while its lock is held.
+// Left by a killed git; no other process works in the clone while its lock is held.
 void remove_stale_locks(const fs::path& clone) {
   std::error_code error;
   for (const char* name : {"index.lock", "HEAD.lock", "config.lock", "packed-refs.lock",
@@ -93,7 +93,7 @@ RemoteRefs refs_of(Toolbox& tools, const config::Repository& repository) {
 
 Exit fetch_refs(Toolbox& tools, Report& report, const config::Repository& repository,
                 std::vector<std::string> refs) {
-  // With --quiet, git would not say how far it is. A remote may itself be a shallow clone.
+  // With --quiet, git would not report its progress. A remote may itself be a shallow clone.
   std::vector<std::string> arguments = {"fetch",
                                         "--progress",
                                         "--update-shallow",
@@ -127,7 +127,7 @@ void fetch(Toolbox& tools, Report& report, const config::Repository& repository)
         fetch_refs(tools, report, repository, {fmt::format("+refs/heads/{}:{}", *branch, fetched)});
   }
   if (!exit.ok() && repository.ref && is_commit(*repository.ref)) {
-    // Not every server hands out a commit by its number.
+    // Not every server allows fetching a commit by its id.
     exit = fetch_refs(tools, report, repository,
                       {fmt::format("+refs/heads/*:{}/heads/*", everything),
                        fmt::format("+refs/tags/*:{}/tags/*", everything)});
@@ -144,7 +144,7 @@ void fetch(Toolbox& tools, Report& report, const config::Repository& repository)
 void update_tree(Toolbox& tools, Report& report, const config::Repository& repository) {
   run_git(tools, "checking out the newest commit", {"reset", "--quiet", "--hard", fetched});
   run_git(tools, "removing what is not part of the commit", {"clean", "-ffdxq"});
-  // What the URLs of submodules and of LFS are relative to.
+  // The base of relative URLs of submodules and LFS.
   run_git(tools, "naming the remote", {"config", "remote.origin.url", repository.url});
   if (!exists_beneath(tools.clone(), ".gitmodules")) return;
   run_git(tools, "updating submodules", {"submodule", "--quiet", "sync", "--recursive"});
@@ -155,7 +155,7 @@ void update_tree(Toolbox& tools, Report& report, const config::Repository& repos
 }
 
 void remake(Toolbox& tools, const config::Repository& repository) {
-  // The directory itself stays: it is a mount point where programs are isolated.
+  // Keep the directory itself: it is a mount point if programs are isolated.
   for (const auto& entry : fs::directory_iterator(tools.clone()))
     fs::remove_all(entry.path());
   run_git(tools, "making a clone", {"init", "--quiet", "--template="});
@@ -167,8 +167,8 @@ bool remote_answers(Toolbox& tools, const config::Repository& repository) {
       .ok();
 }
 
-// The branch that is built if none is configured, as "refs/heads/NAME". The first line of git's
-// answer is "ref: refs/heads/NAME<tab>HEAD", unless HEAD is detached or names no branch.
+// The branch to build if none is configured, as "refs/heads/NAME". The first line of git's answer
+// is "ref: refs/heads/NAME<tab>HEAD", unless HEAD is detached or names no branch.
 std::string default_branch(Toolbox& tools, const config::Repository& repository) {
   const Exit exit =
       tools.run(tools.git({"ls-remote", "--symref", "--end-of-options", repository.url, "HEAD"}));
@@ -235,7 +235,7 @@ Checkout check_out(Toolbox& tools, Report& report, const config::Repository& rep
     } catch (const BranchGone&) {
       throw;
     } catch (const Error& error) {
-      // Where the remote does not answer, the clone is not to blame and too good to lose.
+      // If the remote is unreachable, the clone is not the cause, and should not be lost.
       if (!remote_answers(tools, repository)) throw;
       report.warn(fmt::format("{}; trying with a new clone", error.what()));
       begin_anew();

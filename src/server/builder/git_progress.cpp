@@ -9,11 +9,11 @@
 namespace nixbuild::builder {
 namespace {
 
-// git says more than once a second how far it is.
+// git reports its progress more than once a second.
 constexpr std::chrono::seconds show_interval{1};
 constexpr std::size_t most_activity_bytes = 200;
 
-// Of "remote: Compressing objects: 100% (8/8), done.        \r", what people read.
+// The readable part of "remote: Compressing objects: 100% (8/8), done.        \r".
 std::string cleaned(std::string_view line) {
   while (!line.empty() && (line.back() == '\r' || line.back() == ' '))
     line.remove_suffix(1);
@@ -64,7 +64,7 @@ Exit run_with_progress(Toolbox& tools, Report& report, Command command) {
       overwritten = line;
       return;
     }
-    // A remote's message may end in both.
+    // A remote's message may end with both.
     if (line.empty() && overwritten.ends_with('\r')) error += std::exchange(overwritten, {});
     error.append(line).push_back('\n');
     if (error.size() > 2 * limit) error.erase(0, error.size() - limit);

@@ -1,5 +1,5 @@
-// What git says of a fetch while it runs: shown in the status, and in the log if the fetch takes
-// long. A clone of a large repository takes minutes, and nothing else tells them from a standstill.
+// Shows git's output during a fetch: in the status, and in the log if the fetch takes long. Cloning
+// a large repository takes minutes, and otherwise looks as if it hung.
 #pragma once
 
 #include <chrono>
@@ -24,12 +24,12 @@ class GitProgress {
   };
   explicit GitProgress(Functions functions);
 
-  // A line of git's standard error, with the carriage return that ended it if one did: git
-  // overwrites progress. Says whether it was progress; all else is for the caller.
+  // A line of git's standard error, including the carriage return if it ended with one: git
+  // overwrites its progress. Returns whether it was progress; other lines are for the caller.
   bool handle_line(std::string_view line);
 
-  // A fetch that has taken as long as `first_log` is logged, from then on every `log_interval` and
-  // at the end of each of its stages.
+  // A fetch is logged after `first_log`, and from then on every `log_interval` and at the end of
+  // each stage.
   static constexpr std::chrono::seconds first_log{5};
   static constexpr std::chrono::seconds log_interval{30};
 
@@ -40,8 +40,8 @@ class GitProgress {
   bool has_logged_ = false;
 };
 
-// Runs a git command that was given --progress. Exit::error is without the progress. Throws what
-// Toolbox::run() throws.
+// Runs a git command with --progress. Exit::error does not include the progress. Throws the
+// exceptions of Toolbox::run().
 Exit run_with_progress(Toolbox& tools, Report& report, Command command);
 
 }  // namespace nixbuild::builder

@@ -57,7 +57,7 @@ Interruption::Interruption() {
 }
 
 Interruption::~Interruption() {
-  // One that came late must not end the process now.
+  // A signal that arrives late must not end the process now.
   static_cast<void>(reason());
   const sigset_t signals = ending_signals();
   ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
@@ -77,7 +77,7 @@ std::optional<std::string> Interruption::reason() {
   while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
     if (!reason_) reason_ = history::reason_cancelled;
   }
-  // The timer is left readable, and with it fd().
+  // The timer is not read, so that fd() stays readable.
   if (!reason_ && is_readable(timer_.get())) {
     reason_ = fmt::format("timed out after {}", format_duration(timeout_));
   }

@@ -1,4 +1,4 @@
-// What ends a build before its time: a signal, or its timeout.
+// Ends a build early, on a signal or its timeout.
 #pragma once
 
 #include <chrono>
@@ -10,14 +10,14 @@
 
 namespace nixbuild::builder {
 
-// The build was told to end. The message is the build's error: "cancelled", "timed out after 2 h".
+// The build was interrupted. The message is the build's error: "cancelled", "timed out after 2 h".
 class Interrupted : public Error {
  public:
   using Error::Error;
 };
 
-// From its making on, SIGTERM, SIGINT and SIGHUP end the build instead of the process. To be made
-// before any thread is.
+// From its construction on, SIGTERM, SIGINT and SIGHUP end the build instead of the process. Must
+// be constructed before any thread starts.
 class Interruption {
  public:
   Interruption();
@@ -27,9 +27,9 @@ class Interruption {
 
   void set_timeout(std::chrono::seconds timeout);
 
-  // Readable once the build has to end.
+  // Becomes readable when the build must end.
   int fd() const noexcept { return both_.get(); }
-  // Throws Interrupted once the build has to end.
+  // Throws Interrupted if the build must end.
   void check();
   bool has_come();
 

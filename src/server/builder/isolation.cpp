@@ -29,16 +29,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// While the view is put together, the system's root is at /old and the view at /new.
+// While the view is being assembled, the system's root is at /old and the view at /new.
 constexpr const char* workplace = "/tmp";
 
-// Directories with programs, libraries and data that everybody may read.
+// Directories with programs, libraries and data that all users may read.
 constexpr std::array<std::string_view, 13> system_directories = {
     "/bin",     "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
     "/usr",     "/nix",  "/gnu", "/opt",   "/sys",   "/run/systemd/resolve",
     "/run/nscd"};
-// The parts of /etc and /run that programs need: users, names, certificates, Nix's, git's and
-// ssh's settings. What else is there is the server's own affair.
+// The parts of /etc and /run that programs need: users, names, certificates, and the settings of
+// Nix, git and ssh. Everything else there is private to the server.
 constexpr std::array<std::string_view, 41> system_files = {"/etc/alternatives",
                                                            "/etc/ca-certificates",
                                                            "/etc/ca-certificates.conf",
@@ -82,11 +82,11 @@ constexpr std::array<std::string_view, 41> system_files = {"/etc/alternatives",
                                                            "/run/systemd/nss"};
 constexpr std::array<std::string_view, 7> device_names = {"null",    "zero", "full", "random",
                                                           "urandom", "tty",  "kvm"};
-// What the kernel lets the user root write to, whatever its privileges.
+// Files that the kernel lets the user root write to, even without privileges.
 constexpr std::array<std::string_view, 5> kernel_settings = {"sys", "sysrq-trigger", "irq", "bus",
                                                              "fs"};
 
-// mount_setattr(2), which older C libraries do not have.
+// For mount_setattr(2), which older C libraries do not declare.
 struct MountAttributes {
   std::uint64_t set;
   std::uint64_t clear;
@@ -101,21 +101,21 @@ constexpr unsigned recursive = 0x8000;  // AT_RECURSIVE
 #define SYS_mount_setattr 442
 #endif
 
-// What the first process is to do, made before it starts: behind clone(2) only system calls are
-// made.
+// The actions of the first process, prepared before it starts: after clone(2), it only makes system
+// calls.
 struct Plan {
   struct Entry {
     enum class Kind { directory, file, link, empty, fifo } kind;
     std::string target;  // below /new
-    std::string source;  // below /old; of a link: what it says
+    std::string source;  // below /old; for a link, its text
     std::uint64_t attributes = 0;
-    std::vector<std::string> parents;  // to be made, outermost first
+    std::vector<std::string> parents;  // to be created, outermost first
   };
   std::vector<Entry> entries;
   bool is_root = false;
 };
 
-// How far the first process has come, for the message if it fails.
+// The first process's progress, for the message if it fails.
 enum class Step : int { ready, wait, own_mounts, make_root, bind, devices, proc, enter };
 
 struct ChildReport {
@@ -180,11 +180,11 @@ class Planner {
       hide(path);
     for (const auto& [source, target] : view.placed) {
       bind(resolved(source), target, read_only | no_set_uid | no_devices);
-      // Nix gives up a copy at what is neither file nor directory nor link.
+      // Nix aborts a copy if it finds anything other than files, directories and links.
       const std::string fifo = "/new" + (target.parent_path() / "not-to-be-copied").string();
       plan_.entries.push_back({Plan::Entry::Kind::fifo, fifo, {}, 0, parents_of(fifo)});
     }
-    // Parents before what lies in them; of two with the same place, the later one counts.
+    // Parents before their contents; if two have the same place, the later one wins.
     std::stable_sort(
         plan_.entries.begin(), plan_.entries.end(),
         [](const auto& left, const auto& right) { return left.target < right.target; });
@@ -198,7 +198,7 @@ class Planner {
       const std::string target = "/new" + path.string();
       plan_.entries.push_back({Plan::Entry::Kind::link, target,
                                fs::read_symlink(path, error).string(), 0, parents_of(target)});
-      // Such as /etc/resolv.conf, which leads to wherever its maker keeps it.
+      // For instance /etc/resolv.conf, which links to a file elsewhere.
       const fs::path real = resolved(path);
       if (!is_part_of_system(real) && fs::is_regular_file(real, error)) {
         bind(real, real, read_only | no_set_uid);
@@ -224,7 +224,7 @@ class Planner {
          below, "/old" + source.string(), attributes, parents_of(below)});
   }
 
-  // Wherever it shows up.
+  // Hides the path wherever it is visible.
   void hide(const fs::path& path) {
     std::error_code error;
     const fs::path real = resolved(path);
@@ -298,7 +298,7 @@ bool place(const Plan::Entry& entry) {
   return bind_mount(entry.source.c_str(), entry.target.c_str(), entry.attributes);
 }
 
-// PREFIX/NAME in a buffer: allocating is not allowed here.
+// Writes PREFIX/NAME to a buffer, because allocating is not allowed here.
 template <std::size_t size>
 const char* joined(std::array<char, size>& buffer, const char* prefix, std::string_view name) {
   std::size_t length = std::strlen(prefix);
@@ -345,9 +345,9 @@ bool make_devices() {
   return ::mount("tmpfs", "/new/dev/shm", "tmpfs", flags | MS_NODEV, "mode=1777,size=64m") == 0;
 }
 
-// The kernel grants a new /proc only where nothing covers parts of the old one, as it does under
-// systemd's ProtectKernelTunables=. The old one shows the processes of others, but nothing inside
-// of them: they belong to another user namespace.
+// The kernel allows mounting a new /proc only if no part of the old one is covered, as with
+// systemd's ProtectKernelTunables=. The old one lists the processes of others, but does not give
+// access to them: they belong to another user namespace.
 bool make_proc(bool is_root) {
   if (!make_directory("/new/proc")) return false;
   if (::mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0 &&
@@ -365,7 +365,7 @@ bool make_proc(bool is_root) {
   return true;
 }
 
-// An empty root directory at /, with the system's root at /old and a mount point at /new.
+// Makes an empty root directory at /, with the system's root at /old and a mount point at /new.
 bool make_root() {
   std::array<char, 32> path{};
   if (::mount("tmpfs", workplace, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0) return false;
@@ -379,7 +379,8 @@ bool make_root() {
 
 bool enter() {
   if (::umount2("/old", MNT_DETACH) != 0 || ::chdir("/new") != 0) return false;
-  // pivot_root(2), "pivot_root(".", ".")": the old root is left mounted on the new one, and goes.
+  // pivot_root(2), "pivot_root(".", ".")": the old root is mounted on top of the new one, then
+  // unmounted.
   if (::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0) return false;
   return ::chdir("/") == 0 &&
          ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
@@ -413,7 +414,7 @@ std::optional<Step> prepare(const Plan& plan, int mapped_fd) {
   ::setpgid(0, 0);
   ChildReport report{Step::ready, 0};
   if (const auto failed = prepare(plan, mapped_fd)) report = {*failed, errno};
-  // It must hold nothing open, the build's lock above all.
+  // The process must not keep files open, in particular the build's lock.
   const int kept = 3;
   if (report_fd != kept) ::dup2(report_fd, kept);
 #ifdef SYS_close_range
@@ -427,7 +428,7 @@ std::optional<Step> prepare(const Plan& plan, int mapped_fd) {
   for (int fd = 0; fd <= kept; ++fd)
     ::close(fd);
   if (report.step != Step::ready) ::_exit(1);
-  // What is orphaned becomes this process's child, and is reaped by the kernel.
+  // Orphans become children of this process, and the kernel reaps them.
   ::signal(SIGCHLD, SIG_IGN);
   for (;;)
     ::pause();
@@ -440,7 +441,7 @@ void write_to(const std::string& path, std::string_view text) {
   }
 }
 
-// Every id that there is here as itself. Source: user_namespaces(7).
+// Maps every id of this namespace to itself. Source: user_namespaces(7).
 std::string whole_map(const char* file) {
   std::istringstream lines(read_file(file).value_or(""));
   std::string map;
@@ -452,8 +453,8 @@ std::string whole_map(const char* file) {
   return map;
 }
 
-// Root keeps all users, since Nix gives files and processes to its builders. Others have none but
-// themselves to map.
+// Root maps all users, because Nix assigns files and processes to its build users. Other users can
+// map only themselves.
 void map_users(pid_t process) {
   const std::string directory = fmt::format("/proc/{}/", process);
   if (::geteuid() == 0) {
@@ -492,7 +493,7 @@ Isolation::Isolation(const View& view) {
   auto [mapped_read, mapped_write] = make_pipe();
 
   constexpr unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | SIGCHLD;
-  // Without a stack of its own the child goes on with a copy of this one, as with fork(2).
+  // Without a separate stack, the child continues with a copy of this one, as with fork(2).
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, flags, 0, 0, 0, 0));
   if (child == 0) {
     ::close(mapped_write.get());
@@ -515,7 +516,7 @@ Isolation::Isolation(const View& view) {
       throw SystemError(ECHILD, "making namespaces");
     }
     if (report.step != Step::ready) throw SystemError(report.error, description(report.step));
-    // The user namespace comes first: it gives the right to join the others.
+    // Join the user namespace first: it gives permission to join the others.
     for (const char* name : {"user", "mnt", "pid"})
       descriptors_.push_back(open_namespace(child, name));
   } catch (const SystemError&) {
@@ -548,7 +549,7 @@ Isolation& Isolation::operator=(Isolation&& other) noexcept {
 void Isolation::end() {
   if (first_process_ <= 0) return;
   ::kill(first_process_, SIGKILL);
-  // The first process of a pid namespace is reaped only after all others in it are gone.
+  // The first process of a pid namespace is reaped only after all others in it have ended.
   while (::waitpid(first_process_, nullptr, 0) < 0 && errno == EINTR) {
   }
   first_process_ = -1;

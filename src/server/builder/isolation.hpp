@@ -1,13 +1,13 @@
-// What the programs of a build can see: a view of the file system that holds what is named here and
-// nothing else, and no process but their own.
+// Isolates the programs of a build: they see a view of the file system with only the paths listed
+// here, and only their own processes.
 //
-// git, nix and what they start run in namespaces of their own. The root of their mount namespace is
-// an empty file system into which the system's directories are bound, read-only, and the paths of
-// `View`. Nothing of the real root stays mounted, so there is nothing to uncover. A user namespace
-// comes with it, for root as well: outside of it the programs have no privilege, and inside of it
-// they lose those that could change the view (see Command::namespaces). The kernel empties the pid
-// namespace when its first process ends. That process waits for nothing but the end of run-build,
-// so nothing of a build outlives run-build, even after `kill -9`.
+// git, nix and their child processes run in separate namespaces. The root of their mount namespace
+// is an empty file system, with read-only bind mounts of the system's directories and of the paths
+// in `View`. Nothing of the real root stays mounted, so there is nothing to uncover. There is also
+// a user namespace, even for root: the programs have no privileges outside of it, and inside of it
+// they lose those that could change the view (see Command::namespaces). The kernel kills all
+// processes of the pid namespace when its first process ends. That process only waits for the end
+// of run-build, so no process of a build outlives run-build, even after `kill -9`.
 #pragma once
 
 #include <sys/types.h>
@@ -21,29 +21,29 @@
 
 namespace nixbuild::builder {
 
-// Whether `path` is `directory` or below it, by their names alone.
+// Whether `path` is `directory` or below it; compares only the names.
 bool is_at_or_below(const std::filesystem::path& path, const std::filesystem::path& directory);
 
-// Paths that do not exist are skipped. Each appears under its own name and, if that leads through
-// symbolic links, under its real one.
+// Paths that do not exist are skipped. Each path is visible under its own name and, if that
+// contains symbolic links, under its real name.
 struct View {
   std::vector<std::filesystem::path> writable;
   std::vector<std::filesystem::path> readable;
-  // Files under other names: what each is, and where it appears. A directory that is made for one
+  // Files under other names: the real path and the visible one. A directory created for such a file
   // cannot be copied into the Nix store as a whole.
   std::vector<std::pair<std::filesystem::path, std::filesystem::path>> placed;
-  // Appears as /tmp and /var/tmp.
+  // Visible as /tmp and /var/tmp.
   std::filesystem::path temporary;
-  // Files, and directories but for what is named above, that stay out of sight even if they lie
-  // within one of the others.
+  // Files and directories that stay hidden even if they are inside one of the others, except for
+  // the paths listed above.
   std::vector<std::filesystem::path> hidden;
 };
 
 class Isolation {
  public:
-  // Without namespaces: programs run as everything else does.
+  // No namespaces: programs run without isolation.
   Isolation() = default;
-  // Throws SystemError if the system does not allow it; the message names the step that failed.
+  // Throws SystemError if the system does not allow it; the message names the failed step.
   explicit Isolation(const View& view);
   ~Isolation();
   Isolation(Isolation&& other) noexcept;
@@ -54,7 +54,7 @@ class Isolation {
   // For Command::namespaces.
   const std::vector<int>& namespaces() const noexcept { return joined_; }
 
-  // Ends every process in it at once, and returns when all are gone.
+  // Kills all its processes, and returns when they have ended.
   void end();
 
  private:
@@ -63,7 +63,7 @@ class Isolation {
   std::vector<int> joined_;
 };
 
-// Whether the view has `path` without being told: it lies in one of the system's directories.
+// Whether `path` is always visible, because it is in one of the system's directories.
 bool is_part_of_system(const std::filesystem::path& path);
 
 }  // namespace nixbuild::builder

@@ -26,7 +26,7 @@ namespace {
 constexpr const char* mark_name = "NIXBUILD_BUILD_OF";
 constexpr mode_t record_mode = 0640;
 constexpr std::chrono::milliseconds look_interval{20};
-// How often killing is tried again: a process may start another one while it is being killed.
+// How often to retry killing: a process may start another one while it is being killed.
 constexpr int most_rounds = 250;
 
 struct Process {
@@ -43,17 +43,18 @@ std::optional<Number> parse_number(std::string_view text) {
   return value;
 }
 
-// Nothing when the process is gone.
+// Nothing if the process has ended.
 std::optional<std::string> read_of(pid_t pid, const char* file) {
   try {
     return read_file(fmt::format("/proc/{}/{}", pid, file));
   } catch (const Error&) {
-    return std::nullopt;  // not ours, or it ended while it was read
+    return std::nullopt;  // not ours, or it ended meanwhile
   }
 }
 
-// From /proc/PID/stat, proc(5): the name in parentheses may hold anything, the fields follow the
-// last parenthesis; of these, state is the 1st, the parent the 2nd and the start time the 20th.
+// Parses /proc/PID/stat, proc(5). The name in parentheses may contain anything, so the fields are
+// counted from the last parenthesis: state is the 1st, the parent the 2nd and the start time the
+// 20th.
 std::optional<Process> process_of(pid_t pid) {
   const auto stat = read_of(pid, "stat");
   if (!stat) return std::nullopt;
@@ -89,7 +90,7 @@ std::vector<Process> all_processes() {
   return processes;
 }
 
-// `roots` and everything below them.
+// `roots` and all their descendants.
 std::vector<Process> trees(const std::vector<Process>& processes, std::set<pid_t> roots) {
   std::multimap<pid_t, const Process*> children;
   for (const Process& process : processes)
@@ -125,8 +126,8 @@ std::vector<ProcessId> living_descendants(const std::vector<pid_t>& spared) {
 }
 
 void send(const std::vector<ProcessId>& processes, int signal) {
-  // One that belongs to another user cannot be ended here; it is that user's own to end (the
-  // Nix daemon ends its builders when their client is gone).
+  // A process of another user cannot be killed here; that user must end it (the Nix daemon ends its
+  // builders if their client disconnects).
   for (const ProcessId& process : processes)
     ::kill(process.pid, signal);
 }
@@ -165,12 +166,12 @@ std::set<ProcessId> recorded(const history::StateLayout& layout, const std::stri
 bool has_mark(pid_t pid, const std::string& mark) {
   const auto environment = read_of(pid, "environ");
   if (!environment) return false;
-  // Each variable ends with a NUL.
+  // Each variable is NUL-terminated.
   const std::string entry = mark + '\0';
   return environment->starts_with(entry) || environment->find('\0' + entry) != std::string::npos;
 }
 
-// This process, and what it descends from, however they came by the mark.
+// This process and its ancestors, which may also have the mark.
 std::set<pid_t> self_and_ancestors() {
   std::set<pid_t> line;
   pid_t pid = ::getpid();
@@ -240,8 +241,8 @@ int kill_leftovers(const history::StateLayout& layout, const std::string& reposi
       }
     }
     if (roots.empty()) break;
-    // All are stopped before one is killed: the child that a process starts between the look and
-    // its end would be nobody's, and without a mark.
+    // Stop all before killing any: a child that a process starts after this scan and before its end
+    // would lose its parent, and may have no mark.
     const auto tree = trees(processes, roots);
     bool is_new = false;
     for (const Process& process : tree) {

@@ -1,10 +1,10 @@
-// The processes of a build, found and ended where no pid namespace does it (see isolation.hpp).
+// Finds and ends the processes of a build, if no pid namespace does (see isolation.hpp).
 //
-// While a build runs they are the descendants of run-build, which takes in their orphans (child
-// subreaper): Nix gives each builder a session of its own, so process groups do not find them.
-// Those of a build that was killed are found later by two marks: the environment of what run-build
-// started names the build's repository, and a file lists the descendants that were seen, since Nix
-// empties its builders' environment.
+// While a build runs, they are the descendants of run-build, which adopts their orphans (child
+// subreaper). Process groups would not find them, because Nix starts each builder in a new session.
+// The processes of a killed build are found later by two marks: the environment of all that
+// run-build started names the build's repository, and a file lists the descendants seen so far,
+// because Nix clears its builders' environment.
 #pragma once
 
 #include <sys/types.h>
@@ -22,7 +22,7 @@ class StateLayout;
 
 namespace nixbuild::builder {
 
-// A process, also after its number has been given to another one.
+// Identifies a process even after its number was reused.
 struct ProcessId {
   pid_t pid = 0;
   std::uint64_t start_time = 0;  // clock ticks since boot
@@ -30,25 +30,25 @@ struct ProcessId {
   friend auto operator<=>(const ProcessId&, const ProcessId&) = default;
 };
 
-// This process becomes the parent of its descendants' orphans.
+// Makes this process the parent of its descendants' orphans.
 void become_subreaper();
 
-// All descendants of `ancestor`, without itself.
+// All descendants of `ancestor`, excluding itself.
 std::vector<ProcessId> descendants_of(pid_t ancestor);
 
-// Asks the descendants of this process but `spared` to end, kills those that are there after
-// `patience`, and returns when all are gone. Children are reaped.
+// Asks the descendants of this process except `spared` to end, kills the remaining ones after
+// `patience`, and returns when all have ended. Reaps children.
 void end_descendants(std::chrono::milliseconds patience, const std::vector<pid_t>& spared = {});
 
-// NAME=VALUE of the environment variable that marks what is started for a repository's build.
+// NAME and VALUE of the environment variable that marks the processes of a repository's build.
 std::pair<std::string, std::string> environment_mark(const history::StateLayout& layout,
                                                      const std::string& repository);
 
-// Writes down the descendants of this process. Throws SystemError.
+// Records the descendants of this process in a file. Throws SystemError.
 void record_descendants(const history::StateLayout& layout, const std::string& repository);
 
-// Kills what an earlier build of the repository left behind, and what that started; returns how
-// many processes these were. Only for the holder of the repository's lock.
+// Kills the remaining processes of an earlier build of the repository and their descendants;
+// returns how many there were. The caller must hold the repository's lock.
 int kill_leftovers(const history::StateLayout& layout, const std::string& repository);
 
 }  // namespace nixbuild::builder

@@ -23,10 +23,10 @@ store::StoreLayout layout_by_environment() {
   return {nix::StoreDir(store_dir), store_dir, state_dir, log_dir};
 }
 
-// The derivation of all targets of a large repository has some megabytes.
+// The derivation for all targets of a large repository can be several megabytes.
 constexpr std::size_t most_derivation_bytes = std::size_t{64} << 20;
 
-// A size that cannot be found out is left out; a build does not wait for it.
+// How long to wait for a size: a build does without it rather than wait longer.
 constexpr std::chrono::milliseconds patience{100};
 
 }  // namespace
@@ -62,7 +62,7 @@ std::optional<Derivation> LocalStore::derivation(std::string_view path) const {
   const auto store_path = layout().store_dir.parse(path);
   if (!store_path || !store_path->is_derivation()) return std::nullopt;
   try {
-    // Evaluation can put symbolic links and directories of any name into the store.
+    // Evaluation can create symbolic links and directories of any name in the store.
     const auto text =
         read_file_beneath(layout().real_store_dir, store_path->base_name(), most_derivation_bytes);
     return text ? parse_derivation(*text) : std::nullopt;

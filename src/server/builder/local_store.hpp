@@ -1,7 +1,7 @@
-// The Nix store that builds go to, read without starting a program: the one that NIX_STORE_DIR and
-// NIX_STATE_DIR name, else /nix.
+// The Nix store used by builds, read without starting a program: given by NIX_STORE_DIR and
+// NIX_STATE_DIR, by default /nix.
 //
-// Paths come from evaluated repositories: whatever is not a path of this store is treated as
+// Paths come from evaluated repositories: anything that is not a path of this store is treated as
 // absent.
 #pragma once
 
@@ -22,9 +22,9 @@ class LocalStore {
   // Whether `path` has the form of a path of this store, or of a derivation in it.
   bool is_store_path(std::string_view path) const;
   bool is_derivation(std::string_view path) const;
-  // The size as a NAR of a valid path; nothing if it is not valid, or the store is unavailable.
+  // The NAR size of a valid path; nothing if it is not valid, or the store is unavailable.
   std::optional<std::uint64_t> nar_size(const std::string& path);
-  // Reads a derivation's file; nothing if there is none, or it is malformed.
+  // Reads a derivation file; nothing if it is missing or malformed.
   std::optional<Derivation> derivation(std::string_view path) const;
   // Whether all outputs of a derivation are valid; false if the store is unavailable.
   bool is_built(const std::string& derivation);

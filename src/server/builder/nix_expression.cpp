@@ -42,7 +42,7 @@ std::string nix_list_of_roots(const std::vector<Root>& roots) {
   return list + " ]";
 }
 
-// How answers are written.
+// Functions that format the result.
 constexpr std::string_view prelude = R"nix(let
   netstring = text: "${toString (builtins.stringLength text)}:${text}";
   record = index: kind: first: second: path: netstring (builtins.concatStringsSep ""
@@ -59,7 +59,7 @@ constexpr std::string_view prelude = R"nix(let
       (if builtins.isString (value.system or null) then value.system else "") path;
 )nix";
 
-// `top`, `isFlake`, `systems` and `roots` are bound before it.
+// Requires that `top`, `isFlake`, `systems` and `roots` are bound.
 constexpr std::string_view search = R"nix(
   deepest = 16;
   systemNames = builtins.listToAttrs (builtins.concatMap

@@ -31,10 +31,10 @@ void become_owner_of(const std::filesystem::path& state_dir) {
   if (!done) {
     throw SystemError(errno, fmt::format("becoming the owner of {}", state_dir.string()));
   }
-  // The kernel leaves the files in /proc/self to root otherwise, and a build could not be given a
-  // view of the file system of its own.
+  // Otherwise the files in /proc/self stay owned by root, and a build could not get a file system
+  // view of its own.
   ::prctl(PR_SET_DUMPABLE, 1);
-  // Those of root are of no use to this user.
+  // Root's directories cannot be used by this user.
   for (const char* name : {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
                            "XDG_RUNTIME_DIR"}) {
     ::unsetenv(name);

@@ -1,4 +1,4 @@
-// Which user a build runs as.
+// Switches to the user that builds run as.
 #pragma once
 
 #include <filesystem>
@@ -6,13 +6,12 @@
 
 namespace nixbuild::builder {
 
-// As root, becomes the owner of the state directory, for good; HOME and USER are then that user's.
-// So a build run by hand leaves no file that the service could not write. Throws UsageError where
-// this user may not write there, SystemError.
+// If run by root, switches permanently to the owner of the state directory, and sets HOME and USER
+// for that user. So a manual build leaves no files that the service cannot write. Throws UsageError
+// if this user may not write there, SystemError.
 void become_owner_of(const std::filesystem::path& state_dir);
 
-// The name of the user who runs this process; behind sudo, of the one who called it. Empty when
-// unknown.
+// The user who runs this process or, with sudo, called it. Empty if unknown.
 std::string invoking_user();
 
 }  // namespace nixbuild::builder

@@ -21,15 +21,15 @@ using protocol::TargetResult;
 
 namespace fs = std::filesystem;
 
-// The arguments of one program, in bytes. Linux allows a quarter of the stack's limit, 2 MiB as a
-// rule, for these and the environment.
+// The maximum size of one program's arguments, in bytes. Linux allows a quarter of the stack limit,
+// usually 2 MiB, for these and the environment.
 constexpr std::size_t most_argument_bytes = std::size_t{1} << 20;
-// Into how many a group is split if what made it fail is unknown.
+// How many parts a group is split into if the cause of its failure is unknown.
 constexpr std::size_t groups = 4;
-// Derivations that are looked through for what failed below a target.
+// The maximum number of derivations searched for a failure below a target.
 constexpr std::size_t most_inputs = 100'000;
 
-// `operands` in parts that each fit into one program's arguments.
+// Splits `operands` into parts that each fit into one program's arguments.
 std::vector<std::vector<std::string>> parts_of(const std::vector<std::string>& operands) {
   std::vector<std::vector<std::string>> parts;
   std::size_t bytes = most_argument_bytes;
@@ -60,12 +60,12 @@ Command realise_command(const Toolbox& tools, const std::vector<std::string>& op
                                         "--log-format", "internal-json", "--"};
   arguments.insert(arguments.end(), operands.begin(), operands.end());
   Command command = tools.nix(std::move(arguments), options);
-  // It evaluates nothing, and without a daemon it starts the builders.
+  // It does not evaluate; without a daemon, it is the parent of the builders.
   command.memory_limit = 0;
   return command;
 }
 
-// Those of `paths` that are not in the store.
+// The `paths` that are not in the store.
 std::set<std::string> invalid_paths(Toolbox& tools, const std::vector<std::string>& paths) {
   std::set<std::string> invalid;
   for (const auto& part : parts_of(paths)) {
@@ -86,7 +86,8 @@ bool is_dev_shell(const protocol::Target& target) {
 
 std::string reason_for(const std::string& derivation, const BuildMonitor::Failure& failure) {
   std::string reason = failure.reason.empty() ? "it failed" : failure.reason;
-  // Nix names the derivation by its path; after the target's name, its name is enough.
+  // Nix names the derivation by its path; shorten it to the name, because it follows the target's
+  // name.
   const std::string quoted = "'" + derivation + "'";
   for (std::size_t at = reason.find(quoted); at != std::string::npos; at = reason.find(quoted)) {
     reason.replace(at, quoted.size(), derivation_name(derivation));
@@ -134,7 +135,7 @@ class Realisation {
         output.nar_size = store_.nar_size(output.path).value_or(0);
       }
     }
-    // Should one have been garbage-collected meanwhile, it is built again.
+    // If one was garbage-collected meanwhile, it is built again.
     for (const auto& part : parts_of(unrooted)) {
       if (!build(part)) throw Error(fmt::format("rooting what was built: {}", last_error_));
     }
@@ -143,8 +144,8 @@ class Realisation {
   }
 
  private:
-  // Builds derivations, or outputs of them (DERIVATION!OUTPUT). If all of them are good, Nix roots
-  // them and this returns true; else it roots none.
+  // Builds derivations, or outputs of them (DERIVATION!OUTPUT). If all succeed, Nix roots them and
+  // this returns true; otherwise it roots none.
   bool build(const std::vector<std::string>& operands) {
     BuildMonitor monitor({[&](std::string_view line) { report_.log(line); },
                           [&](const std::string& drv) { return store_.is_built(drv); },
@@ -177,7 +178,7 @@ class Realisation {
     return true;
   }
 
-  // `nix develop` needs what a shell is built from, which its output may not refer to.
+  // `nix develop` needs a shell's inputs, which its output may not refer to.
   void keep_inputs_of_dev_shells() {
     root_name_ = input_root;
     std::set<std::string> inputs;
@@ -203,7 +204,7 @@ class Realisation {
     }
   }
 
-  // Adds what earlier programs have done.
+  // Adds the progress of earlier programs.
   void show(const BuildMonitor& monitor) {
     report_.update([&](protocol::BuildStatus& status) {
       auto progress = monitor.progress();
@@ -221,8 +222,8 @@ class Realisation {
     });
   }
 
-  // After a failure: pending targets that are in the store become "success", and those whose
-  // failure is known "failed".
+  // After a failure: pending targets that are in the store become "success", and those with a known
+  // failure become "failed".
   void settle() {
     std::vector<std::string> paths;
     for (const protocol::Target& target : targets_) {
@@ -246,14 +247,14 @@ class Realisation {
     }
   }
 
-  // The output paths of a content-addressed derivation are not known before it is built.
+  // The output paths of a content-addressed derivation are unknown until it is built.
   bool has_known_outputs(const protocol::Target& target) const {
     return std::all_of(
         target.outputs.begin(), target.outputs.end(),
         [&](const protocol::Output& output) { return store_.is_store_path(output.path); });
   }
 
-  // Asks for the outputs of a derivation that is built: nix-store prints them sorted by name.
+  // Queries the outputs of a built derivation: nix-store prints them sorted by name.
   void find_outputs(protocol::Target& target) {
     const Exit exit =
         tools_.run(tools_.nix({"nix-store", "--realise", "--", target.derivation}, options_));
@@ -269,9 +270,9 @@ class Realisation {
       target.outputs[i].path = paths[i];
   }
 
-  // Some failures end Nix as a whole in spite of --keep-going, such as that of a derivation for a
-  // system that nobody here builds for. What it did not get to is tried again without the culprit,
-  // and as long as that is unknown, in smaller groups.
+  // Some failures abort Nix in spite of --keep-going, such as a derivation for a system for which
+  // there is no builder. Retries what was not reached, without the culprit or, while that is
+  // unknown, in smaller groups.
   void build_again(const std::vector<std::string>& group) {
     if (build(group)) return;
     settle();
@@ -307,8 +308,8 @@ class Realisation {
 
   using Failures = std::map<std::string, BuildMonitor::Failure>;
 
-  // If a derivation needs content-addressed ones, Nix builds another derivation of the same name in
-  // its place, with their paths filled in.
+  // If a derivation needs content-addressed ones, Nix instead builds another derivation of the same
+  // name, with their paths filled in.
   Failures::const_iterator failure_of_resolved(const protocol::Target& target) const {
     if (has_known_outputs(target)) return failures_.end();
     return std::find_if(failures_.begin(), failures_.end(), [&](const auto& failure) {
@@ -339,7 +340,7 @@ class Realisation {
     return true;
   }
 
-  // The first failure of its own among the derivations that `derivation` builds from.
+  // The first original failure among the derivations that `derivation` depends on.
   Failures::const_iterator failure_below(const std::string& derivation) {
     std::set<std::string> seen = {derivation};
     std::vector<std::string> waiting = {derivation};
@@ -375,9 +376,9 @@ class Realisation {
   const Toolbox::Options& options_;
   Realised result_;
   Failures failures_;
-  Failures interrupted_;  // by the end of the last nix-store: these are tried again
+  Failures interrupted_;  // because the last nix-store exited: these are retried
   std::set<std::string> rooted_;
-  std::map<std::string, std::vector<std::string>> inputs_;  // of derivations, as far as asked for
+  std::map<std::string, std::vector<std::string>> inputs_;  // of derivations, as far as queried
   std::string last_error_;
   protocol::Progress done_before_;
   const char* root_name_ = output_root;

@@ -1,4 +1,4 @@
-// Builds the derivations of targets, all at once, and roots what came out.
+// Builds the derivations of targets, all at once, and roots the outputs.
 #pragma once
 
 #include <filesystem>
@@ -12,12 +12,12 @@
 namespace nixbuild::builder {
 
 struct Realised {
-  std::vector<protocol::DerivationTime> derivations;  // those that were built, not only substituted
+  std::vector<protocol::DerivationTime> derivations;  // built, not only substituted
 };
 
-// Every "pending" target becomes "success", its outputs in the store and rooted below `roots`, or
-// "failed" with the reason and the last lines of its log. One target's failure stops no other. What
-// a dev shell is built from is rooted, too. Throws Error if Nix does not answer at all.
+// Each "pending" target becomes "success", with its outputs in the store and rooted below `roots`,
+// or "failed" with the reason and the last lines of its log. One target's failure does not stop the
+// others. The inputs of a dev shell are rooted, too. Throws Error if Nix does not respond at all.
 Realised realise(Toolbox& tools, Report& report, LocalStore& store,
                  std::vector<protocol::Target>& targets, const std::filesystem::path& roots,
                  const Toolbox::Options& options);

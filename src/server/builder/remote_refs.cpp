@@ -27,7 +27,7 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// "a, b, c and 12 more".
+// Formats "a, b, c and 12 more".
 std::string list_of(const std::vector<std::string>& names) {
   constexpr std::size_t most_shown = 20;
   std::string out;
@@ -37,7 +37,7 @@ std::string list_of(const std::vector<std::string>& names) {
   return out;
 }
 
-// "; did you mean 'b'? branches: a, b, c".
+// Formats "; did you mean 'b'? branches: a, b, c".
 std::string known(std::string_view plural, std::string_view word,
                   const std::vector<std::string>& names) {
   if (names.empty()) return fmt::format("; it has no {}", plural);

@@ -1,5 +1,5 @@
-// The branches and tags of a remote, and what to build or to say if what was configured is not
-// among them.
+// The branches and tags of a remote; chooses the branch to build, and explains if the configured
+// one is missing.
 #pragma once
 
 #include <optional>
@@ -16,14 +16,15 @@ struct RemoteRefs {
   std::vector<std::string> tags;      // without "refs/tags/"
 };
 
-// Reads what `git ls-remote` prints: "ID<tab>REF" a line. Leaves out names that git itself would
-// refuse, since a remote can send any.
+// Parses the output of `git ls-remote`: "ID<tab>REF" per line. Omits names that git itself would
+// reject, since a remote can send any.
 RemoteRefs parse_remote_refs(std::string_view output);
 
-// The branch to build if HEAD names none that exists: the only one, main or master.
+// The branch to build if HEAD names none that exists: the only branch, or main or master.
 std::optional<std::string> branch_without_head(const RemoteRefs& refs);
 
-// Why there is nothing to fetch, with the branches or tags that there are and what to configure.
+// Explains why there is nothing to fetch, with the available branches or tags and the setting to
+// change.
 std::string absence(const config::Repository& repository, const RemoteRefs& refs);
 
 }  // namespace nixbuild::builder

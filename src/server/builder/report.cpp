@@ -75,7 +75,7 @@ void Report::close(protocol::BuildStatus last) {
   try {
     end_log();
   } catch (const SystemError&) {
-    // The status says more than the log's last lines.
+    // The status is more informative than the log's last lines.
   }
   history::write_status(layout_, status_);
 }

@@ -1,4 +1,4 @@
-// Where a running build reports to: its status file, its log, and an observer in this process.
+// A running build's reports: to its status file, its log, and an observer in this process.
 #pragma once
 
 #include <chrono>
@@ -17,8 +17,8 @@
 
 namespace nixbuild::builder {
 
-// Used from one thread. The status file is written by a thread of its own, so that nothing waits
-// for the disk: flushing takes longer than most of a build of what is up to date.
+// Use it from one thread. A separate thread writes the status file, so that nothing waits for the
+// disk: flushing takes longer than most of an up-to-date build.
 class Report {
  public:
   // Writes the status file once before it returns. Throws SystemError.
@@ -28,28 +28,29 @@ class Report {
   Report(const Report&) = delete;
   Report& operator=(const Report&) = delete;
 
-  // Lines are kept in the log from here on.
+  // From now on, keeps lines in the log.
   void open_log(const std::filesystem::path& file);
 
   // Adds a line to the log, without control characters. Throws SystemError if the disk is full.
   void log(std::string_view line);
-  // The same for a line as a program wrote it: the last state of what carriage returns overwrite.
+  // The same for a program's output line: logs the final state of text overwritten by carriage
+  // returns.
   void log_output(std::string_view line);
-  // The same as log(), marked as a warning.
+  // Like log(), but marked as a warning.
   void warn(std::string_view line);
 
   const protocol::BuildStatus& status() const noexcept { return status_; }
-  // Changes the status, and has it shown and written soon.
+  // Changes the status; it is shown and written soon.
   void update(const std::function<void(protocol::BuildStatus&)>& change);
 
-  // To be called now and then while something is waited for: flushes the log, draws what is drawn.
-  // Throws what the writing thread ran into.
+  // To be called regularly while waiting: flushes the log, updates the display. Rethrows exceptions
+  // of the writing thread.
   void tick();
 
-  // Writes what there is of the log before it returns; no more lines are kept. Throws SystemError.
+  // Writes the rest of the log before it returns; later lines are not kept. Throws SystemError.
   void end_log();
 
-  // Ends the log, too, and writes the last status before it returns. Throws SystemError.
+  // Also ends the log, and writes the last status before it returns. Throws SystemError.
   void close(protocol::BuildStatus last);
 
  private:
@@ -62,7 +63,7 @@ class Report {
   std::optional<history::BuildLog> log_;
   std::chrono::steady_clock::time_point draw_due_;
 
-  std::mutex mutex_;  // for what follows
+  std::mutex mutex_;  // protects the members below
   std::condition_variable wake_;
   std::optional<protocol::BuildStatus> to_write_;
   std::optional<std::string> failure_;

@@ -15,14 +15,14 @@
 namespace nixbuild::builder {
 namespace {
 
-// Given back when the disk is full, so that the build's end can still be written down.
+// Space released if the disk is full, so that the end of the build can still be recorded.
 constexpr off_t reserve_size = off_t{1} << 20;
 constexpr std::chrono::seconds lock_patience{5};
 constexpr std::chrono::milliseconds lock_interval{10};
 
 void hold_reserve(const std::filesystem::path& file) {
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640));
-  // Without it things go well too, as long as the disk does not fill up.
+  // Failure does not matter unless the disk fills up.
   if (fd) static_cast<void>(::posix_fallocate(fd.get(), 0, reserve_size));
 }
 
@@ -31,8 +31,9 @@ bool is_queued(history::History& history, const std::string& repository) {
   return newest && newest->state == protocol::BuildState::queued;
 }
 
-// Nothing where the repository is being built. A build that is queued while another process has the
-// lock was triggered when that one had all but ended: it will build this one too, or be gone soon.
+// Nothing if the repository is being built. A build that is queued while another process has the
+// lock was triggered when that one had almost ended: that process will build it too, or will exit
+// soon.
 std::optional<history::FileLock> take_lock(const history::StateLayout& layout,
                                            history::History& history,
                                            const std::string& repository) {
@@ -53,7 +54,7 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
   const history::StateLayout layout(options.state_dir);
   layout.create();
   const std::string& name = options.repository.name;
-  // First, so that a build which waits for the lock can be cancelled like one that has it.
+  // First, so that a build waiting for the lock can be cancelled like one that has it.
   Interruption interruption;
   history::History history(layout.history());
   const auto lock = take_lock(layout, history, name);
@@ -65,15 +66,16 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
     log::warn("killed {} processes that an interrupted build of {} left", killed, name);
   }
   for (;;) {
-    interruption.set_timeout(std::chrono::seconds(0));  // that of the build before
+    interruption.set_timeout(std::chrono::seconds(0));  // clear the previous build's timeout
     hold_reserve(layout.reserve(name));
-    // If the API has cancelled the build that this process was to run, the next one is not meant.
+    // If the API has cancelled the build that this process was started for, do not run the next
+    // one.
     if (history.finish_cancelled(name) && interruption.has_come()) return ExitCode::failed;
     const std::int64_t id =
         history.take_queued({name, invoking_user(), "command line", options.repository.branch});
     const ExitCode code = go_through_phases(options, layout, history, interruption, observer, id);
-    // One that was triggered since the history says that this one has ended: systemd starts no
-    // unit that has not ended itself.
+    // Also run a build triggered after the history recorded this one's end: systemd does not start
+    // a unit that is still running.
     if (interruption.has_come() || !is_queued(history, name)) return code;
   }
 }

@@ -14,26 +14,26 @@
 
 namespace nixbuild::builder {
 
-// What is shown of a build while it runs. Called from one thread; any may be missing.
+// Callbacks that show a running build. Called from one thread; each may be empty.
 struct Observer {
   std::function<void(const protocol::BuildStatus&)> status;  // on every change
   std::function<void(std::string_view line)> log_line;
-  std::function<void()> tick;  // about every 0.1 s while something is waited for
+  std::function<void()> tick;  // about every 0.1 s while waiting
 };
 
 struct RunOptions {
   std::filesystem::path state_dir;
   config::BuildOptions build;
   config::Repository repository;
-  // Files that the build must not see, wherever the user that runs it could read them.
+  // Files that the build must not see, even if its user can read them.
   std::vector<std::filesystem::path> secrets;
 };
 
-// Ends with `done`, `failed`, or `lock_held` where another build of the repository runs. A build
-// that fails is no error: it is in the history, and shown.
+// Ends with `done`, `failed`, or `lock_held` if another build of the repository is running. A
+// failed build is not an error: it is recorded in the history, and shown.
 //
-// SIGTERM, SIGINT and SIGHUP end the build and every process of it; it is then failed, 'cancelled'.
-// As root it goes on as the owner of the state directory.
+// SIGTERM, SIGINT and SIGHUP end the build and all its processes; it has then failed as
+// 'cancelled'. If run by root, it switches to the owner of the state directory.
 ExitCode run_build(const RunOptions& options, const Observer& observer);
 
 }  // namespace nixbuild::builder

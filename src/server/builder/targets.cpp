@@ -25,35 +25,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A large configuration takes some gigabytes to evaluate; this many at once, then.
+// A large configuration takes several gigabytes to evaluate, so this many at once.
 constexpr std::size_t most_at_once = 4;
-// Into how many parts a group is split that does not evaluate as a whole.
+// How many parts a group is split into if it does not evaluate as a whole.
 constexpr std::size_t parts = 4;
-constexpr std::size_t longest_claim = 200;  // bytes of what a repository says, in a message
+constexpr std::size_t longest_claim = 200;  // bytes of a repository's text, in a message
 constexpr std::size_t longest_reason = 600;
 constexpr std::size_t most_logged_lines = 1000;
-// Names, derivations and outputs of a build's targets, some thirty thousand of them, in bytes: the
-// history keeps them, and the API answers with them.
+// The limit for names, derivations and outputs of a build's targets, about thirty thousand targets,
+// in bytes: the history stores them, and the API returns them.
 constexpr std::size_t most_target_bytes = std::size_t{16} << 20;
 
-// What one process evaluates.
+// The work of one evaluating process.
 struct Job {
   enum class Kind { evaluate, outline, home };
   Kind kind = Kind::evaluate;
   std::vector<Root> roots;
-  // For each of `roots`, the beginning of the search that led to it.
+  // For each of `roots`, the starting point of the search that led to it.
   std::vector<std::size_t> beginnings;
   std::string home;  // Kind::home: the expression
 };
 
-// Nix says so last, or its garbage collector does before it gives up.
+// Nix reports this last, or its garbage collector does before it aborts.
 bool ran_out_of_memory(const Exit& exit) {
   if (exit.ok()) return false;
   return exit.signal == 0 ? reason_in(exit.error) == "out of memory"
                           : exit.error.find("Out of Memory") != std::string::npos;
 }
 
-// Not more than the history keeps of a target.
+// At most as many as the history keeps for a target.
 std::vector<std::string> last_lines_of(const std::string& error) {
   std::vector<std::string> lines = history::last_lines(error, history::log_tail_lines);
   std::size_t left = history::target_text_limit;
@@ -66,7 +66,7 @@ std::vector<std::string> last_lines_of(const std::string& error) {
   return lines;
 }
 
-// A target, and where the search for it began.
+// A target, and the starting point of its search.
 struct Item {
   std::size_t beginning = 0;
   AttributePath path;
@@ -126,7 +126,7 @@ class Evaluation {
     waiting_.push_back(std::move(job));
   }
 
-  // Home modules are no derivations: a configuration with them is built.
+  // Home modules are not derivations, so build a configuration that uses them.
   void begin_with_home_modules() {
     const auto are_home_modules = [](const Root& root) {
       return root.path.front() == "homeModules" || root.path.front() == "homeManagerModules";
@@ -154,7 +154,7 @@ class Evaluation {
     return {};
   }
 
-  // The GC root that a process's answer gets.
+  // The GC root for a process's result.
   fs::path new_result() { return fmt::format("{}-{}", root_.string(), ++results_); }
 
   Command command_of(const std::string& expression, const fs::path& result) const {
@@ -171,7 +171,7 @@ class Evaluation {
     }
     arguments.emplace_back("-");
     Command command = tools_.nix(std::move(arguments), options);
-    // There are attribute names longer than an argument may be.
+    // Attribute names may be longer than an argument can be.
     command.input = expression;
     return command;
   }
@@ -186,7 +186,7 @@ class Evaluation {
       commands.push_back(command_of(expression_of(job), results.back()));
       left += job.roots.size();
     }
-    // How many targets there are is not known before the first process has ended.
+    // The number of targets is unknown before the first process has ended.
     if (!items_.empty()) show(left);
     const std::size_t at_once = std::min(
         jobs.size(), std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_at_once));
@@ -210,7 +210,7 @@ class Evaluation {
     });
   }
 
-  // What Nix has written into the derivation that `link` leads to.
+  // Reads Nix's result from the derivation that `link` points to.
   std::optional<std::vector<Found>> read_result(const fs::path& link) const {
     std::error_code error;
     const auto derivation = store_.derivation(fs::read_symlink(link, error).string());
@@ -220,7 +220,8 @@ class Evaluation {
     return parse_evaluation_result(result->second);
   }
 
-  // A process has failed: its roots are evaluated in smaller groups, or the one is to blame.
+  // A process failed: evaluates its roots in smaller groups or, if there is only one, records its
+  // failure.
   void give_up(const Job& job, const Exit& exit) {
     has_failed_ = true;
     if ((exit.signal != 0 || ran_out_of_memory(exit)) && job.roots.size() > 1) {
@@ -358,7 +359,7 @@ class Evaluation {
     return name;
   }
 
-  // Nothing if there is a target of this name already.
+  // Nothing if a target of this name already exists.
   protocol::Target* add(std::size_t beginning, const AttributePath& path) {
     std::string name = name_of(path);
     if (!names_.insert(name).second) return nullptr;
@@ -379,8 +380,8 @@ class Evaluation {
         most_target_bytes >> 20));
   }
 
-  // What the repository says of a derivation is not trusted: its outputs are those that its file in
-  // the store names.
+  // Does not trust the repository's claims about a derivation: its outputs are taken from its file
+  // in the store.
   void accept(std::size_t beginning, const AttributePath& path, const Found& found) {
     if (is_for_another_system(path, found.system)) {
       if (beginnings_[beginning].path == path) {
@@ -462,7 +463,7 @@ class Evaluation {
     report_.log(fmt::format("{}: evaluation failed: {}", target->name, target->error));
   }
 
-  // What was asked for by name must not end as a success without outputs.
+  // A target requested by name must not end as a success without outputs.
   void refuse_empty_beginnings() {
     std::vector<bool> has_targets(beginnings_.size());
     for (const Item& item : items_)
@@ -475,7 +476,7 @@ class Evaluation {
     }
   }
 
-  // In the order in which they are searched for, members of a set by name.
+  // In search order; members of a set by name.
   std::vector<protocol::Target> sorted_targets() {
     std::stable_sort(items_.begin(), items_.end(), [](const Item& left, const Item& right) {
       return std::tie(left.beginning, left.path) < std::tie(right.beginning, right.path);
@@ -498,17 +499,17 @@ class Evaluation {
   const LocalStore& store_;
   const TargetSource& source_;
   const fs::path& root_;
-  const std::uint64_t targets_before_;  // of another lock
+  const std::uint64_t targets_before_;  // of the other lock
 
   std::vector<Root> beginnings_;
   std::vector<Job> waiting_;
-  std::vector<Job> hungry_;  // those that their share of the memory was too little for
-  Job listed_;               // the members of sets that the last processes found
+  std::vector<Job> hungry_;  // those that exceeded their share of the memory
+  Job listed_;               // the members of sets found by the last processes
   std::vector<Item> items_;
   std::set<std::string> names_;
   std::size_t bytes_ = 0;  // of names, derivations and outputs
   int results_ = 0;
-  bool has_failed_ = false;  // some process, so that groups are made smaller
+  bool has_failed_ = false;  // if any process failed, groups are made smaller
   bool needs_check_ = false;
   bool is_checked_ = false;
 };

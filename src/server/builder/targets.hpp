@@ -1,7 +1,8 @@
-// What a repository offers to build, each target evaluated to its derivation.
+// Finds the targets that a repository offers, and evaluates each to its derivation.
 //
-// A target that does not evaluate stops no other. All are evaluated by one process first; if that
-// fails, smaller and smaller parts are, down to single targets, several processes at a time.
+// A target that fails to evaluate does not stop the others. One process first evaluates all of
+// them; if that fails, several processes at a time evaluate smaller and smaller parts, down to
+// single targets.
 #pragma once
 
 #include <filesystem>
@@ -18,18 +19,18 @@
 namespace nixbuild::builder {
 
 struct TargetSource {
-  std::string reference;  // of the flake, locked; empty: the clone's default.nix
-  std::string label;      // appended to the names, to tell two locks apart
+  std::string reference;  // of the flake, locked; if empty, the clone's default.nix
+  std::string label;      // appended to the names, to distinguish two locks
   std::vector<std::string> systems;
-  std::vector<AttributePath> wanted;  // empty: all
+  std::vector<AttributePath> wanted;  // empty for all
   std::optional<std::string> home_config;
-  std::string home_manager;  // a flake reference, as configured; empty: none
-  Toolbox::Options options;  // of Nix
+  std::string home_manager;  // a flake reference, as configured; empty for none
+  Toolbox::Options options;  // for Nix
 };
 
 // All targets: "pending" with derivation and outputs, or "evaluation failed" with the reason. Their
-// derivations are rooted from the moment they are evaluated, by links ROOT-1, ROOT-2, ….
-// Throws Error if the repository does not evaluate at all.
+// derivations are rooted as soon as they are evaluated, by links ROOT-1, ROOT-2, …. Throws Error if
+// the repository does not evaluate at all.
 std::vector<protocol::Target> evaluate_targets(Toolbox& tools, Report& report,
                                                const LocalStore& store, const TargetSource& source,
                                                const std::filesystem::path& root);

@@ -15,14 +15,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The longest that a program's output waits before it is in the log, where others read it.
+// The longest delay before a program's output is in the log, where others read it.
 constexpr std::chrono::milliseconds tick_interval{20};
 constexpr std::chrono::seconds record_interval{1};
-// What a program that is asked to end gets to do so: Nix ends its builders and releases its locks.
+// How long a program has to exit when asked to: Nix ends its builders and releases its locks.
 constexpr std::chrono::seconds end_patience{5};
 
-// A connection over which less than this comes for a minute is given up. A server that gets a large
-// repository ready for sending says little more than that it is alive, a few bytes a second.
+// Git aborts a connection that is slower than this for a minute. A server that prepares a large
+// repository for sending only sends keep-alive messages, a few bytes a second.
 constexpr const char* low_speed_bytes = "1";
 constexpr const char* low_speed_seconds = "60";
 
@@ -32,14 +32,14 @@ std::vector<std::pair<std::string, std::string>> git_settings(bool allow_local) 
       {"gc.autoDetach", "false"},
       {"maintenance.autoDetach", "false"},
       {"advice.detachedHead", "false"},
-      // Helpers of the kind ext:: run commands that a submodule's URL gives.
+      // ext:: helpers run commands given by a submodule's URL.
       {"protocol.allow", "never"},
       {"protocol.https.allow", "always"},
       {"protocol.http.allow", "always"},
       {"protocol.ssh.allow", "always"},
       {"protocol.git.allow", "always"},
       {"protocol.file.allow", allow_local ? "always" : "user"},
-      // Files of Git LFS are fetched in one step of their own, see whole_commit.hpp.
+      // Git LFS files are fetched in a separate step, see whole_commit.hpp.
       {"filter.lfs.smudge", ""},
       {"filter.lfs.clean", ""},
       {"filter.lfs.process", ""},
@@ -69,7 +69,7 @@ Command Toolbox::git(std::vector<std::string> arguments) const {
 }
 
 Command Toolbox::nix(std::vector<std::string> arguments, const Options& options) const {
-  // Before the others, which may have a "--" in them.
+  // Before the other arguments, which may contain "--".
   std::vector<std::string> common = {"--extra-experimental-features", "nix-command flakes",
                                      "--option", "accept-flake-config", "false"};
   for (const auto& [name, value] : options) {
@@ -86,7 +86,7 @@ Command Toolbox::nix(std::vector<std::string> arguments, const Options& options)
 Command Toolbox::nix_fetching(std::vector<std::string> arguments) const {
   Command command = nix(std::move(arguments), settings_.credentials.nix_options());
   command.namespaces = isolations_.inputs.namespaces();
-  // Flake commands find the flake by the directory that they run in.
+  // Flake commands use the flake in their working directory.
   command.directory = settings_.clone / settings_.dir;
   command.environment = settings_.credentials.environment();
   command.environment.emplace_back("XDG_CACHE_HOME", (settings_.home / ".cache").string());
@@ -100,7 +100,7 @@ Toolbox::Options Toolbox::restriction() {
 
 std::vector<std::string> Toolbox::search_path() const {
   std::vector<std::string> entries = {fmt::format("nixbuild-clone={}", settings_.clone.string())};
-  // Where Nix looks by itself if NIX_PATH is not set and evaluation is not restricted.
+  // Nix's default if NIX_PATH is not set and evaluation is not restricted.
   const std::filesystem::path channel = "/nix/var/nix/profiles/per-user/root/channels/nixpkgs";
   std::error_code error;
   if (std::getenv("NIX_PATH") == nullptr && std::filesystem::exists(channel, error)) {
@@ -118,11 +118,11 @@ void Toolbox::prepare(Command& command) const {
   if (!command.namespaces.empty()) environment.emplace_back("TMPDIR", "/tmp");
   environment.emplace_back("GIT_TERMINAL_PROMPT", "0");
   environment.emplace_back("GIT_ASKPASS", "true");
-  // What an earlier build may have left in the home directory.
+  // Ignore what an earlier build may have left in the home directory.
   environment.emplace_back("GIT_CONFIG_GLOBAL", "/dev/null");
   environment.emplace_back("NIX_USER_CONF_FILES", "/dev/null");
   environment.emplace_back("SSH_ASKPASS_REQUIRE", "never");
-  // Messages are looked at, so they have to be in one language.
+  // Messages are parsed, so their language must be fixed.
   environment.emplace_back("LC_ALL", "C.UTF-8");
   if (std::getenv("GIT_SSH_COMMAND") == nullptr) {
     environment.emplace_back("GIT_SSH_COMMAND",
@@ -134,7 +134,7 @@ void Toolbox::prepare(Command& command) const {
     environment.emplace_back(fmt::format("GIT_CONFIG_KEY_{}", i), settings[i].first);
     environment.emplace_back(fmt::format("GIT_CONFIG_VALUE_{}", i), settings[i].second);
   }
-  // Of two changes to a variable the first counts.
+  // If a variable is changed twice, the first change wins.
   for (auto& change : scrubbed_environment())
     environment.push_back(std::move(change));
 }

@@ -1,5 +1,5 @@
-// How a build runs git and nix: isolated, with the environment that both need, ended when the build
-// is, and with live output.
+// Runs git and nix for a build: isolated, with the environment that both need, ended together with
+// the build, and with live output.
 #pragma once
 
 #include <chrono>
@@ -24,53 +24,53 @@ class Toolbox {
   struct Settings {
     std::string repository;
     std::filesystem::path clone;    // where programs run
-    std::filesystem::path dir;      // of the flake in it; empty: at the top
+    std::filesystem::path dir;      // of the flake in the clone; empty for the top
     std::filesystem::path home;     // HOME of programs
-    bool allow_local_git = false;   // submodules may come from this machine's files
-    std::uint64_t eval_memory = 0;  // bytes, for the processes that evaluate at one time
+    bool allow_local_git = false;   // submodules may come from local files
+    std::uint64_t eval_memory = 0;  // bytes, for all processes that evaluate at the same time
     Credentials credentials;
   };
-  // Programs run in the isolation that their purpose needs, or in none.
+  // Each program runs in the isolation for its purpose, or in none.
   struct Isolations {
-    Isolation git;         // sees the credentials, and a remote that is a path of this machine
-    Isolation inputs;      // Nix as it fetches inputs: sees the credentials
+    Isolation git;         // sees the credentials, and a remote that is a local path
+    Isolation inputs;      // for Nix while it fetches inputs; sees the credentials
     Isolation evaluation;  // sees neither
   };
   Toolbox(const history::StateLayout& layout, Settings settings, Isolations isolations,
           Interruption& interruption, Report& report);
 
-  // Runs one program to its end, in the clone. Throws Interrupted, SystemError when it cannot be
-  // started.
+  // Runs one program in the clone until it exits. Throws Interrupted, or SystemError if it cannot
+  // be started.
   Exit run(Command command);
-  // The same; what comes on its standard error goes to the log too, as it comes.
+  // The same, but also logs its standard error as it arrives.
   Exit run_logged(Command command);
-  // Runs programs, `at_once` of them at a time; `on_end` is told of each as it ends.
+  // Runs programs, `at_once` of them at a time; calls `on_end` as each exits.
   void run_all(std::vector<Command> commands, std::size_t at_once,
                const std::function<void(std::size_t index, const Exit&)>& on_end);
 
   // `git ARGUMENTS…`.
   Command git(std::vector<std::string> arguments) const;
-  // Any of Nix's programs, with flakes turned on and no configuration of a flake accepted. What
-  // comes in `options` is added as --option NAME VALUE.
+  // Any of Nix's programs, with flakes enabled and without accepting a flake's configuration. Each
+  // of `options` is added as --option NAME VALUE.
   using Options = std::vector<std::pair<std::string, std::string>>;
-  // It may use `eval_memory`, and what it starts as well.
+  // It and its child processes may use `eval_memory`.
   Command nix(std::vector<std::string> arguments, const Options& options = {}) const;
-  // The same with the repository's credentials: for commands that fetch inputs, and evaluate no
-  // more than it takes to find these.
+  // The same with the repository's credentials: for commands that fetch inputs, and evaluate only
+  // what is needed to find them.
   Command nix_fetching(std::vector<std::string> arguments) const;
-  // For expressions that are no flakes, which Nix would otherwise let read any file: options that
-  // restrict evaluation to the clone, to what NIX_PATH names and to fetching, and the entries of
-  // Nix's search path that go with them.
+  // For expressions that are not flakes, which Nix would otherwise allow to read any file: options
+  // that restrict evaluation to the clone, NIX_PATH and fetching, and the corresponding entries of
+  // Nix's search path.
   static Options restriction();
   std::vector<std::string> search_path() const;
   std::uint64_t eval_memory() const noexcept { return settings_.eval_memory; }
   bool has_credentials() const noexcept { return !settings_.credentials.empty(); }
 
   const std::filesystem::path& clone() const noexcept { return settings_.clone; }
-  // A file beside flake.nix or default.nix, relative to the clone.
+  // A file next to flake.nix or default.nix, relative to the clone.
   std::filesystem::path in_dir(const char* file) const { return settings_.dir / file; }
 
-  // Ends every process of the build: asks first, then kills.
+  // Ends all processes of the build: first asks, then kills.
   void end_all();
 
  private:

@@ -8,7 +8,7 @@
 namespace nixbuild::builder {
 namespace {
 
-// It answers before it begins to compress, so this is long.
+// Ample, because serve-cache answers before it begins to compress.
 constexpr std::chrono::seconds timeout{5};
 
 }  // namespace

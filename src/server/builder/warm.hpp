@@ -1,4 +1,4 @@
-// Tells serve-cache what was built, so that it compresses it before the first client asks.
+// Reports built paths to serve-cache, so that it compresses them before the first client asks.
 #pragma once
 
 #include <filesystem>
@@ -7,8 +7,8 @@
 
 namespace nixbuild::builder {
 
-// Posts store paths to /warm on the control socket, a line each. False when nobody listens there,
-// which is no error. Throws Error when serve-cache does not take them.
+// Posts store paths to /warm on the control socket, one per line. Returns false if no process is
+// listening there, which is not an error. Throws Error if serve-cache rejects them.
 bool warm_cache(const std::filesystem::path& control_socket,
                 const std::vector<std::string>& store_paths);
 

@@ -23,7 +23,7 @@ constexpr std::string_view submodule_mode = "160000";
 constexpr std::string_view pointer_start = "version https://git-lfs.github.com/spec/";
 constexpr std::size_t most_pointer_bytes = 1024;
 constexpr std::size_t most_paths_at_once = 200;
-// Submodules of submodules of…
+// The maximum nesting depth of submodules.
 constexpr int most_levels = 32;
 constexpr mode_t private_file = 0600;
 
@@ -78,7 +78,7 @@ class WholeCommit {
 
   static std::string line(const std::string& output) { return output.substr(0, output.find('\n')); }
 
-  // "MODE ID STAGE<tab>PATH<nul>", as git-ls-files(1) has it.
+  // "MODE ID STAGE<tab>PATH<nul>", the format of git-ls-files(1).
   std::vector<Entry> entries(const std::string& which) {
     std::vector<std::string> arguments = {"ls-files", "--stage", "-z"};
     if (!which.empty()) arguments.insert(arguments.end(), {"--", which});
@@ -102,7 +102,7 @@ class WholeCommit {
     return found;
   }
 
-  // Lets git find the objects of submodules, which have repositories of their own.
+  // Lets git find the objects of submodules, which are in separate repositories.
   void share_objects() {
     std::string text;
     std::error_code error;
@@ -130,7 +130,7 @@ class WholeCommit {
       bool any = false;
       for (const Entry& entry : entries("")) {
         if (entry.mode != submodule_mode) continue;
-        // One that .gitmodules does not name is no submodule, and git leaves its directory empty.
+        // One missing from .gitmodules is not a submodule, and git leaves its directory empty.
         if (!tools_.run(command_for({"cat-file", "-e", entry.id + "^{tree}"})).ok()) continue;
         git("adding a submodule", {"update-index", "--force-remove", "--", entry.path});
         git("adding a submodule", {"read-tree", fmt::format("--prefix={}/", entry.path), entry.id});
@@ -192,7 +192,7 @@ class WholeCommit {
     if (changes.size() > 1) git("adding files of Git LFS", std::move(changes));
   }
 
-  // A file that is no pointer, though its attributes say so, is what it is.
+  // A file that is not a pointer, although its attributes say so, is used as it is.
   void check_no_pointer(const std::string& path) const {
     std::optional<std::string> text;
     try {
