@@ -39,7 +39,7 @@ bool probe(int fd, const std::filesystem::path& file) {
 }
 
 UniqueFd open_for_probe(const std::filesystem::path& file) {
-  // The directory is the builds': neither a link nor a FIFO there may be of consequence.
+  // The directory belongs to the builds' user: a link or a FIFO there must have no effect.
   UniqueFd fd(::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!fd && errno != ENOENT && errno != ENOTDIR) {
     throw SystemError(errno, fmt::format("opening {}", file.string()));
@@ -52,15 +52,16 @@ UniqueFd open_for_probe(const std::filesystem::path& file) {
 std::optional<FileLock> FileLock::try_take(const std::filesystem::path& file) {
   UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, lock_mode));
   if (!fd) throw SystemError(errno, fmt::format("opening {}", file.string()));
-  // The umask is not to keep the group out; who is not the owner has no say in it.
+  // The group must have access whatever the umask. Only the owner can change the mode, so ignore
+  // failures.
   static_cast<void>(::fchmod(fd.get(), lock_mode));
   struct flock lock = whole_file();
   if (::fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) {
     if (errno == EAGAIN || errno == EACCES) return std::nullopt;
     throw SystemError(errno, fmt::format("locking {}", file.string()));
   }
-  // For lock_holder: the kernel does not tell who holds the lock of an open file. A full disk is no
-  // reason not to build; then the build cannot be cancelled from elsewhere.
+  // For lock_holder(): the kernel does not report the holder of an open file's lock. A full disk
+  // must not prevent the build, which then cannot be cancelled by other processes.
   const std::string pid = fmt::format("{:<10}\n", ::getpid());
   static_cast<void>(::pwrite(fd.get(), pid.data(), pid.size(), 0));
   return FileLock(std::move(fd));
@@ -82,7 +83,7 @@ bool is_locked(const std::filesystem::path& file) {
 
 bool LockProbe::is_locked() {
   struct stat status {};
-  // A file that was removed tells nothing any more.
+  // A deleted file no longer shows the lock's state.
   if (!fd_ || ::fstat(fd_.get(), &status) != 0 || status.st_nlink == 0) {
     fd_ = open_for_probe(file_);
   }
@@ -93,7 +94,7 @@ std::optional<FileLock> wait_for_slot(const StateLayout& layout, History& histor
                                       std::int64_t build, int max_parallel,
                                       const std::function<bool()>& keep_waiting) {
   const auto comes_first = [&](const protocol::Build& other) {
-    // A build that nobody has come to run must not hold up the rest for ever.
+    // A queued build that no process ever runs must not block the others forever.
     return is_locked(layout.lock(other.repository)) || is_within(other.queued_at, start_patience);
   };
   while (keep_waiting()) {

@@ -1,8 +1,8 @@
-// Who may run a build: locks that the kernel drops with their holder, however that ends.
+// Decides who may run a build, by locks that the kernel releases when their holder ends in any way.
 //
-// Whether a build runs is decided by its repository's lock alone. Readers probe it and never take
-// it, so that looking cannot stand in the way of a build. The locks belong to the open file
-// (F_OFD_SETLK), are closed on exec, and so are never inherited by the programs a build starts.
+// Whether a build is running depends only on its repository's lock. Readers test it without taking
+// it, so they cannot block a build. The locks belong to the open file (F_OFD_SETLK), which is
+// closed on exec, so programs started by a build never inherit them.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +23,7 @@ class StateLayout;
 
 class FileLock {
  public:
-  // Nothing when another one holds it. Makes the file where it is missing. Throws SystemError.
+  // Nothing if another process holds it. Creates the file if it is missing. Throws SystemError.
   static std::optional<FileLock> try_take(const std::filesystem::path& file);
 
  private:
@@ -31,13 +31,13 @@ class FileLock {
   UniqueFd fd_;
 };
 
-// The process that took the lock on `file`, while it holds it. Throws SystemError.
+// The process that holds the lock on `file`, if any. Throws SystemError.
 std::optional<pid_t> lock_holder(const std::filesystem::path& file);
 
-// Whether somebody holds the lock on `file`; false where there is no such file. Throws SystemError.
+// Whether any process holds the lock on `file`; false if there is no such file. Throws SystemError.
 bool is_locked(const std::filesystem::path& file);
 
-// The same for one file asked again and again: keeps it open.
+// The same for repeated checks of one file, which is kept open.
 class LockProbe {
  public:
   explicit LockProbe(std::filesystem::path file) : file_(std::move(file)) {}
@@ -52,7 +52,7 @@ class LockProbe {
 constexpr std::chrono::seconds start_patience{30};
 
 // Waits for one of `max_parallel` slots; queued builds get them in the order of their numbers.
-// `keep_waiting` is asked every 0.1 s; nothing is returned once it says no.
+// Calls `keep_waiting` every 0.1 s, and returns nothing once it returns false.
 std::optional<FileLock> wait_for_slot(const StateLayout& layout, History& history,
                                       std::int64_t build, int max_parallel,
                                       const std::function<bool()>& keep_waiting);

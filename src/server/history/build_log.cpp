@@ -51,7 +51,7 @@ BuildLog::~BuildLog() {
   try {
     close();
   } catch (const Error&) {
-    // Whoever has to know calls close() itself.
+    // Callers that need to know about errors call close() themselves.
   }
 }
 

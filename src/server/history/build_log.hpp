@@ -1,5 +1,5 @@
-// A build's log for people: logs/REPO/ID.log, lines of valid UTF-8 without control characters but
-// tab, whatever the builders wrote.
+// A build's log for people: logs/REPO/ID.log. Whatever the builders wrote, its lines are valid
+// UTF-8 without control characters except tab.
 #pragma once
 
 #include <cstddef>
@@ -14,36 +14,36 @@
 
 namespace nixbuild::history {
 
-// `raw` as one line of a log: invalid UTF-8 becomes U+FFFD, terminal escape sequences and control
-// characters go, of text that a carriage return overwrote the last state stays, and more than
-// `max_line_length` bytes are cut off with "…".
+// Converts `raw` to one line of a log: replaces invalid UTF-8 by U+FFFD, removes terminal escape
+// sequences and control characters, keeps only the final state of text overwritten by carriage
+// returns, and truncates after `max_line_length` bytes, with "…".
 std::string clean_line(std::string_view raw);
 constexpr std::size_t max_line_length = 16384;
 
-// The last lines of what a program wrote, cleaned.
+// The last lines of a program's output, cleaned.
 std::vector<std::string> last_lines(std::string_view text,
                                     std::size_t count = std::string_view::npos);
-// So many are told of what failed.
+// Number of log lines kept for a failure.
 constexpr std::size_t log_tail_lines = 25;
 
-// Appends lines to a log. Past `limit` bytes, lines are no longer written but the last of them are
-// kept in memory, and close() writes these behind a note of how much is left out: the reason of a
-// failure is at the end.
+// Appends lines to a log. After `limit` bytes, lines are no longer written, but the last ones are
+// kept in memory, because the reason of a failure is at the end. close() writes them after a note
+// saying how much was omitted.
 class BuildLog {
  public:
   static constexpr std::uint64_t default_limit = std::uint64_t{256} << 20;
 
-  // Makes the file, or empties it. Throws SystemError.
+  // Creates or truncates the file. Throws SystemError.
   explicit BuildLog(const std::filesystem::path& file, std::uint64_t limit = default_limit);
   ~BuildLog();
   BuildLog(const BuildLog&) = delete;
   BuildLog& operator=(const BuildLog&) = delete;
 
-  // One line, without its end; cleaned. What is appended is seen by readers after flush(), or once
-  // 64 KiB have come together. Throws SystemError when the disk is full.
+  // Adds one line, given without its line end, after cleaning it. Readers see it after flush(), or
+  // once 64 KiB are buffered. Throws SystemError if the disk is full.
   void append(std::string_view line);
   void flush();
-  // Writes what is left. Further lines are dropped.
+  // Writes the rest. Later lines are ignored.
   void close();
 
  private:

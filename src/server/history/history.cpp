@@ -42,7 +42,7 @@ protocol::Build build_of(const Statement& row) {
   build.error = row.optional_text(11);
   build.has_lock = row.integer(12) != 0;
   if (!row.view(13).empty()) build.branch = row.text(13);
-  // So a run-build of an earlier release ends a build that it was told to end.
+  // A run-build of an earlier release records a cancelled build this way.
   if (build.state == BuildState::failed && build.error == reason_cancelled) {
     build.state = BuildState::cancelled;
   }
@@ -125,7 +125,7 @@ std::vector<protocol::DerivationTime> derivations_of(Connection& database, std::
   return derivations;
 }
 
-// To be called inside a transaction.
+// Call it inside a transaction.
 void end_build(Connection& database, std::int64_t id, const std::optional<std::string>& error,
                protocol::Time finish) {
   const bool is_cancelled = error == reason_cancelled;
@@ -146,7 +146,7 @@ void end_build(Connection& database, std::int64_t id, const std::optional<std::s
       "UPDATE phases SET finish = max(?2, start) WHERE build = ?1 AND finish IS NULL");
   phases.bind(id).bind(finish).run();
   if (!kept_error) return;
-  // A target that was not reached must not read as if it were still to come.
+  // A target that was not reached must not look as if it were still pending.
   Statement targets = database.prepare(
       "UPDATE targets SET result = 'failed', error = ?2 WHERE build = ?1 AND result = 'pending'");
   targets.bind(id).bind(kept_error).run();
@@ -242,7 +242,7 @@ std::int64_t History::take_queued(const Trigger& trigger) {
     }
   }
   if (queued) {
-    // Another queued build may have that branch already.
+    // Another queued build may already have that branch.
     Statement branch =
         impl_->database.prepare("UPDATE OR IGNORE builds SET branch = ?2 WHERE id = ?1");
     branch.bind(*queued).bind(std::string_view(trigger.branch ? *trigger.branch : std::string()));
@@ -386,7 +386,7 @@ void History::finish(std::int64_t id, const std::optional<std::string>& error,
 
 std::vector<std::int64_t> History::prune(const std::string& repository, int keep) {
   Transaction transaction(impl_->database);
-  // Cancelled builds are counted apart: a hundred of them must not push out what was built.
+  // Cancelled builds are counted separately: a hundred of them must not push out real builds.
   Statement select = impl_->database.prepare(
       "SELECT id FROM (SELECT id, row_number() OVER "
       "(PARTITION BY state = 'cancelled' ORDER BY id DESC) AS age "
@@ -408,7 +408,7 @@ std::vector<std::int64_t> History::prune(const std::string& repository, int keep
 std::optional<protocol::Build> History::get(std::int64_t id) {
   Statement statement = impl_->database.prepare(std::string(build_columns) + "WHERE id = ?1");
   statement.bind(id);
-  // The statement stays open to the end, and with it the read transaction: one moment's view.
+  // The statement, and so the read transaction, stays open to the end, for a consistent view.
   if (!statement.step()) return std::nullopt;
   protocol::Build build = build_of(statement);
   build.phases = phases_of(impl_->database, id);
@@ -495,7 +495,7 @@ std::optional<protocol::BuildRecord> History::record(std::int64_t id) {
   Statement statement = impl_->database.prepare(
       "SELECT url, flake_lock FROM builds WHERE id = ?1 AND finish NOT NULL");
   statement.bind(id);
-  // The statement stays open to the end, and with it the read transaction: one moment's view.
+  // The statement, and so the read transaction, stays open to the end, for a consistent view.
   if (!statement.step()) return std::nullopt;
   const auto build = get(id);
   if (!build || !build->commit || !build->finish || statement.view(0).empty()) return std::nullopt;
@@ -536,7 +536,7 @@ std::string History::id() {
 }
 
 std::uint64_t History::generation() {
-  // data_version tells of the changes of others, total_changes of our own.
+  // data_version shows changes by other connections, total_changes our own.
   const sqlite::StatementUse use(impl_->data_version);
   impl_->data_version.step();
   const auto version = static_cast<std::uint64_t>(impl_->data_version.integer(0));
@@ -552,7 +552,7 @@ bool History::reconcile(const std::string& repository, const std::function<bool(
   bool is_changed = false;
   for (const protocol::Build& build : builds) {
     if (build.state == BuildState::queued) {
-      // Either time may lie in the future, if the clock was put back.
+      // Either time may be in the future, if the clock was set back.
       const auto free_since = last_finish(impl_->database, repository).value_or(build.queued_at);
       if (is_within(build.queued_at, patience) || is_within(free_since, patience)) continue;
       end_build(impl_->database, build.id, reason_not_started, now());

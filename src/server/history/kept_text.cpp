@@ -47,7 +47,7 @@ std::size_t text_allowance(const std::vector<protocol::Target>& targets) {
 KeptText kept_text(const protocol::Target& target, std::size_t allowance) {
   const std::size_t tail = tail_size(target);
   KeptText kept;
-  // Half for either, and what one does not need for the other.
+  // Half for each; what one does not need goes to the other.
   kept.error =
       shortened(target.error, std::max(allowance / 2, allowance - std::min(allowance, tail)));
   std::size_t left = allowance - kept.error.size();

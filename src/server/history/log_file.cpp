@@ -42,7 +42,7 @@ std::uint64_t LogFile::size() const {
   return static_cast<std::uint64_t>(status.st_size);
 }
 
-// Fewer bytes at the end of the file.
+// Returns fewer bytes at the end of the file.
 std::string LogFile::read(std::uint64_t offset, std::size_t length) const {
   std::string bytes(length, '\0');
   std::size_t done = 0;
@@ -58,7 +58,7 @@ std::string LogFile::read(std::uint64_t offset, std::size_t length) const {
   return bytes;
 }
 
-// Backwards, from line end to line end: the first wanted line begins behind the line end before it.
+// Searches line ends backwards: the first wanted line begins after the line end before it.
 LogFile::Range LogFile::tail(std::size_t lines) const {
   const std::uint64_t size = this->size();
   Range range{size, size};
@@ -75,19 +75,19 @@ LogFile::Range LogFile::tail(std::size_t lines) const {
     }
     if (begin == 0) range.begin = 0;
   }
-  // What an unfinished line alone fills has no lines.
+  // If there is only an unfinished line, there are no whole lines.
   if (ends == 0) range.begin = range.end = range.begin == 0 ? 0 : size;
   return range;
 }
 
 std::string LogFile::read_lines(std::uint64_t offset, std::size_t limit, std::uint64_t end) const {
-  // Clients name offsets, which may be larger than any that can be read from.
+  // Clients provide offsets, which may be larger than any that can be read from.
   end = std::min(end, size());
   if (offset >= end) return {};
   limit = std::max(limit, 2 * max_line_length);
   std::string text =
       read(offset, static_cast<std::size_t>(std::min<std::uint64_t>(limit, end - offset)));
-  text.resize(text.rfind('\n') + 1);  // to nothing if there is none
+  text.resize(text.rfind('\n') + 1);  // empty if there is none
   return text;
 }
 

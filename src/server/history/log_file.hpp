@@ -1,8 +1,8 @@
-// Reading logs of builds, a piece at a time: what is held in memory depends neither on a log's
-// length nor on what a client asks for.
+// Reads logs of builds in pieces: memory usage depends neither on a log's length nor on a client's
+// request.
 //
-// Builds own the directory in which their logs lie, so what is there need not be a log: no symbolic
-// link is followed, and only regular files are opened.
+// The log directory belongs to the builds' user, so it can contain anything: no symbolic link is
+// followed, and only regular files are opened.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ class StateLayout;
 
 class LogFile {
  public:
-  // Nothing if there is no log, or something else in its place; that is logged. Throws SystemError.
+  // Nothing if there is no log, or it is not a regular file, which is logged. Throws SystemError.
   static std::optional<LogFile> open(const StateLayout& layout, std::string_view repository,
                                      std::int64_t build);
   explicit LogFile(UniqueFd fd) : fd_(std::make_shared<const UniqueFd>(std::move(fd))) {}
@@ -31,16 +31,16 @@ class LogFile {
 
   std::uint64_t size() const;
 
-  // Where the last `lines` whole lines are: fewer if they take more than 8 MiB. A last line that is
-  // still being written is not among them.
+  // The range of the last `lines` whole lines, or fewer if they take more than 8 MiB. Excludes a
+  // last line that is still being written.
   struct Range {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;  // where the next line begins
   };
   Range tail(std::size_t lines) const;
 
-  // The whole lines from `offset` on, each with its line end, up to `end`: at most `limit` bytes,
-  // which is at least 2 * max_line_length.
+  // The whole lines from `offset` up to `end`, including line ends: at most `limit` bytes, which
+  // must be at least 2 * max_line_length.
   std::string read_lines(std::uint64_t offset, std::size_t limit,
                          std::uint64_t end = std::numeric_limits<std::uint64_t>::max()) const;
 

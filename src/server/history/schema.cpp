@@ -14,15 +14,15 @@
 #include "server/history/history.hpp"
 
 // A running `nixbuild run-build` of an earlier release keeps its connection while a newer program
-// migrates the database under it, and has to be able to finish. So tables and columns of version 1
-// keep their names and meaning, and new columns have defaults.
+// migrates the database, and must still be able to finish. So tables and columns of version 1 keep
+// their names and meaning, and new columns have defaults.
 
 namespace nixbuild::history {
 namespace {
 
 constexpr int current_version = 2;
 
-// `one_queued` and `one_running` hold what the queue promises: at most one queued and one running
+// `one_queued` and `one_running` enforce the queue's guarantee: at most one queued and one running
 // build of a branch, however many clients ask at once.
 constexpr const char* builds_table = R"(
 CREATE TABLE builds (
@@ -95,14 +95,14 @@ CREATE TABLE derivations (
 ) WITHOUT ROWID;
 )";
 
-// The id tells this history from one that was begun anew, whose builds have the same numbers.
+// The id distinguishes this history from one created later, whose builds have the same numbers.
 constexpr const char* meta_table = R"(
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('history_id', lower(hex(randomblob(16))));
 )";
 
-// SQLite cannot alter a CHECK: the table is made anew. What a repository was cancelled for stood in
-// the error alone before.
+// SQLite cannot alter a CHECK, so create the table again. Before, a cancelled build was
+// recognisable only by its error.
 constexpr const char* copy_builds = R"(
 INSERT INTO builds
   SELECT id, repository,
@@ -113,7 +113,8 @@ INSERT INTO builds
 DROP TABLE builds_1;
 )";
 
-// SQLite gives its journals the mode of the database; the group must be able to write all three.
+// SQLite gives its journals the same mode as the database; the group must be able to write to all
+// three.
 void make_file(const std::filesystem::path& file) {
   const UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0660));
   if (!fd) {
@@ -146,10 +147,10 @@ bool is_damage(const sqlite::SqliteError& error) {
 }
 
 void migrate_builds(sqlite::Connection& database) {
-  // Numbers of builds are never given out again, also those of builds that were removed.
+  // Build numbers are never reused, not even those of removed builds.
   const std::int64_t last =
       database.query_integer("SELECT seq FROM sqlite_sequence WHERE name = 'builds'");
-  // The other tables go on referring to `builds`, and so to the new table.
+  // Makes the other tables keep their references to the name `builds`, and so to the new table.
   database.execute("PRAGMA legacy_alter_table = ON");
   database.execute("ALTER TABLE builds RENAME TO builds_1");
   database.execute(builds_table);
@@ -162,7 +163,7 @@ void migrate_builds(sqlite::Connection& database) {
 
 void bring_up_to_date(sqlite::Connection& database, const std::filesystem::path& file) {
   sqlite::Transaction transaction(database);
-  // Somebody else may have done it meanwhile.
+  // Another process may have migrated it meanwhile.
   const std::int64_t found = version_of(database);
   if (found == current_version) return;
   if (found < 0 || found > current_version) refuse_version(file, found);
@@ -184,10 +185,10 @@ sqlite::Connection open_history(const std::filesystem::path& file) {
   make_file(file);
   try {
     auto database = sqlite::Connection::open(file, sqlite::Connection::Mode::read_write);
-    // A reader then never waits for a writer.
+    // With WAL, a reader never waits for a writer.
     database.execute("PRAGMA journal_mode = WAL");
     database.execute("PRAGMA synchronous = NORMAL");
-    // Off while a table is replaced: dropping the old one would delete what refers to its rows.
+    // Off while replacing a table: dropping the old one would delete the rows that refer to it.
     database.execute("PRAGMA foreign_keys = OFF");
     if (version_of(database) != current_version) bring_up_to_date(database, file);
     database.execute("PRAGMA foreign_keys = ON");
@@ -201,7 +202,7 @@ sqlite::Connection open_history(const std::filesystem::path& file) {
 sqlite::Connection open_history_to_read(const std::filesystem::path& file) {
   try {
     auto database = sqlite::Connection::open(file, sqlite::Connection::Mode::read_only);
-    // The builds' user can write the file: its schema runs no function of ours.
+    // The builds' user can write to the file, so its schema must not run our functions.
     database.execute("PRAGMA trusted_schema = OFF");
     database.execute("PRAGMA busy_timeout = 5000");
     const std::int64_t found = version_of(database);

@@ -1,4 +1,4 @@
-// The form of the history's database, and how an older one becomes the present one.
+// The schema of the history's database, and its migrations.
 #pragma once
 
 #include <filesystem>
@@ -7,12 +7,12 @@
 
 namespace nixbuild::history {
 
-// Opens `file`, creates it if it is missing, and brings an older form up to date. Throws
-// HistoryError for what is no history or one of a newer program, and leaves the file alone;
-// SqliteError when it cannot be read or written.
+// Opens `file`, creates it if it is missing, and migrates an older schema. Throws HistoryError if
+// it is not a history, or is from a newer program, without changing the file; SqliteError if it
+// cannot be read or written.
 sqlite::Connection open_history(const std::filesystem::path& file);
 
-// Opens a history of the present form to read it. Throws as above.
+// Opens a history with the current schema for reading. Throws as above.
 sqlite::Connection open_history_to_read(const std::filesystem::path& file);
 
 }  // namespace nixbuild::history

@@ -12,11 +12,11 @@ namespace {
 
 constexpr mode_t shared_mode = 02770;
 
-// Where this process makes the directory, the group may write there whatever the umask says.
+// If this process creates the directory, the group can write to it whatever the umask.
 void make_directory(const std::filesystem::path& path) {
   if (::mkdir(path.c_str(), 0770) == 0) {
-    // In a directory that keeps its group the mode is as it should be from the start. That has to
-    // do in a service with RestrictSUIDSGID=, which no chmod with that bit is allowed.
+    // In a directory that passes on its group, the mode is right from the start. This has to be
+    // enough in a service with RestrictSUIDSGID=, where chmod with that bit is forbidden.
     struct stat status {};
     if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 07777) == shared_mode) return;
     if (::chmod(path.c_str(), shared_mode) != 0) {
@@ -67,7 +67,7 @@ std::filesystem::path StateLayout::lock(std::string_view repository) const {
 }
 
 std::filesystem::path StateLayout::slot(int number) const {
-  // No repository's lock is called so: names of repositories have no upper case.
+  // Cannot clash with a repository's lock: repository names have no upper-case letters.
   return root_ / "locks" / fmt::format("SLOT-{}", number);
 }
 

@@ -1,8 +1,8 @@
-// Where the build service keeps what it knows: the paths below the state directory.
+// The paths of the build service's data below the state directory.
 //
-// Two users write there: that of the API (new rows of the history) and that of the builds
-// (everything). They share a group, so what is made here is readable and writable for the group and
-// closed to all others.
+// Two users write there: the API's (new rows of the history) and the builds' (everything). They
+// share a group, so all files created here are readable and writable for the group, and
+// inaccessible to others.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,9 @@ class StateLayout {
   std::filesystem::path processes(std::string_view repository) const;      // locks/REPO.processes
   std::filesystem::path reserve(std::string_view repository) const;        // locks/REPO.reserve
   std::filesystem::path runner_output(std::string_view repository) const;  // locks/REPO.output
-  std::filesystem::path home(std::string_view repository) const;  // home/REPO/, of its programs
+  std::filesystem::path home(std::string_view repository) const;  // home/REPO/, for its programs
 
-  // Makes the directories that are missing. Throws SystemError.
+  // Creates missing directories. Throws SystemError.
   void create() const;
 
  private:

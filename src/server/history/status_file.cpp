@@ -33,7 +33,7 @@ std::optional<protocol::Time> modified(const std::filesystem::path& file) {
 }
 
 std::optional<protocol::BuildStatus> read_status_file(const std::filesystem::path& file) {
-  // The directory is the builds', so what lies there may be anything.
+  // The directory belongs to the builds' user, so the file can be anything.
   try {
     const auto text = read_file_beneath(file.parent_path(), file.filename(), status_limit);
     if (!text) return std::nullopt;
@@ -41,7 +41,7 @@ std::optional<protocol::BuildStatus> read_status_file(const std::filesystem::pat
   } catch (const SystemError&) {
     throw;
   } catch (const Error&) {
-    // From an older program, or edited by hand: the history has what matters.
+    // The file is from an older program, or was edited by hand; the history has what matters.
     return std::nullopt;
   }
 }
@@ -70,7 +70,7 @@ struct StatusReader::State {
   std::string repository;
   std::filesystem::path file;
   LockProbe probe;
-  bool awaits_start = false;  // the last answer changes by time alone
+  bool awaits_start = false;  // the last answer may change just by time passing
 
   protocol::Time last_sign(std::int64_t id) const {
     const auto log = modified(layout.log(repository, id));
@@ -78,7 +78,7 @@ struct StatusReader::State {
     return std::max({log, status}).value_or(now());
   }
 
-  // Ends what is dead. Throws DiskFull if that cannot be written down.
+  // Ends dead builds. Throws DiskFull if that cannot be recorded.
   void reconcile() {
     if (history.reconcile(
             repository, [this] { return probe.is_locked(); }, start_patience,
@@ -87,7 +87,7 @@ struct StatusReader::State {
     }
   }
 
-  // What reconcile() would have made of it.
+  // Changes `build` in memory as reconcile() would have.
   void end(protocol::Build& build) const {
     const bool is_queued = build.state == BuildState::queued;
     if (is_queued && is_within(build.queued_at, start_patience)) return;
@@ -98,7 +98,7 @@ struct StatusReader::State {
     build.finish = std::max(last_sign(build.id), build.start.value_or(build.queued_at));
   }
 
-  // The newest build, after what is dead has been ended.
+  // The newest build, after ending dead builds.
   std::optional<protocol::Build> newest() {
     auto build = history.newest(repository);
     const auto is_unfinished = [&] { return build && !build->finish; };
@@ -111,9 +111,9 @@ struct StatusReader::State {
     } catch (const DiskFull&) {
       is_full = true;
     }
-    // Also where nothing was changed: it may have ended by itself since it was read.
+    // Read it again even if nothing was changed: it may have ended by itself meanwhile.
     build = history.newest(repository);
-    // It is so, though it cannot be written down now.
+    // The build is dead, even if that cannot be recorded now.
     if (is_full && is_unfinished() && !probe.is_locked()) end(*build);
     return build;
   }
@@ -156,7 +156,7 @@ protocol::BuildStatus StatusReader::read() {
   const bool is_of_this_build = live && live->build_id == build->id;
   if (is_of_this_build) status.progress = live->progress;
   if (!build->finish) {
-    // A cancelled build, too, runs until its processes are gone.
+    // A cancelled build is also running until its processes have ended.
     status.is_running = true;
     status.phase = is_of_this_build                      ? live->phase
                    : build->state == BuildState::running ? protocol::phase::fetch

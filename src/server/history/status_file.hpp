@@ -1,5 +1,4 @@
-// How a repository's build is doing: status/REPO.json, and the truth that it gives together with
-// the history and the lock.
+// The status of a repository's build: status/REPO.json, combined with the history and the lock.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +12,16 @@ namespace nixbuild::history {
 class History;
 class StateLayout;
 
-// Replaces status/REPO.json in one step and flushes it to the disk; a reader sees the old file or
-// the new one, also after a power cut. Throws SystemError.
+// Replaces status/REPO.json atomically and flushes it to disk; readers see either the old or the
+// new file, even after a power failure. Throws SystemError.
 void write_status(const StateLayout& layout, const protocol::BuildStatus& status);
 
-// The status with which a build ended. Throws SqliteError.
+// The final status of a build. Throws SqliteError.
 protocol::BuildStatus ended_status(History& history, const protocol::Build& build);
 
-// Reads the status of one repository. A build whose process is gone reads failed, 'interrupted',
-// one that was never started failed too, and the history is put right when that is found.
-// Not thread-safe.
+// Reads the status of one repository. A build whose process has ended is reported as failed,
+// 'interrupted'; one that was never started is also reported as failed. The history is then
+// corrected. Not thread-safe.
 class StatusReader {
  public:
   // `layout` and `history` must outlive the reader.
@@ -31,15 +30,15 @@ class StatusReader {
   StatusReader(StatusReader&&) noexcept;
   StatusReader& operator=(StatusReader&&) noexcept;
 
-  // On a full disk, too. Throws SqliteError, SystemError.
+  // Works even if the disk is full. Throws SqliteError, SystemError.
   protocol::BuildStatus read();
 
-  // Puts the history right, so that another build can be queued. Throws SqliteError,
-  // DiskFull among them.
+  // Ends dead builds in the history, so that another build can be queued. Throws SqliteError,
+  // including DiskFull.
   void end_what_is_dead();
 
-  // Changes whenever read() may have another answer; costs a few microseconds. While it stays the
-  // same, an answer made from the last read() still holds.
+  // Changes whenever read() may return something else; costs a few microseconds. While it stays the
+  // same, an answer from the last read() remains valid.
   std::uint64_t generation();
 
  private:
