@@ -14,7 +14,7 @@
 namespace nixbuild::narcache {
 namespace {
 
-// Jobs that have begun and wait for their client or the disk, beyond those that hold a slot.
+// Maximum number of started jobs that wait for their client or the disk, besides those with a slot.
 constexpr unsigned waiting_threads = 32;
 constexpr int lowest_priority = 19;
 constexpr std::chrono::milliseconds retry_interval{100};
@@ -78,7 +78,7 @@ void JobQueue::promote(const Job* job) {
   changed_.notify_all();
 }
 
-// The jobs one of which may begin now, null when none may.
+// The list from which a job may start now, or null if none may.
 JobQueue::Jobs* JobQueue::next() {
   if (used_ + resuming_ >= slots_ || threads_.size() >= slots_ + waiting_threads) return nullptr;
   if (!foreground_.empty()) return &foreground_;
@@ -129,7 +129,7 @@ bool JobQueue::start(const std::shared_ptr<Job>& job, Priority priority) {
   const auto thread = threads_.emplace(threads_.end());
   job->prepare();
   try {
-    // It cannot come to its end, where it needs the lock, before it is assigned.
+    // The job needs the lock to finish, so it cannot do so before the thread is assigned.
     *thread = std::thread([this, job, priority, thread] { run(job, priority, thread); });
   } catch (const std::system_error& error) {
     log::warn("no thread for a compression: {}", error.what());
@@ -161,7 +161,7 @@ void JobQueue::run(const std::shared_ptr<Job>& job, Priority priority, Threads::
     job->abandon();
     lock.lock();
   } else if (!ended) {
-    // In front: it had its turn already.
+    // At the front, because it already had its turn.
     (promoted_ ? foreground_ : background_).push_front(job);
   }
   ended_.splice(ended_.end(), threads_, thread);

@@ -1,10 +1,10 @@
-// Runs compressions: so many at once as there are slots, the rest in order, those that somebody
-// waits for before those in the background.
+// Runs compressions, as many at once as there are slots. The others are queued in order; those that
+// a client waits for come before background jobs.
 //
-// Each job runs on a thread of its own. A background job's thread has the lowest priority that the
-// system knows, which neither it nor a thread that it starts could get rid of again; so when
-// somebody does wait for a job that runs in the background, or all slots are taken and one is
-// wanted for somebody who waits, the job is asked to stop and is run anew.
+// Each job runs on its own thread. A background job's thread has the lowest system priority, which
+// neither it nor its child threads could raise again. So if a client starts to wait for the running
+// background job, or all slots are taken and a foreground job needs one, the background job is
+// asked to stop and is run again later.
 #pragma once
 
 #include <condition_variable>
@@ -29,10 +29,10 @@ class JobQueue {
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
 
-    // While the job only waits (for a client, for the disk) another may run.
+    // Lets another job run while this one only waits (for a client or the disk).
     void release();
-    void acquire();  // waits, ahead of the jobs that have not begun
-    // How many threads the job should use for itself.
+    void acquire();  // waits, with priority over jobs that have not started
+    // How many threads the job should use.
     unsigned threads() const;
 
    private:
@@ -44,13 +44,13 @@ class JobQueue {
   class Job {
    public:
     virtual ~Job() = default;
-    // Before each run(), and before any preempt() that means that run.
+    // Called before each run(), and before any preempt() of that run.
     virtual void prepare() noexcept {}
-    // False when it stopped because preempt() asked it to; it is then run again. Throws nothing.
+    // Returns false if it stopped because of preempt(); it is then run again. Must not throw.
     virtual bool run(Slot& slot) noexcept = 0;
-    // From another thread: run() should return false soon. Only for a background job.
+    // Called from another thread: run() should return false soon. Only for a background job.
     virtual void preempt() noexcept = 0;
-    // It will not be run: the queue was stopped.
+    // The job will not be run, because the queue was stopped.
     virtual void abandon() noexcept = 0;
   };
 
@@ -66,10 +66,10 @@ class JobQueue {
   JobQueue& operator=(const JobQueue&) = delete;
 
   void add(std::shared_ptr<Job> job, Priority priority);
-  // A job added in the background comes to the foreground; nothing when it is there already.
+  // Moves a background job to the foreground; does nothing if it is already there.
   void promote(const Job* job);
-  // Abandons what has not begun, preempts what runs in the background and waits for all to end:
-  // whoever calls this has told the jobs of the foreground to stop.
+  // Abandons jobs that have not started, preempts the background job and waits for all to end. The
+  // caller must first have told the foreground jobs to stop.
   void stop();
 
   unsigned slots() const noexcept { return slots_; }
@@ -93,14 +93,14 @@ class JobQueue {
   Jobs foreground_;
   Jobs background_;
   std::shared_ptr<Job> in_background_;  // at most one runs at a time
-  bool promoted_ = false;               // in_background_ goes to the foreground when it stops
+  bool promoted_ = false;               // in_background_ moves to the foreground when it stops
   bool preempted_ = false;              // in_background_ has been asked to stop
   unsigned used_ = 0;                   // slots
-  unsigned resuming_ = 0;               // running jobs that wait for a slot
+  unsigned resuming_ = 0;               // running jobs waiting for a slot
   Threads threads_;
   Threads ended_;  // to be joined
   bool stopped_ = false;
-  std::thread dispatcher_;  // starts the jobs' threads, which have its priority at first
+  std::thread dispatcher_;  // starts the jobs' threads, which inherit its priority at first
 };
 
 }  // namespace nixbuild::narcache

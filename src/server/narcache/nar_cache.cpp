@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view temporary_prefix = "tmp-";
 constexpr std::size_t hash_length = 52;  // of a SHA-256 in base-32
-// A file's own time tells the order of use to the next process; it need not be exact.
+// A file's modification time shows the order of use to the next process; it need not be exact.
 constexpr std::chrono::hours touch_interval{1};
 constexpr NarCache::Clock::time_point any_time = NarCache::Clock::time_point::max();
 
@@ -81,7 +81,7 @@ std::optional<std::pair<NarKey, NarCache::FileInfo>> parse_file_name(std::string
   return std::pair(key, info);
 }
 
-// Whether the file's content is what its name says.
+// Whether the file's content matches its name.
 bool content_matches(int fd, const NarCache::FileInfo& info) {
   nix::Sha256Hasher hasher;
   std::vector<std::uint8_t> buffer(256 * 1024);
@@ -115,7 +115,7 @@ NarCache::NarCache(fs::path directory, std::uint64_t limit)
   }
 }
 
-// The lock lives on the directory itself, which a read-only one allows too.
+// The lock is on the directory itself, which also works if it is read-only.
 void NarCache::claim_directory() {
   UniqueFd fd(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) throw NarCacheError(fmt::format("opening it: {}", reason(errno)));
@@ -131,8 +131,8 @@ void NarCache::claim_directory() {
   claim_ = std::move(fd);
 }
 
-// Takes over what an earlier process left: whole files as entries in the order of their last use,
-// temporary files not at all.
+// Takes over the files of an earlier process: complete files become entries, in the order of their
+// last use; temporary files do not.
 void NarCache::load() {
   struct Found {
     NarKey key;
@@ -199,7 +199,7 @@ std::string NarCache::temporary_path() {
   return (directory_ / fmt::format("{}{}-{}", temporary_prefix, ::getpid(), number)).string();
 }
 
-// An older entry of the key goes, its file too where it is another.
+// Replaces an older entry of the key, and removes its file if it is a different one.
 void NarCache::insert(const NarKey& key, Entry entry, Doomed& doomed) {
   if (const auto old = entries_.find(key); old != entries_.end()) {
     if (old->second.info != entry.info) doom(path_of(key, old->second.info), doomed);
@@ -211,7 +211,7 @@ void NarCache::insert(const NarKey& key, Entry entry, Doomed& doomed) {
   generation_.fetch_add(1, std::memory_order_acq_rel);
 }
 
-// The caller sees to the file.
+// The caller must remove the file.
 void NarCache::drop(Entries::iterator entry) {
   bytes_ -= entry->second.info.size;
   order_.erase(entry->second.order);
@@ -233,7 +233,7 @@ void NarCache::forget(const NarKey& key, const FileInfo& info, bool remove_file)
   drop(entry);
 }
 
-// False when there is nothing that may go.
+// False if nothing may be evicted.
 bool NarCache::evict_one(Clock::time_point used_before, Doomed& doomed) {
   if (order_.empty()) return false;
   const auto entry = entries_.find(order_.front());
@@ -250,7 +250,7 @@ bool NarCache::evict_one(Clock::time_point used_before) {
   return evict_one(used_before, doomed);
 }
 
-// `file_size`: of the file so far.
+// `file_size`: the current size of the file.
 void NarCache::reserve(std::uint64_t bytes, std::uint64_t file_size,
                        Clock::time_point used_before) {
   if (file_size + bytes > limit_) {
@@ -284,7 +284,7 @@ std::optional<NarCache::Kept> NarCache::find_any(const NarKey& preferred) const 
   if (const auto entry = entries_.find(preferred); entry != entries_.end()) {
     return Kept{entry->first, entry->second.info};
   }
-  // Keys of one NAR and compression stand next to each other, an unknown recipe first.
+  // Keys of the same NAR and compression are adjacent, an unknown recipe first.
   const NarKey lowest{preferred.nar_hash, {preferred.recipe.compression, 0, 0}};
   std::optional<Kept> best;
   for (auto entry = entries_.lower_bound(lowest);
@@ -319,7 +319,7 @@ NarCache::Opened NarCache::open(const NarKey& key) {
   UniqueFd fd(::open(path_of(key, info).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) {
     const int error = errno;
-    // Out of descriptors or memory says nothing about the file.
+    // Running out of descriptors or memory says nothing about the file.
     if (error == EMFILE || error == ENFILE || error == ENOMEM) {
       throw SystemError(error, fmt::format("opening {}", path_of(key, info).string()));
     }
@@ -372,7 +372,7 @@ void NarCache::remove(const NarKey& key) {
   if (const auto info = find(key)) forget(key, *info, true);
 }
 
-// The directory was removed while we ran, and every file with it.
+// The directory, and so every file in it, was removed while the server was running.
 void NarCache::reclaim_directory() {
   std::error_code error;
   fs::create_directories(directory_, error);
@@ -464,7 +464,8 @@ void NarCache::Writer::commit(const nix::Sha256& file_hash) {
     cache_.growing_ -= std::exchange(size_, 0);
     cache_.insert(key_, std::move(entry), doomed);
   }
-  // Without this the file may be absent after a power cut, but never wrong: no reason to fail.
+  // Without this, the file may be missing after a power failure, but never wrong, so ignore
+  // failures.
   try {
     sync_directory(cache_.directory_);
   } catch (const SystemError& error) {

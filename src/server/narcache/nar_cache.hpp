@@ -1,14 +1,14 @@
-// The NAR cache: compressed NARs as files of one directory, which serve-cache alone owns.
+// The NAR cache: compressed NARs as files in a directory that only serve-cache uses.
 //
-// A file is named <NAR hash>-<recipe>-<file hash>-<size>.nar.zst (or .xz), so its name says all
-// that a restarted server must know of it; files of older versions have no recipe in their names.
-// It is written under a temporary name ("tmp-…"), flushed and renamed. An entry's key has the
-// recipe: what another level or library made is another file.
+// A file is named <NAR hash>-<recipe>-<file hash>-<size>.nar.zst (or .xz), so a restarted server
+// learns everything it needs from the name; files of older versions have no recipe in their names.
+// A file is written under a temporary name ("tmp-…"), flushed and renamed. An entry's key includes
+// the recipe, because another level or library produces a different file.
 //
-// Files of this process that have not been touched since are trusted. Any other, one found at start
-// or one whose identity (inode, size, times) is no longer what it was, is read and checked against
-// its name once before it is sent. Over the size bound, the least recently used file goes; whoever
-// is sending it has it open and goes on.
+// Files written by this process and unchanged since are trusted. Any other file (found at start, or
+// with a changed identity: inode, size, times) is read and checked against its name once before it
+// is sent. Above the size limit, the least recently used file is removed; clients that are
+// downloading it are not affected, because it is still open.
 //
 // Every function may be called from any thread.
 #pragma once
@@ -36,20 +36,20 @@
 
 namespace nixbuild::narcache {
 
-// The cache cannot take a file: disk full, read-only, too small. Whatever was to be kept can still
-// be made and sent.
+// The cache cannot store a file: disk full, read-only, too small. The file can still be made and
+// sent without the cache.
 class NarCacheError : public Error {
  public:
   using Error::Error;
 };
 
-// The file alone is larger than the whole cache may be.
+// The file alone exceeds the limit of the whole cache.
 class NarTooLarge : public NarCacheError {
  public:
   using NarCacheError::NarCacheError;
 };
 
-// Only files that must stay could make room.
+// There is no room, because the files in the cache must stay.
 class NarCacheFull : public NarCacheError {
  public:
   using NarCacheError::NarCacheError;
@@ -64,7 +64,7 @@ struct NarKey {
 
 class NarCache {
  public:
-  // What a narinfo says of the file.
+  // The file's properties in a narinfo.
   struct FileInfo {
     nix::Sha256 hash;
     std::uint64_t size = 0;  // bytes
@@ -81,7 +81,7 @@ class NarCache {
 
   struct Opened {
     State state = State::absent;
-    OpenFile file;  // when trusted
+    OpenFile file;  // if trusted
   };
 
   struct Statistics {
@@ -95,37 +95,37 @@ class NarCache {
 
   class Writer;
 
-  // `limit` in bytes; 0: nothing is kept. The directory is made where it is absent. A directory
-  // that cannot be used is warned of and costs only the keeping; but one that another process uses
-  // throws Error.
+  // `limit` in bytes; with 0, nothing is cached. Creates the directory if it is missing. If the
+  // directory cannot be used, logs a warning and works without caching. Throws Error if another
+  // process uses it.
   NarCache(std::filesystem::path directory, std::uint64_t limit);
   NarCache(const NarCache&) = delete;
   NarCache& operator=(const NarCache&) = delete;
 
-  // From memory.
+  // Looks only in memory.
   std::optional<FileInfo> find(const NarKey& key) const;
   struct Kept {
     NarKey key;
     FileInfo info;
   };
-  // The NAR's file of the preferred recipe, else one that another recipe of the same compression
-  // made, last one whose recipe is unknown.
+  // The NAR's file made by the preferred recipe; otherwise one made by another recipe of the same
+  // compression; otherwise one with an unknown recipe.
   std::optional<Kept> find_any(const NarKey& preferred) const;
   // Opens the entry's file for sending and marks it used.
   Opened open(const NarKey& key);
-  // Reads an unverified entry's file to the end: afterwards the entry is trusted, or gone.
+  // Reads and checks an unverified entry's file; afterwards the entry is trusted or removed.
   void verify(const NarKey& key);
 
   // Removes the entry and its file.
   void remove(const NarKey& key);
 
-  // Begins a file, for which files may have to go; those used since `keep_used_since` stay, so that
-  // what nobody has asked for yet pushes out nothing that is being used. Throws NarCacheError.
+  // Starts a file, which may evict others. Files used since `keep_used_since` stay, so that files
+  // made in advance do not evict those in use. Throws NarCacheError.
   using Clock = std::chrono::system_clock;
   std::unique_ptr<Writer> create(const NarKey& key,
                                  Clock::time_point keep_used_since = Clock::time_point::max());
 
-  // Changes whenever find() may answer otherwise.
+  // Changes whenever the results of find() may change.
   std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
   Statistics statistics() const;
   const std::filesystem::path& directory() const noexcept { return directory_; }
@@ -145,13 +145,13 @@ class NarCache {
     FileInfo info;
     std::optional<Identity> trusted;
     Clock::time_point used;
-    Clock::time_point touched;  // the last use that the file's own time tells
+    Clock::time_point touched;  // the last use recorded in the file's modification time
     std::list<NarKey>::iterator order;
   };
   using Entries = std::map<NarKey, Entry>;
 
-  // Files to remove once the lock is released: removing a large one takes its time. They already
-  // have temporary names.
+  // Files to be removed after the lock is released, because removing a large file takes time. They
+  // already have temporary names.
   class Doomed {
    public:
     Doomed() = default;
@@ -184,7 +184,7 @@ class NarCache {
   std::atomic<std::uint64_t> temporary_names_{0};
 
   mutable std::mutex mutex_;
-  UniqueFd claim_;  // holds the lock that keeps other processes away
+  UniqueFd claim_;  // holds the lock that excludes other processes
   Entries entries_;
   std::list<NarKey> order_;    // least recently used first
   std::uint64_t bytes_ = 0;    // of the entries
@@ -192,7 +192,7 @@ class NarCache {
   Statistics counts_;
 };
 
-// A file that is being written. Without commit() it is removed.
+// A file being written. The destructor removes it unless it was committed.
 class NarCache::Writer {
  public:
   ~Writer();
@@ -201,10 +201,10 @@ class NarCache::Writer {
 
   // Throws NarCacheError.
   void append(std::string_view bytes);
-  // What has been appended can be read from it.
+  // The file can be read up to what has been appended.
   const std::shared_ptr<const UniqueFd>& file() const noexcept { return file_; }
   std::uint64_t size() const noexcept { return size_; }
-  // Flushes the file and makes it the entry of its key. Throws NarCacheError.
+  // Flushes the file and makes it the entry for its key. Throws NarCacheError.
   void commit(const nix::Sha256& file_hash);
 
  private:

@@ -1,7 +1,7 @@
-// Holds a large NAR against its registered hash after it was compressed, when nothing else is to be
-// done: to do it meanwhile would cost every eighth second of the compression. (A client checks the
-// hash itself. But a store path that is damaged can be repaired, and its compressed NAR should not
-// outlive that.)
+// Checks a large NAR against its registered hash after it was compressed, when the queue is
+// otherwise empty: doing it during the compression would take an eighth of the time. (Clients check
+// the hash themselves. But a damaged store path can be repaired, and its compressed NAR should then
+// not remain.)
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@ namespace nixbuild::narcache {
 
 class NarCheck final : public JobQueue::Job {
  public:
-  // `failure`: null when the NAR is right.
+  // `failure`: null if the NAR is correct.
   using Ended = std::function<void(const NarCheck&, const std::exception* failure)>;
 
   NarCheck(NarKey key, NarInput input, Ended ended)

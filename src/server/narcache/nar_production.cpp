@@ -21,7 +21,7 @@ class Cancelled : public Error {
   Cancelled() : Error("nobody waits for it any more") {}
 };
 
-// The file was damaged or has gone, and what made it is not here any more.
+// The cached file was damaged or deleted, and the recipe that made it is no longer available.
 class NotReproducible : public Error {
  public:
   NotReproducible() : Error("it was made by another level or library, and its file is gone") {}
@@ -103,7 +103,7 @@ void NarProduction::abandon() noexcept {
   give_up(State::failed, Cancelled());
 }
 
-// Followers keep what there is of the file, its name goes.
+// Followers keep what has been written; the file's name is removed.
 void NarProduction::give_up(State state, const std::exception& reason) {
   ended_(*this, &reason);
   {
@@ -115,7 +115,7 @@ void NarProduction::give_up(State state, const std::exception& reason) {
   writer_.reset();
 }
 
-// An entry that must be checked before it is used is checked here, off the serving threads.
+// If an entry must be checked before use, checks it here, off the serving threads.
 bool NarProduction::take_from_cache() {
   NarCache::Opened opened = cache_.open(task_.key);
   if (opened.state == NarCache::State::unverified) {
@@ -151,7 +151,7 @@ void NarProduction::make(JobQueue::Slot& slot) {
   read_nar(task_.input, [&](std::string_view bytes) {
     if (cancelled_) throw Cancelled();
     consumed += bytes.size();
-    // Near its end it is cheaper to finish than to begin anew.
+    // Near the end, finishing is cheaper than starting again.
     if (preempted_ && consumed < task_.input.size / 4 * 3) throw Preempted();
     compressor->write(bytes);
   });
@@ -159,7 +159,7 @@ void NarProduction::make(JobQueue::Slot& slot) {
   seconds_ = taken.count();
 }
 
-// Those who follow have all bytes before the disk has them.
+// Followers get all bytes before they are flushed to disk.
 void NarProduction::keep(JobQueue::Slot& slot) {
   publish(State::complete, writer_->size());
   slot.release();

@@ -1,5 +1,5 @@
-// One compressed NAR on its way into the NAR cache, shared by all who ask for it meanwhile: they
-// follow the file as it grows.
+// One compressed NAR being added to the NAR cache, shared by all clients that ask for it meanwhile:
+// they follow the file as it grows.
 #pragma once
 
 #include <atomic>
@@ -24,8 +24,8 @@ class NarProduction final : public JobQueue::Job {
   enum class State {
     running,
     complete,  // all bytes are in the file
-    unkept,    // the cache cannot take them: what follows must be made for each client by itself
-    failed,    // the NAR cannot be read, or is not what was registered
+    unkept,    // the cache cannot store them: the rest must be made for each client separately
+    failed,    // the NAR cannot be read, or does not match the database
   };
   struct Progress {
     State state = State::running;
@@ -35,39 +35,40 @@ class NarProduction final : public JobQueue::Job {
   struct Task {
     NarKey key;
     NarInput input;
-    bool reproducible = true;  // else only a file that is there already will do
+    bool reproducible = true;  // otherwise only an existing file can be used
     NarCache::Clock::time_point keep_used_since;
   };
 
-  // Called once, when nobody new should join any more; `failure` is null when the file is kept.
+  // Called once, when no more clients should join; `failure` is null if the file was stored.
   using Ended = std::function<void(NarProduction&, const std::exception* failure)>;
 
   NarProduction(NarCache& cache, Task task, Ended ended);
 
-  // Until there are more than `beyond` bytes, or no more will come.
+  // Waits until there are more than `beyond` bytes, or no more will come.
   boost::asio::awaitable<Progress> wait(std::uint64_t beyond);
-  // Until no more will come.
+  // Waits until no more will come.
   boost::asio::awaitable<Progress> wait_for_end();
 
-  // Once bytes are available.
+  // Valid once bytes are available.
   std::shared_ptr<const UniqueFd> file() const;
-  // Why it failed, and whether the path is to blame: it is gone, or not what was registered.
+  // Why it failed, and whether the path is to blame: it was deleted, or does not match the
+  // database.
   std::string error() const;
   bool blames_path() const;
 
   const NarKey& key() const noexcept { return task_.key; }
-  // That the compression took, for Ended; 0 when there was a good file already.
+  // The duration of the compression, for Ended; 0 if there already was a good file.
   double seconds() const noexcept { return seconds_; }
   Progress progress() const;
 
-  // Ends it soon, as failed; nobody may join it any more.
+  // Ends it soon, as failed; no more clients may join.
   void cancel() noexcept { cancelled_ = true; }
   bool cancelled() const noexcept { return cancelled_; }
   // Whether its job has begun.
   bool begun() const noexcept { return begun_; }
 
-  // For whoever starts or joins it: whether somebody waits or has waited for it, how many do, and
-  // whether it is to be made even if nobody does.
+  // For those who start or join it: whether any client waits or has waited for it, how many wait
+  // now, and whether to make it even if none does.
   std::atomic<bool> awaited{false};
   std::atomic<int> followers{0};
   std::atomic<bool> wanted{false};
@@ -92,8 +93,8 @@ class NarProduction final : public JobQueue::Job {
   std::atomic<bool> preempted_{false};
   double seconds_ = 0;
 
-  // Of the job's thread. They outlive a preemption: run again, it makes the same bytes and leaves
-  // out those that are written.
+  // For the job's thread. They persist across a preemption: the next run makes the same bytes and
+  // skips those already written.
   std::unique_ptr<NarCache::Writer> writer_;
   nix::Sha256Hasher hasher_;
 

@@ -1,4 +1,4 @@
-// Reads the NAR of a store path from the disk and holds it against what the store's database says.
+// Reads the NAR of a store path from disk and checks it against the store's database.
 #pragma once
 
 #include <cstdint>
@@ -12,20 +12,20 @@
 
 namespace nixbuild::narcache {
 
-// The path's NAR is not what was registered.
+// The path's NAR does not match the registered one.
 class DamagedPath : public Error {
  public:
   using Error::Error;
 };
 
 struct NarInput {
-  std::filesystem::path path;       // where it really lies
+  std::filesystem::path path;       // its actual location
   std::uint64_t size = 0;           // bytes
-  std::optional<nix::Sha256> hash;  // without it only the size is held against what is registered
+  std::optional<nix::Sha256> hash;  // if absent, only the size is checked
 };
 
-// Gives the NAR to `sink` piece by piece; only its return says that all of it was right. Throws
-// SystemError (ENOENT: the path is gone), DamagedPath, and what `sink` throws.
+// Passes the NAR to `sink` in pieces. Only when it returns is all of the NAR known to be correct.
+// Throws SystemError (ENOENT: the path was deleted), DamagedPath, and exceptions from `sink`.
 void read_nar(const NarInput& input, const std::function<void(std::string_view bytes)>& sink);
 
 }  // namespace nixbuild::narcache

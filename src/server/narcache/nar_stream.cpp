@@ -11,9 +11,9 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::size_t buffer_limit = 512 * 1024;  // bytes made ahead of the client
-// Bytes handed out at once: all that is kept for a client that takes nothing, once its run was
-// given up.
+constexpr std::size_t buffer_limit = 512 * 1024;  // bytes compressed ahead of the client
+// Bytes returned at once. This is all that is kept for a stalled client after its run was
+// suspended.
 constexpr std::size_t piece_limit = 64 * 1024;
 
 struct Enough {};
@@ -105,7 +105,7 @@ void NarStream::take(std::string_view bytes, const compress::Compressor& compres
   const std::uint64_t end = std::min(position_, wanted_end);
   bool added = false;
   {
-    // Only this thread moves next_ while it runs.
+    // Only this thread changes next_ while it runs.
     std::unique_lock lock(mutex_);
     if (next_ < end && buffer_.size() >= buffer_limit && !cancelled_) {
       lock.unlock();
@@ -113,7 +113,7 @@ void NarStream::take(std::string_view bytes, const compress::Compressor& compres
       lock.lock();
     }
     if (next_ < end) {
-      // A run behind another passes over what that one has made.
+      // A later run skips what an earlier one has already made.
       const std::uint64_t from = std::max(begin, next_);
       buffer_.append(bytes.substr(static_cast<std::size_t>(from - begin),
                                   static_cast<std::size_t>(end - from)));
@@ -125,7 +125,7 @@ void NarStream::take(std::string_view bytes, const compress::Compressor& compres
   if (task_.offset < wanted_end && position_ >= wanted_end) throw Enough();
 }
 
-// Lets another compression run while the client has enough.
+// Lets another compression run while the client has enough data.
 void NarStream::wait_for_room(const compress::Compressor& compressor, JobQueue::Slot& slot) {
   slot.release();
   room_.enter(*this, compressor.memory());

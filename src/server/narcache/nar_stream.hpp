@@ -1,6 +1,6 @@
-// A compressed NAR made for one client alone, as fast as that client takes it: what is left when
-// the NAR cache cannot keep the file. The bytes are the same that the file would have, each time:
-// so where many clients make theirs wait, some are given up and made anew when they are wanted.
+// A compressed NAR made for a single client, at that client's speed, for when the NAR cache cannot
+// store the file. Every run produces the same bytes as the file. So if too many streams wait for
+// their clients, some are suspended, and start again when their clients continue.
 #pragma once
 
 #include <atomic>
@@ -28,23 +28,23 @@ class NarStream final : public JobQueue::Job,
   struct Task {
     NarInput input;
     compress::Recipe recipe;
-    // Which bytes of the result are wanted; beyond its end: none, only its size and hash.
+    // The wanted bytes of the result. If `offset` is after its end: none, only its size and hash.
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
   };
 
-  // `queue` and `room` outlive the stream.
+  // `queue` and `room` must outlive the stream.
   NarStream(Task task, JobQueue& queue, WaitingRoom& room)
       : task_(std::move(task)), queue_(queue), room_(room), next_(task_.offset) {}
 
-  // To be called once, before read().
+  // Call this once, before read().
   void begin() { queue_.add(shared_from_this(), Priority::foreground); }
-  // The next bytes, empty when there are no more. Throws Error when the NAR cannot be made.
+  // The next bytes; empty at the end. Throws Error if the NAR cannot be made.
   boost::asio::awaitable<std::string> read();
-  // Of the whole result; once read() has returned nothing and the NAR was read to its end.
+  // For the whole result. Valid after read() has returned nothing and the NAR was read to its end.
   NarCache::FileInfo info() const;
 
-  // Nobody wants the rest: read() throws once what was made is read.
+  // Nobody needs the rest: read() throws after returning what was already made.
   void cancel() noexcept;
 
   bool run(JobQueue::Slot& slot) noexcept override;
@@ -61,17 +61,17 @@ class NarStream final : public JobQueue::Job,
   const Task task_;
   JobQueue& queue_;
   WaitingRoom& room_;
-  // Of the run that goes on:
+  // For the current run:
   std::uint64_t position_ = 0;
   nix::Sha256Hasher hasher_;
 
   std::atomic<bool> cancelled_{false};
   mutable std::mutex mutex_;
   std::condition_variable taken_;
-  std::uint64_t next_;  // what comes behind buffer_
+  std::uint64_t next_;  // the position after buffer_
   std::string buffer_;
   bool sent_away_ = false;
-  bool suspended_ = false;  // the run was given up; a reader has it begin anew
+  bool suspended_ = false;  // the run was suspended; the next read() starts it again
   bool ended_ = false;
   std::string error_;
   NarCache::FileInfo info_;
