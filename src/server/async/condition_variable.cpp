@@ -9,7 +9,7 @@ namespace nixbuild::async {
 
 namespace asio = boost::asio;
 
-// Keeps a waiter in the list until notify_all() takes it out or the coroutine ends, in any way.
+// Keeps a waiter in the list until notify_all() removes it or the coroutine ends in any way.
 class ConditionVariable::Registration {
  public:
   Registration(ConditionVariable& variable, std::shared_ptr<Waiter> waiter)
@@ -41,7 +41,7 @@ asio::awaitable<bool> ConditionVariable::wait_until(Waiter::TimePoint deadline,
   for (;;) {
     auto waiter = std::make_shared<Waiter>(executor);
     const Registration registration(*this, waiter);
-    // From here on a change cannot be missed, so look again.
+    // From now on, no change can be missed, so check again.
     if (condition()) co_return true;
     if (std::chrono::steady_clock::now() >= deadline) co_return false;
     asio::awaitable<void> waiting = waiter->wait(deadline);

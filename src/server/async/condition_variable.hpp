@@ -1,5 +1,5 @@
-// A condition variable for coroutines: they wait, without holding up their thread, for what other
-// threads bring about.
+// A condition variable for coroutines, which wait for changes made by other threads without
+// blocking their own.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -19,11 +19,11 @@ class ConditionVariable {
   // Returns once `condition` holds, which is evaluated on the coroutine's thread: immediately, and
   // after each notify_all(). Throws if the coroutine is cancelled.
   boost::asio::awaitable<void> wait(std::function<bool()> condition);
-  // Also returns at `deadline`; whether the condition holds.
+  // Also returns at `deadline`; the result is whether the condition holds.
   boost::asio::awaitable<bool> wait_until(Waiter::TimePoint deadline,
                                           std::function<bool()> condition);
 
-  // Call this, from any thread, after changing anything that a condition depends on.
+  // Call this, on any thread, after changing anything that a condition depends on.
   void notify_all();
 
  private:

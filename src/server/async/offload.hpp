@@ -15,9 +15,10 @@
 
 namespace nixbuild::async {
 
-// Runs `work` on the pool; the caller resumes on its own executor with the result, or with what
-// the work threw. That executor must run on a single thread and outlive the work. A caller that is
-// cancelled meanwhile ends at once; the work still runs to its end, so it must own what it uses.
+// Runs `work` on the pool; the caller resumes on its own executor with the result, or with an
+// exception from `work`. That executor must run on a single thread and outlive the work. If the
+// caller is cancelled meanwhile, it ends immediately; the work still runs to its end, so it must
+// own its data.
 //
 // Not co_spawn on the pool: that passes a cancellation to the other thread through a pointer that
 // dangles if the work ends first.
@@ -27,7 +28,7 @@ boost::asio::awaitable<Result> offload(boost::asio::thread_pool& pool,
   namespace asio = boost::asio;
   struct Outcome {
     explicit Outcome(const asio::any_io_executor& executor) : ready(executor) {}
-    Waiter ready;  // of the caller's thread
+    Waiter ready;  // used on the caller's thread
     std::optional<Result> result;
     std::exception_ptr error;
   };
@@ -40,7 +41,7 @@ boost::asio::awaitable<Result> offload(boost::asio::thread_pool& pool,
       outcome->error = std::current_exception();
     }
     work = nullptr;
-    // The waiter belongs to the caller's thread, and so does the last reference to it.
+    // The waiter belongs to the caller's thread, so the last reference to it must also be there.
     asio::post(executor, [outcome = std::move(outcome)] { outcome->ready.wake(); });
   });
   while (!outcome->ready.woken()) {

@@ -1,4 +1,4 @@
-// One T for each thread that asks, for things that threads must not share.
+// One T per thread, for objects that threads must not share.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,8 @@
 
 namespace nixbuild::async {
 
-// The objects live until the PerThread goes: it must outlive its use by any thread. Meant for few
-// threads that run as long as the program.
+// The objects live as long as the PerThread, which must outlive its use by any thread. Meant for a
+// few threads that run as long as the program.
 template <typename T>
 class PerThread {
  public:
@@ -21,7 +21,7 @@ class PerThread {
   PerThread& operator=(const PerThread&) = delete;
 
   T& get() {
-    // Which object is this thread's, for the one or few PerThreads there are at a time.
+    // This thread's object for each PerThread, of which there are few at a time.
     thread_local std::vector<std::pair<std::uint64_t, T*>> known;
     for (const auto& [id, object] : known) {
       if (id == id_) return *object;

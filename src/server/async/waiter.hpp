@@ -1,7 +1,7 @@
-// The place where one coroutine waits until a function on its own thread wakes it.
+// Lets one coroutine wait until a function on its own thread wakes it.
 //
-// Everything that lets coroutines wait is built on this; other threads wake a coroutine by posting
-// a call of wake() to its executor, as ConditionVariable and offload() do.
+// All waiting of coroutines is built on this. Other threads wake a coroutine by posting a call of
+// wake() to its executor, as ConditionVariable and offload() do.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -19,16 +19,16 @@ class Waiter {
 
   explicit Waiter(const boost::asio::any_io_executor& executor) : timer_(executor) {}
 
-  // Returns once wake() has been called, even if that was before; at the latest at `deadline`, or
+  // Returns once wake() has been called, even if that was earlier; at the latest at `deadline`, or
   // when the coroutine is cancelled.
   boost::asio::awaitable<void> wait(TimePoint deadline = TimePoint::max()) {
     if (woken_) co_return;
-    // Asio has no event of its own: a timer that is cancelled is its cheapest.
+    // Asio has no event class; cancelling a timer is the cheapest substitute.
     timer_.expires_at(deadline);
     co_await timer_.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
   }
 
-  // On the thread of the executor.
+  // Call it on the thread of the executor.
   void wake() {
     woken_ = true;
     timer_.cancel();
