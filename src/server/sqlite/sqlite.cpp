@@ -12,7 +12,7 @@ namespace {
 constexpr int busy_timeout = 5000;  // milliseconds
 // Enough for the inner pages of the path index of a store with 10^6 paths.
 constexpr const char* page_cache_limit = "PRAGMA cache_size = -8192";
-// What SQLite maps of the -shm at once; its header is at the beginning of the first such part.
+// The size in which SQLite maps the -shm; its header is at the beginning of the first part.
 constexpr int wal_index_part = 32768;
 
 [[noreturn]] void fail(sqlite3* handle, int code) {
@@ -45,8 +45,8 @@ std::string immutable_uri(const std::filesystem::path& file) {
   return uri + "?immutable=1";
 }
 
-// Without its memory statistics SQLite takes no process-wide mutex for an allocation. Has no effect
-// (and does no harm) when another part of the process has used SQLite before.
+// Without memory statistics, SQLite takes no process-wide mutex for an allocation. Has no effect
+// (and does no harm) if SQLite has already been used in this process.
 void configure_once() {
   static std::once_flag once;
   std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
@@ -139,9 +139,9 @@ Connection Connection::open(const std::filesystem::path& file, Mode mode) {
   if (mode == Mode::immutable) flags |= SQLITE_OPEN_URI;
   const int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   Connection connection;
-  connection.handle_.reset(handle);  // there is one even when opening failed
+  connection.handle_.reset(handle);  // is set even if opening failed
   if (code != SQLITE_OK) fail(handle, handle == nullptr ? code : sqlite3_extended_errcode(handle));
-  sqlite3_extended_result_codes(handle, 1);  // before 3.37 the flag is ignored
+  sqlite3_extended_result_codes(handle, 1);  // versions before 3.37 ignore the flag
   if (mode == Mode::read_write) {
     sqlite3_busy_timeout(handle, busy_timeout);
   } else {
@@ -211,7 +211,7 @@ Transaction::~Transaction() {
   try {
     connection_.execute("ROLLBACK");
   } catch (const SqliteError&) {
-    // SQLite has rolled back by itself, as it does when the disk is full.
+    // SQLite has already rolled back, as it does if the disk is full.
   }
 }
 

@@ -1,7 +1,7 @@
-// SQLite: connections, statements and transactions that end by themselves, and its errors.
+// SQLite: connections, statements and transactions with automatic cleanup, and errors.
 //
-// A Connection and all that was made from it belong to one thread. Every function that takes or
-// gives rows throws SqliteError.
+// A Connection and all objects made from it belong to one thread. Every function that reads or
+// writes rows throws SqliteError.
 #pragma once
 
 #include <sqlite3.h>
@@ -18,21 +18,21 @@
 
 namespace nixbuild::sqlite {
 
-// What SQLite could not do. what() names the file.
+// An SQLite operation failed. what() names the file.
 class SqliteError : public Error {
  public:
   SqliteError(int code, const std::string& message, std::string detail)
       : Error(message), code_(code), detail_(std::move(detail)) {}
   int code() const noexcept { return code_; }  // extended result code
   int primary_code() const noexcept { return code_ & 0xff; }
-  const std::string& detail() const noexcept { return detail_; }  // SQLite's words alone
+  const std::string& detail() const noexcept { return detail_; }  // SQLite's message alone
 
  private:
   int code_;
   std::string detail_;
 };
 
-// The disk is full: the database is intact, and usable again once there is space.
+// The disk is full. The database is intact, and usable again once there is space.
 class DiskFull : public SqliteError {
  public:
   using SqliteError::SqliteError;
@@ -44,8 +44,8 @@ class Statement {
  public:
   Statement() = default;
 
-  // Values for ?1, ?2, … in the order of the calls. Text is copied by bind(), and must live until
-  // the statement is reset for bind_view().
+  // Values for ?1, ?2, … in the order of the calls. bind() copies text; with bind_view(), it must
+  // live until the statement is reset.
   Statement& bind(std::int64_t value);
   Statement& bind(std::string_view text);
   Statement& bind(const std::optional<std::string>& text);  // nothing: NULL
@@ -54,11 +54,11 @@ class Statement {
 
   bool step();  // whether there is a row
   void run();   // to the end
-  // Ends the statement, and with the last active one its read transaction. Values can be bound
-  // again, from ?1 on.
+  // Ends the statement; resetting the last active one ends its read transaction. Afterwards, values
+  // can be bound again, starting with ?1.
   void reset() noexcept;
 
-  // Columns of the row, from 0. NULL reads as 0 or empty.
+  // Columns of the row, starting at 0. NULL reads as 0 or empty.
   bool is_null(int column) const noexcept;
   std::int64_t integer(int column) const noexcept;
   std::string text(int column) const { return std::string(view(column)); }
@@ -94,19 +94,19 @@ class Connection {
  public:
   enum class Mode {
     read_only,
-    immutable,   // read only; SQLite takes no lock, looks for no journal and sees no later change
-    read_write,  // of a file that exists; waits for locks for up to 5 s
+    immutable,   // read only; SQLite takes no lock, ignores journals and sees no later change
+    read_write,  // an existing file; waits for locks for up to 5 s
   };
 
   Connection() = default;
-  // Reads nothing of the file yet.
+  // Does not read the file yet.
   static Connection open(const std::filesystem::path& file, Mode mode);
 
   explicit operator bool() const noexcept { return handle_ != nullptr; }
   Statement prepare(std::string_view sql);
   void execute(const char* sql);
   void execute(const std::string& sql) { execute(sql.c_str()); }
-  // The first column of the first row, empty when there is none.
+  // The first column of the first row; empty if there is no row.
   std::string query_text(std::string_view sql);
   std::int64_t query_integer(std::string_view sql);
 
@@ -114,8 +114,8 @@ class Connection {
   std::int64_t changed_rows() const noexcept;   // by the last statement
   std::int64_t total_changes() const noexcept;  // rows, since the connection was opened
 
-  // The beginning of the WAL index (-shm) that SQLite has mapped, null when it has none that other
-  // processes share. Lives as long as the connection. Only after something was read.
+  // The beginning of the WAL index (-shm) as mapped by SQLite; null if it has none that is shared
+  // with other processes. Valid as long as the connection. Call it only after reading something.
   const std::uint64_t* wal_index_header() noexcept;
 
  private:
@@ -128,8 +128,8 @@ class Connection {
 // A write transaction; rolled back unless it was committed.
 class Transaction {
  public:
-  // `durable`: on the disk once committed, also after a power cut. Without it the whole transaction
-  // may be lost then, but never half of it.
+  // `durable`: on disk once committed, even after a power failure. Otherwise a power failure may
+  // lose the whole transaction, but never a part of it.
   enum class Durability { ordinary, durable };
   explicit Transaction(Connection& connection, Durability durability = Durability::ordinary);
   ~Transaction();
