@@ -9,14 +9,14 @@
 namespace nixbuild::api {
 namespace {
 
-// Whether a browser says that the request was made by a page of another site.
+// Whether the browser indicates that a page of another site made the request.
 bool is_cross_site(const http::Request& request) {
   const std::string_view site = request.header("sec-fetch-site");
   if (!site.empty() && site != "same-origin" && site != "none") return true;
   const std::string_view origin = request.header("origin");
   if (origin.empty()) return false;
   const std::size_t scheme_end = origin.find("://");
-  // Also "null", the origin of sandboxed pages and files.
+  // Includes "null", the origin of sandboxed pages and files.
   if (scheme_end == std::string_view::npos) return true;
   return !http::iequals(origin.substr(scheme_end + 3), request.header("host"));
 }
@@ -37,7 +37,7 @@ bool Access::token_fits(std::string_view authorization) const {
   constexpr std::string_view scheme = "bearer ";
   if (!http::istarts_with(authorization, scheme)) return false;
   const std::string_view given = http::trim(authorization.substr(scheme.size()));
-  // Hashes have one length, so that the time tells nothing of the token's.
+  // Compare hashes of equal length, so that the time does not reveal the token's length.
   std::array<unsigned char, crypto_generichash_BYTES> wanted_hash{};
   std::array<unsigned char, crypto_generichash_BYTES> given_hash{};
   crypto_generichash(wanted_hash.data(), wanted_hash.size(),

@@ -1,9 +1,9 @@
-// Who may ask the API for what.
+// Decides who may use the API.
 //
-// Within the tailnet there is no login. But a browser of somebody in the tailnet runs other
-// people's pages, and these must neither trigger a build nor read answers. So a POST that a browser
-// marks as coming from another site is refused; http::HostRule refuses rebound DNS names before a
-// request comes here. If that is not enough, a bearer token can be required.
+// There is no login within the tailnet. But browsers in the tailnet run pages of other people,
+// which must neither trigger a build nor read answers. So a POST that the browser marks as coming
+// from another site is rejected; http::HostRule has already rejected rebound DNS names. If that is
+// not enough, a bearer token can be required.
 #pragma once
 
 #include <optional>
@@ -25,7 +25,7 @@ class Access {
   // Requires `token`, unless it is empty.
   explicit Access(std::string token) : token_(std::move(token)) {}
 
-  // Nothing if the request may be answered. `needs_token`: whether the route requires the token.
+  // Returns nothing if the request is allowed. `needs_token`: whether the route requires the token.
   std::optional<Refusal> check(const http::Request& request, bool needs_token) const;
 
  private:

@@ -1,4 +1,4 @@
-// What all routes answer alike: errors, and work that is done away from the serving threads.
+// Common to all routes: error responses, and running work off the serving threads.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -11,18 +11,18 @@
 
 namespace nixbuild::api {
 
-// {"detail": …}; 503 says when to try again, 401 what is asked for.
+// {"detail": …}; 503 says when to retry, 401 which authentication is required.
 http::Response error_response(unsigned status, std::string_view detail);
 
-// What a handler threw, as a response. What is not the client's, systemd's or the disk's fault is
-// thrown on, and is answered 500.
+// Converts a handler's exception to a response. Rethrows exceptions not caused by the client,
+// systemd or the disk, which are answered 500.
 http::Response response_to(const std::exception_ptr& exception);
 
-// Runs `work` on the pool; what it throws becomes a response.
+// Runs `work` on the pool; exceptions become responses.
 boost::asio::awaitable<http::Response> answer_from(boost::asio::thread_pool& workers,
                                                    std::function<http::Response()> work);
 
-// The host of "host:port", of an IPv6 address with its brackets.
+// The host of "host:port"; keeps the brackets of an IPv6 address.
 std::string_view host_without_port(std::string_view authority);
 
 }  // namespace nixbuild::api

@@ -20,10 +20,10 @@ namespace asio = boost::asio;
 using protocol::Operation;
 
 constexpr unsigned worker_threads = 4;
-constexpr std::size_t trigger_body_limit = 64 * 1024;  // bytes; nothing in it is used
+constexpr std::size_t trigger_body_limit = 64 * 1024;  // bytes; the content is ignored
 
 history::StateLayout created(const std::filesystem::path& state_dir) {
-  // The users of API and builds share what is made here by their group.
+  // The users of API and builds share the files created here through their group.
   ::umask(0007);
   history::StateLayout layout(state_dir);
   layout.create();
@@ -50,9 +50,9 @@ ApiService::ApiService(ServeOptions options)
       workers_(worker_threads),
       router_(make_router()) {
   try {
-    history::History{layout_.history()};  // a history that cannot be used is an error now
+    history::History{layout_.history()};  // fail now if the history cannot be used
   } catch (const history::DiskFull& error) {
-    // Clients are told this too, instead of finding nobody.
+    // Keep running, so that clients get this error too, instead of no answer.
     log::error("{}; make space there", error.what());
   }
   log::info("builds run through the {} runner, state in {}", runner_->name(),

@@ -1,9 +1,9 @@
-// All of serve-api but the HTTP server: its resources, put together, and the routes to them.
+// All of serve-api except the HTTP server: its resources and their routes.
 //
 // Each resource of the API (builds, logs, triggers, repositories, information) is a class with a
-// function for each operation, which gets what the request says and returns the response. They may
-// block, and are called away from the serving threads with a history of the worker thread's own;
-// only the status, which is asked for most, is answered on the serving thread.
+// function for each operation, which takes the request's parameters and returns the response. These
+// functions may block, and are called off the serving threads with the worker thread's own history;
+// only the status, which is requested most, is answered on the serving thread.
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
@@ -35,15 +35,14 @@ namespace nixbuild::api {
 
 class ApiService final : public http::Service {
  public:
-  // Throws UsageError for options that cannot be followed, Error for a state directory that cannot
-  // be used.
+  // Throws UsageError for invalid options, Error for a state directory that cannot be used.
   explicit ApiService(ServeOptions options);
   ~ApiService() override;
 
   const std::shared_ptr<const http::Router>& router() const noexcept override { return router_; }
 
-  // Takes over repositories, token and allowed hosts; throws, and keeps what it has, when these
-  // cannot be used.
+  // Replaces repositories, token and allowed hosts. If these cannot be used, it throws and keeps
+  // the current ones.
   void reload(const ServeOptions& options);
   void end_streams() override { feed_.stop(); }
   void stop() override;
@@ -55,8 +54,8 @@ class ApiService final : public http::Service {
                      http::PathParameters path);
   http::Reply trigger(const http::Request& request, const config::Repository& repository);
   http::Reply stream(const Parameters& parameters, const std::string& repository);
-  // Runs `work` away from the serving threads, with a history of that thread's own; what it throws
-  // becomes an error response.
+  // Runs `work` off the serving threads, with that thread's own history; exceptions become error
+  // responses.
   http::Reply with_history(std::function<http::Response(history::History&)> work);
 
   const ServeOptions options_;

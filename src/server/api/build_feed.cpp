@@ -21,13 +21,13 @@ namespace {
 
 namespace asio = boost::asio;
 
-// What inotify cannot tell, such as a patience that ran out, is looked for this often.
+// How often to look for changes that inotify does not report, such as an expired timeout.
 constexpr int look_interval = 1000;                         // milliseconds
 constexpr std::size_t chunk_limit = std::size_t{32} << 10;  // bytes
 
 constexpr std::uint32_t log_events = IN_MODIFY | IN_CREATE;
 constexpr std::uint32_t status_events = IN_MOVED_TO;
-// The kernel closes a dead process's files, the lock among them.
+// The kernel closes a dead process's files, including the lock.
 constexpr std::uint32_t lock_events = IN_CLOSE_WRITE;
 
 }  // namespace
@@ -99,7 +99,7 @@ void BuildFeed::run() {
                 std::find(log_changed.begin(), log_changed.end(), repository) != log_changed.end());
       }
     } catch (const Error& error) {
-      // The history or the disk does not answer: those who follow keep what they have.
+      // The history or the disk is unavailable: followers keep the last status.
       log::warn("following builds: {}", error.what());
       readers_.clear();
       history_.reset();
@@ -108,7 +108,7 @@ void BuildFeed::run() {
   }
 }
 
-// inotify_add_watch of a directory that is watched already changes nothing.
+// inotify_add_watch has no effect on a directory that is already watched.
 void BuildFeed::watch_directories() {
   const auto watch = [this](const std::filesystem::path& directory, std::uint32_t events,
                             const std::string& repository) {
@@ -129,7 +129,8 @@ void BuildFeed::watch_directories() {
   }
 }
 
-// Which log an event is about matters alone; for all else, asking what changed is cheap enough.
+// Only the log that an event is about matters; for everything else, checking what changed is cheap
+// enough.
 void BuildFeed::read_events(std::vector<std::string>& changed) {
   alignas(inotify_event) std::array<char, 16384> buffer;
   for (;;) {
@@ -162,7 +163,7 @@ void BuildFeed::refresh(const std::string& repository, bool log_changed) {
     auto fresh = std::make_shared<Snapshot>();
     fresh->status = reader.reader.read();
     fresh->json = protocol::to_json(fresh->status);
-    // Reading may have put the history right, which counts as a change too.
+    // Reading may have corrected the history, which counts as a change too.
     reader.generation = generation;
     snapshot = std::move(fresh);
   }
@@ -179,7 +180,7 @@ std::shared_ptr<const LogChunk> BuildFeed::read_log(const std::string& repositor
   {
     const std::lock_guard lock(mutex_);
     const Channel& channel = channels_[repository];
-    // An empty chunk says nothing about what has come since.
+    // An empty chunk may be out of date.
     if (channel.chunk && channel.chunk_build == build && channel.chunk_begin == offset &&
         channel.chunk->end > offset) {
       return channel.chunk;
@@ -189,7 +190,7 @@ std::shared_ptr<const LogChunk> BuildFeed::read_log(const std::string& repositor
   const std::string lines = log ? log->read_lines(offset, chunk_limit) : std::string();
   auto chunk = std::make_shared<LogChunk>();
   chunk->end = offset;
-  // Short lines become several times as long.
+  // As events, short lines become several times as long.
   for (std::string_view rest = lines; !rest.empty() && chunk->events.size() < chunk_limit;) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(line.size() + 1);
@@ -228,7 +229,7 @@ asio::awaitable<void> BuildFeed::Follower::wait(std::chrono::steady_clock::time_
   Channel* channel = nullptr;
   {
     const std::lock_guard lock(feed_.mutex_);
-    channel = &feed_.channels_[repository_];  // is never erased
+    channel = &feed_.channels_[repository_];  // never erased
   }
   asio::awaitable<bool> changed = channel->changed.wait_until(until, [this, channel] {
     const std::lock_guard lock(feed_.mutex_);

@@ -1,8 +1,8 @@
-// What happens to builds, for those who follow: one thread watches the state directory through
-// inotify and wakes the followers of a repository when its status, its lock or a log of it changes.
+// Reports changes of builds to followers: one thread watches the state directory through inotify
+// and wakes the followers of a repository when its status, its lock or one of its logs changes.
 //
-// However many follow, the status is read and rendered once for each change, and a piece of the log
-// once for all who are at the same place in it.
+// The number of followers does not matter: the status is read and rendered once per change, and a
+// piece of the log once for all followers at the same position.
 #pragma once
 
 #include <atomic>
@@ -45,7 +45,7 @@ class BuildFeed {
   BuildFeed(const BuildFeed&) = delete;
   BuildFeed& operator=(const BuildFeed&) = delete;
 
-  // One follower of a repository. Used on one thread.
+  // One follower of a repository. Use it on one thread.
   class Follower {
    public:
     Follower(BuildFeed& feed, std::string repository);
@@ -53,10 +53,10 @@ class BuildFeed {
     Follower(const Follower&) = delete;
     Follower& operator=(const Follower&) = delete;
 
-    // Returns once something may have changed since the last call, or at `until`. Sooner when the
-    // feed is stopped.
+    // Returns once something may have changed since the last call, at `until`, or when the feed is
+    // stopped.
     boost::asio::awaitable<void> wait(std::chrono::steady_clock::time_point until);
-    // The newest; null before the first has been read.
+    // The latest; null before the first has been read.
     std::shared_ptr<const Snapshot> snapshot() const;
 
    private:
@@ -65,15 +65,15 @@ class BuildFeed {
     std::uint64_t seen_ = 0;
   };
 
-  // The lines of a log from `offset` on, at most about 48 KiB of them. Throws SystemError.
+  // The lines of a log from `offset`, at most about 48 KiB of them. Throws SystemError.
   std::shared_ptr<const LogChunk> read_log(const std::string& repository, std::int64_t build,
                                            std::uint64_t offset);
 
-  // Wakes all followers, which then find `stopped`. To be called before the server that serves
-  // them goes.
+  // Wakes all followers, which then see `stopped`. Call it before the server that serves them is
+  // destroyed.
   void stop();
   bool stopped() const noexcept { return stopped_; }
-  // A repository's status may have changed by something that this process did.
+  // Tells the feed that this process may have changed a repository's status.
   void poke();
 
   std::size_t followers() const;
@@ -83,7 +83,7 @@ class BuildFeed {
     std::size_t followers = 0;
     std::uint64_t version = 1;
     std::shared_ptr<const Snapshot> snapshot;
-    async::ConditionVariable changed;  // `version`, or the feed is stopped
+    async::ConditionVariable changed;  // `version` changed, or the feed was stopped
     std::int64_t chunk_build = 0;
     std::uint64_t chunk_begin = 0;
     std::shared_ptr<const LogChunk> chunk;
@@ -91,7 +91,7 @@ class BuildFeed {
 
   void run();
   void watch_directories();
-  // Names of the repositories that events were about; "" for all.
+  // The names of repositories with events; "" for all.
   void read_events(std::vector<std::string>& changed);
   void refresh(const std::string& repository, bool log_changed);
   static void wake(Channel& channel);
@@ -99,13 +99,13 @@ class BuildFeed {
   const history::StateLayout layout_;
   UniqueFd inotify_;
   UniqueFd wakeup_;
-  std::map<int, std::string> watches_;  // of the thread; the repository of a log directory, or ""
+  std::map<int, std::string> watches_;  // for the thread; the repository of a log directory, or ""
 
   mutable std::mutex mutex_;
   std::map<std::string, Channel> channels_;
   std::atomic<bool> stopped_{false};
 
-  // Of the thread.
+  // For the thread.
   std::unique_ptr<history::History> history_;
   struct Reader {
     history::StatusReader reader;

@@ -1,4 +1,4 @@
-// Whether the binary cache beside this API works, and what it says of itself.
+// Checks whether the binary cache next to this API works, and reads its information.
 #pragma once
 
 #include <chrono>
@@ -14,11 +14,11 @@ class CacheProbe {
  public:
   struct Result {
     bool running = false;
-    std::string problem;                   // why not
-    std::vector<std::string> public_keys;  // of its /nix-cache-info
+    std::string problem;                   // why it does not work
+    std::vector<std::string> public_keys;  // from its /nix-cache-info
   };
 
-  // Throws UsageError when `url` is none.
+  // Throws UsageError if `url` is not a valid URL.
   explicit CacheProbe(std::string url);
 
   // At most 5 s old. Blocks for at most 1 s; thread-safe.

@@ -21,7 +21,7 @@ std::string event(std::string_view name, std::string_view data) {
   return fmt::format("event: {}\ndata: {}\n\n", name, data);
 }
 
-// Sends what the log has from `offset` on; returns where it ended.
+// Sends the log from `offset`; returns the offset of its end.
 asio::awaitable<std::uint64_t> send_log(BuildFeed& feed, http::BodyWriter& out,
                                         std::string repository, std::int64_t build,
                                         std::uint64_t offset) {
@@ -48,13 +48,13 @@ asio::awaitable<void> follow(BuildFeed& feed, http::BodyWriter& out, StreamReque
   Clock::time_point status_due = Clock::now();
   Clock::time_point last_sent = Clock::now();
   for (;;) {
-    // The status first, then the log: once it says that the build has ended, the log is whole.
+    // Read the status before the log: if it says that the build has ended, the log is complete.
     const std::shared_ptr<const Snapshot> snapshot = follower.snapshot();
     if (snapshot) {
       if (!request.build) request.build = snapshot->status.build_id;
       const bool is_of_this_build = snapshot->status.build_id == request.build;
       if (!is_of_this_build) {
-        // Another one has begun since; or what was read last is older than this one.
+        // A newer build has started, or the last snapshot is older than this one.
         if (auto status = co_await request.ended_status(*request.build)) {
           co_await send_ended(feed, out, std::move(request), std::move(*status));
           co_return;

@@ -1,5 +1,5 @@
-// GET /build/logs/{repository}/stream: one build as it happens, as server-sent events. What is sent
-// is described in common/protocol/routes.hpp.
+// GET /build/logs/{repository}/stream: one running build as server-sent events. See
+// common/protocol/routes.hpp for the events.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -17,15 +17,16 @@ namespace nixbuild::api {
 
 struct StreamRequest {
   std::string repository;
-  std::optional<std::int64_t> build;  // nothing: the newest
+  std::optional<std::int64_t> build;  // nothing for the newest
   std::uint64_t offset = 0;           // of the log
   bool with_log = true;
-  // How a build ended, as JSON; nothing while it has not. Throws when it is no longer known.
+  // The final status of a build, as JSON; nothing if it has not ended. Throws if the build is no
+  // longer known.
   std::function<boost::asio::awaitable<std::optional<std::string>>(std::int64_t build)>
       ended_status;
 };
 
-// Where in a log an event's id stands: BUILD:OFFSET. Nothing for what is no such id.
+// The log position in an event's id, BUILD:OFFSET. Nothing if the id is malformed.
 struct LogPosition {
   std::int64_t build = 0;
   std::uint64_t offset = 0;

@@ -17,7 +17,7 @@
 namespace nixbuild::api {
 namespace {
 
-// The port of the first TCP address; 0 while there is none.
+// The port of the first TCP address; 0 if there is none yet.
 std::uint16_t port_of(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
     if (!address.starts_with("http://")) continue;
@@ -39,7 +39,7 @@ http::Response Information::info(const std::string& host) {
   info.system = nix::this_system();
   if (const http::Server* server = service_.server()) info.api_port = port_of(server->addresses());
   const net::ServerAddress& cache = cache_.address();
-  // A cache on loopback is reached by its clients as this server is.
+  // Clients reach a cache on loopback by the same host name as this server.
   info.cache_url = cache.is_local() && !host.empty() ? fmt::format("http://{}:{}", host, cache.port)
                                                      : cache.base_url();
   info.public_keys = cache_.ask().public_keys;

@@ -1,4 +1,4 @@
-// GET /info, /health, /metrics and /openapi.json: the server itself.
+// GET /info, /health, /metrics and /openapi.json: information about the server.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@
 
 namespace nixbuild::api {
 
-// Thread-safe, with a history for each thread. Blocking: the cache is asked.
+// Thread-safe, with one history per thread. Blocking, because it queries the cache.
 class Information {
  public:
   // All must outlive this object.
@@ -24,7 +24,7 @@ class Information {
 
   // `host`: the name by which the client reaches this server, without the port.
   http::Response info(const std::string& host);
-  // Also if the history cannot be opened: that is one of the problems that are answered.
+  // Works even if the history cannot be opened: that is one of the reported problems.
   http::Response health(async::PerThread<history::History>& histories);
   // Throws history::SqliteError.
   http::Response metrics(history::History& history, const http::Router& router);

@@ -1,5 +1,5 @@
-// GET /build/status, the route that is polled most: a status is read and rendered once for each
-// change of it, and however many ask, one of them a millisecond looks whether there was one.
+// GET /build/status, the route that is polled most. A status is read and rendered once per change.
+// However many clients poll, changes are checked for at most once per millisecond.
 #pragma once
 
 #include <chrono>
@@ -14,14 +14,14 @@
 
 namespace nixbuild::api {
 
-// The status of each repository as one serving thread has last read it. Throws as history::History
-// and history::StatusReader do.
+// The status of each repository as last read by one serving thread. Throws the exceptions of
+// history::History and history::StatusReader.
 class LiveStatus {
  public:
   explicit LiveStatus(const history::StateLayout& layout)
       : layout_(layout), history_(layout.history()) {}
 
-  // `changes` counts what this process has done to builds: that is to be seen at once.
+  // `changes` counts this process's changes to builds, which must be visible immediately.
   http::SharedText json(const std::string& repository, std::uint64_t changes);
 
  private:

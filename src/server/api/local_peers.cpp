@@ -33,12 +33,12 @@ constexpr uid_t first_allocated_uid = 0x34000000;
 constexpr uid_t allocated_uids = 0x800000;
 
 constexpr std::chrono::seconds users_validity{60};
-constexpr std::size_t most_verdicts = 4096;  // of a thread
+constexpr std::size_t most_verdicts = 4096;  // per thread
 
 struct Address {
   int family = AF_UNSPEC;
   std::array<unsigned char, 16> bytes{};
-  std::uint16_t port = 0;  // in network order
+  std::uint16_t port = 0;  // in network byte order
   unsigned interface = 0;
 
   std::size_t size() const noexcept { return family == AF_INET ? 4 : 16; }
@@ -51,7 +51,7 @@ struct Address {
   }
 };
 
-// An IPv4 address that an IPv6 socket sees is that IPv4 address.
+// Converts an IPv4-mapped address of an IPv6 socket to that IPv4 address.
 Address address_of(const sockaddr* address) {
   Address result;
   if (address == nullptr) return result;
@@ -77,7 +77,7 @@ Address address_of(const sockaddr* address) {
   return result;
 }
 
-// Of this end of the connection, or of the other.
+// The address of this end of the connection, or of the other.
 template <typename Function>
 Address socket_address(Function get, int socket) {
   sockaddr_storage storage{};
@@ -97,11 +97,11 @@ bool is_own(const Address& address) {
   return false;
 }
 
-// What the kernel knows of a socket of this network namespace.
+// The kernel's information about a socket of this network namespace.
 struct Answer {
   enum class Kind { found, absent, unavailable } kind = Kind::unavailable;
   uid_t uid = 0;
-  bool is_open = false;  // somebody has it
+  bool is_open = false;  // a process has it open
 };
 
 Answer look_up(const Address& source, const Address& destination) {
@@ -143,7 +143,7 @@ Answer look_up(const Address& source, const Address& destination) {
   inet_diag_msg found{};
   if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || payload_size < sizeof found) return {};
   std::memcpy(&found, payload, sizeof found);
-  // Of a socket that was closed the kernel has forgotten the user, and says 0.
+  // The kernel has forgotten the user of a closed socket, and reports 0.
   return {Answer::Kind::found, found.idiag_uid, found.idiag_inode != 0};
 }
 
@@ -210,8 +210,8 @@ bool LocalPeers::ask(int socket) {
   const Answer answer = look_up(peer, own);
   if (answer.kind == Answer::Kind::found) return !answer.is_open || contains(answer.uid);
   if (answer.kind == Answer::Kind::absent) {
-    // A kernel without sock_diag says the same of every socket, also of this end. This end is gone,
-    // too, if the connection was reset meanwhile.
+    // A kernel without sock_diag reports every socket as unknown, including this end. But this end
+    // is also unknown if the connection was reset meanwhile.
     if (look_up(own, peer).kind == Answer::Kind::found) return true;
     if (socket_address(::getpeername, socket).family == AF_UNSPEC) return true;
   }

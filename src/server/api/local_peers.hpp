@@ -1,8 +1,8 @@
-// Keeps what builds run from driving the API. Builders and the evaluator run on the same machine,
-// and without a sandbox they reach every port that listens there: they could trigger and cancel
-// builds of other repositories.
+// Prevents the programs of builds from using the API. Builders and the evaluator run on the same
+// machine, and without a sandbox they can reach every listening port there: they could trigger and
+// cancel builds of other repositories.
 //
-// The kernel tells whose socket the other end of a local connection is, through sock_diag(7).
+// For a local connection, the kernel reports the user of the other end through sock_diag(7).
 #pragma once
 
 #include <sys/types.h>
@@ -20,8 +20,8 @@
 
 namespace nixbuild::api {
 
-// The users of builds: members of the group nixbld, uids that Nix allocates by itself, and
-// nixbuild-build, unless this process is run by it.
+// The users of builds: members of the group nixbld, uids allocated by Nix, and nixbuild-build,
+// unless this process runs as that user.
 class BuildUsers {
  public:
   BuildUsers();
@@ -39,7 +39,7 @@ class LocalPeers {
       : users_(std::move(users)) {}
 
   // Whether the connection of `request` comes from this machine and from a user of builds; or from
-  // this machine and from nobody, because its other end was closed. Asks the kernel once for each
+  // this machine with an unknown user, because its other end was closed. Asks the kernel once per
   // connection.
   bool is_build(const http::Request& request);
 
@@ -50,7 +50,7 @@ class LocalPeers {
   using Verdicts = std::unordered_map<std::uint64_t, bool>;  // by connection
   async::PerThread<Verdicts> verdicts_{[] { return std::make_unique<Verdicts>(); }};
   const std::function<BuildUsers()> users_;
-  std::mutex mutex_;  // for what follows
+  std::mutex mutex_;  // protects the members below
   BuildUsers known_{std::set<uid_t>{}};
   std::chrono::steady_clock::time_point known_until_{};
 };

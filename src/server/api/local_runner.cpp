@@ -1,8 +1,8 @@
-// Builds as child processes.
+// Runs builds as child processes.
 //
-// A child has a session of its own and writes to files, so it outlives this process when that is
-// killed; the build then goes on, and whoever serves the API next sees it by its lock. When this
-// process ends in good order, it ends its children's builds first.
+// A child has its own session and writes to files, so it survives if this process is killed. The
+// build then continues, and the next API server detects it by its lock. On a normal exit, this
+// process first ends its children's builds.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -28,7 +28,7 @@ namespace {
 
 constexpr std::chrono::seconds end_patience{15};
 constexpr const char* program = "/proc/self/exe";
-constexpr std::size_t output_limit = std::size_t{1} << 20;  // bytes, of what run-build says
+constexpr std::size_t output_limit = std::size_t{1} << 20;  // bytes, of run-build's output
 
 class LocalRunner : public Runner {
  public:
@@ -41,10 +41,10 @@ class LocalRunner : public Runner {
   void stop(const std::string& repository) override;
 
  private:
-  // For the holder of mutex_.
+  // The caller must hold mutex_.
   void launch(const std::string& repository, std::int64_t build);
   void supervise(Subprocess process, const std::string& repository, std::int64_t build);
-  // Sees to the queued build of the repository, if nobody else does.
+  // Handles the queued build of the repository, unless another process does.
   void go_on(const Exit& exit, const std::string& repository, std::int64_t build);
   void end_all();
 
@@ -83,13 +83,13 @@ void LocalRunner::launch(const std::string& repository, std::int64_t build) {
   command.arguments = {"nixbuild", "run-build", repository};
   command.arguments.insert(command.arguments.end(), arguments_.begin(), arguments_.end());
   command.new_session = true;
-  // The build's log is in a file already.
+  // The build's log is already in a file.
   command.discards_output = true;
   command.error_file = layout_.runner_output(repository);
   try {
     Subprocess process(std::move(command));
     const pid_t pid = process.pid();
-    // The thread gets to children_ after this function has left it.
+    // The thread can access children_ only after this function has released the lock.
     children_.emplace(pid, Child{repository, std::thread([this, repository, build,
                                                           process = std::move(process)]() mutable {
                                    supervise(std::move(process), repository, build);
@@ -104,7 +104,7 @@ void LocalRunner::supervise(Subprocess process, const std::string& repository, s
   Subprocess* const children[] = {&process};
   wait_for_any(children, -1, std::nullopt);
   const std::lock_guard lock(mutex_);
-  // Unless end_all() has taken it over, to join it.
+  // Unless end_all() has taken over the thread to join it.
   if (const auto self = children_.find(pid); self != children_.end()) {
     self->second.supervisor.detach();
     children_.erase(self);
@@ -125,11 +125,11 @@ void LocalRunner::go_on(const Exit& exit, const std::string& repository, std::in
   if (is_another_there) return;  // it waits for the lock
   const bool gave_up = exit.code == static_cast<int>(ExitCode::lock_held);
   if (newest->id != build || gave_up) {
-    // Triggered while the processes of a cancelled build were ending.
+    // Triggered while a cancelled build's processes were still ending.
     if (!is_ending_) launch(repository, newest->id);
     return;
   }
-  // One that never took its build from the queue has said why on its output.
+  // If run-build never took its build from the queue, its output says why.
   fail_unstarted(layout_, repository, build, [&] {
     const std::string said = last_line(layout_.runner_output(repository));
     return said.empty() ? "run-build could not be started" : "run-build: " + said;
@@ -140,7 +140,7 @@ void LocalRunner::stop(const std::string& repository) {
   std::set<pid_t> to_end;
   if (const auto holder = history::lock_holder(layout_.lock(repository))) to_end.insert(*holder);
   {
-    // One may not have come to take the lock yet.
+    // A child may not have taken the lock yet.
     const std::lock_guard lock(mutex_);
     for (const auto& [child, what] : children_) {
       if (what.repository == repository) to_end.insert(child);
@@ -163,7 +163,7 @@ void LocalRunner::end_all() {
   }
   for (const auto& [pid, child] : children)
     ::kill(pid, SIGTERM);
-  // run-build itself kills what does not end in time; this is for the case that it hangs.
+  // run-build itself kills processes that do not end in time; this is in case it hangs.
   const auto deadline = std::chrono::steady_clock::now() + end_patience;
   for (auto& [pid, child] : children) {
     while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < deadline) {

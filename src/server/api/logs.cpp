@@ -17,7 +17,7 @@ using history::LogFile;
 
 constexpr std::size_t piece_size = std::size_t{32} << 10;
 
-// The lines of `text` as elements of a JSON array, behind others if it is not `first`.
+// The lines of `text` as elements of a JSON array, preceded by a comma if it is not `first`.
 std::string json_elements(std::string_view text, bool first) {
   std::string out;
   while (!text.empty()) {
@@ -35,7 +35,7 @@ asio::awaitable<void> send_lines(http::BodyWriter& out, LogFile log, LogFile::Ra
   const std::uint64_t begin = range.begin;
   while (range.begin < range.end) {
     const std::string text = log.read_lines(range.begin, piece_size, range.end);
-    if (text.empty()) break;  // the file was cut meanwhile
+    if (text.empty()) break;  // the file was truncated meanwhile
     const std::string elements = json_elements(text, range.begin == begin);
     co_await out.write(elements);
     range.begin += text.size();

@@ -1,4 +1,4 @@
-// GET /build/logs and its event stream: the log of the newest build, or of one as it happens.
+// GET /build/logs and its event stream: the log of the newest build, or of a running build.
 #pragma once
 
 #include <cstddef>
@@ -14,17 +14,17 @@
 
 namespace nixbuild::api {
 
-// Thread-safe, with a history for each thread. Blocking. Every function throws history::SqliteError
+// Thread-safe, with one history per thread. Blocking. Every function throws history::SqliteError
 // and SystemError.
 class Logs {
  public:
   // Both must outlive this object.
   Logs(const history::StateLayout& layout, BuildFeed& feed) : layout_(layout), feed_(feed) {}
 
-  // The last lines of the newest build's log. However many are asked for, they are read from the
-  // file while they are sent.
+  // The last lines of the newest build's log. Whatever their number, they are read from the file
+  // while they are sent.
   http::Response tail(history::History& history, const std::string& repository, std::size_t lines);
-  // `lines`: begin with the log's last ones.
+  // `lines`: how many of the log's last lines to start with.
   http::Response stream(history::History& history, StreamRequest request,
                         std::optional<std::int64_t> lines);
 

@@ -1,4 +1,4 @@
-// A request's parameters, checked against what the route table says of them.
+// A request's parameters, validated against the route table.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace nixbuild::api {
 
-// A parameter that does not parse, or is out of range: answered 422.
+// A malformed or out-of-range parameter: answered 422.
 class ParameterError : public Error {
  public:
   using Error::Error;
@@ -23,9 +23,9 @@ class Parameters {
   // The arguments must outlive this object.
   Parameters(const protocol::Route& route, const http::Request& request, http::PathParameters path);
 
-  // Nothing when it was not given. Throws std::logic_error for one that the route does not have.
+  // Nothing if absent. Throws std::logic_error if the route has no such parameter.
   std::optional<std::string> text(std::string_view name) const;
-  // The route's default when it was not given. Throws ParameterError.
+  // The route's default if absent. Throws ParameterError.
   std::optional<std::int64_t> number(std::string_view name) const;
 
  private:

@@ -17,7 +17,7 @@ std::optional<std::chrono::seconds> RateLimit::refuse(const std::string& key,
   const std::lock_guard lock(mutex_);
   if (due_.size() >= most_keys && !due_.contains(key)) {
     std::erase_if(due_, [&](const auto& entry) { return entry.second <= now; });
-    // So many peers at once: they are told apart no longer than memory allows.
+    // Limits memory: with too many peers at once, forget all of them.
     if (due_.size() >= most_keys) due_.clear();
   }
   Clock::time_point& due = due_.try_emplace(key, now).first->second;

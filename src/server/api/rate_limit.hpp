@@ -1,5 +1,4 @@
-// How often something may be asked for: a number of times at once, and then once an interval, for
-// each key.
+// Limits requests for each key: allows a burst of a given size, and then one per interval.
 #pragma once
 
 #include <chrono>
@@ -19,8 +18,8 @@ class RateLimit {
   RateLimit(int at_once, std::chrono::milliseconds interval)
       : interval_(interval), allowance_(interval * at_once) {}
 
-  // Counts a request of `key`. Returns nothing if it is within the limit, else how long until the
-  // next one is; a refused request does not count.
+  // Counts a request of `key`. Returns nothing if it is within the limit, otherwise how long to
+  // wait until the next one is allowed; a refused request does not count.
   std::optional<std::chrono::seconds> refuse(const std::string& key,
                                              Clock::time_point now = Clock::now());
 
@@ -28,12 +27,12 @@ class RateLimit {
   const std::chrono::milliseconds interval_;
   const std::chrono::milliseconds allowance_;
   std::mutex mutex_;
-  // When all that a key has asked for would have been due at one an interval.
+  // When all requests of a key would have been due at one per interval.
   std::map<std::string, Clock::time_point> due_;
 };
 
-// What counts as one peer: an IPv4 address, or an IPv6 network of 64 bits, all addresses of which
-// one machine can have. `address` is without port and brackets.
+// What counts as one peer: an IPv4 address, or an IPv6 /64 network, all of whose addresses one
+// machine can have. `address` is without port and brackets.
 std::string peer_key(std::string_view address);
 
 }  // namespace nixbuild::api

@@ -1,4 +1,4 @@
-// GET /repositories and /build/status: what is built, and how it is doing.
+// GET /repositories and /build/status: the configured repositories and their status.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class Repositories {
         live_status_([&layout] { return std::make_unique<LiveStatus>(layout); }) {}
 
   http::Response list();
-  // For the serving threads: from memory, unless something has changed. `changes` counts what this
-  // process has done to builds. Throws history::SqliteError, SystemError.
+  // For the serving threads: from memory unless something has changed. `changes` counts this
+  // process's changes to builds. Throws history::SqliteError, SystemError.
   http::Response status(const std::string& repository, std::uint64_t changes);
 
  private:

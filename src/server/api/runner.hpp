@@ -1,7 +1,7 @@
-// How a build that was queued gets started, and stopped: as a systemd unit, or as a child process.
+// Starts and stops queued builds, as systemd units or as child processes.
 //
 // A runner starts `nixbuild run-build REPOSITORY`, which takes the queued build from the history.
-// It need not wait for that: whether a build runs is told by its lock.
+// The runner need not wait for that: the lock shows whether a build is running.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace nixbuild::api {
 
-// systemd, or this system, does not do what it was asked for. Trying again later may succeed.
+// systemd, or this system, did not carry out a request. Retrying later may succeed.
 class RunnerError : public Error {
  public:
   using Error::Error;
@@ -26,15 +26,15 @@ class Runner {
  public:
   virtual ~Runner() = default;
   virtual const char* name() const noexcept = 0;
-  // Both may block for some seconds and are called from any thread. Throw RunnerError.
-  // Starts what builds `repository`, whose queued build is number `build`. One that is not begun is
-  // failed, with the reason.
+  // Both may block for several seconds and may be called from any thread. Throw RunnerError.
+  // Starts a build of `repository`, whose queued build is number `build`. If it does not start, it
+  // is recorded as failed, with the reason.
   virtual void start(const std::string& repository, std::int64_t build) = 0;
-  // Ends the build and every process of it. Returns once that was asked for.
+  // Ends the build and all its processes. Returns once this has been requested.
   virtual void stop(const std::string& repository) = 0;
 };
 
-// What run-build is told beside the repository's name: --state-dir, --config, --repository.
+// Additional arguments for run-build: --state-dir, --config, --repository.
 using RunArguments = std::vector<std::string>;
 
 std::unique_ptr<Runner> make_local_runner(const history::StateLayout& layout,
@@ -42,20 +42,20 @@ std::unique_ptr<Runner> make_local_runner(const history::StateLayout& layout,
 #ifdef NIXBUILD_SYSTEMD
 // `nixbuild-build@REPOSITORY.service`, over D-Bus.
 std::unique_ptr<Runner> make_systemd_runner(const history::StateLayout& layout);
-// Whether systemd runs this machine and knows that unit.
+// Whether systemd manages this machine and has that unit.
 bool systemd_has_build_unit();
 #endif
 
-// Whether build number `build` is still queued, and nobody is there who could have taken it. Throws
-// history::SqliteError, SystemError.
+// Whether build number `build` is still queued, and no process is running that could have taken it.
+// Throws history::SqliteError, SystemError.
 bool awaits_start(const history::StateLayout& layout, const std::string& repository,
                   std::int64_t build);
-// Fails such a build with the reason that is then asked for. Throws history::SqliteError,
-// SystemError.
+// If so, marks the build as failed, with the result of `reason`, which is called only then. Throws
+// history::SqliteError, SystemError.
 void fail_unstarted(const history::StateLayout& layout, const std::string& repository,
                     std::int64_t build, const std::function<std::string()>& reason);
 
-// The runner that the configuration asks for. Throws UsageError where there is none of that kind.
+// The configured runner. Throws UsageError if there is no such runner.
 std::unique_ptr<Runner> make_runner(config::Runner kind, const history::StateLayout& layout,
                                     RunArguments arguments);
 

@@ -14,17 +14,17 @@ struct ServeOptions {
   std::filesystem::path state_dir;
   std::string tailscale_interface;
   config::ApiOptions api;
-  std::vector<config::Repository> repositories;  // the first is meant without a name
-  int max_parallel = 1;                          // builds at once
-  // What the local runner tells run-build beside the repository's name.
+  std::vector<config::Repository> repositories;  // the first is the default
+  int max_parallel = 1;                          // concurrent builds
+  // The local runner's additional arguments for run-build.
   std::vector<std::string> run_arguments;
-  // Reads the configuration anew, on SIGHUP. What cannot change while it runs (addresses, state,
-  // runner) is left as it is.
+  // Reloads the configuration, on SIGHUP. Settings that cannot change at runtime (addresses, state,
+  // runner) are ignored.
   std::function<ServeOptions()> reload;
 };
 
-// Serves until SIGTERM. Throws UsageError for options that make no sense, Error naming an
-// address or a state directory that cannot be used.
+// Serves until SIGTERM. Throws UsageError for invalid options, Error naming an address or a state
+// directory that cannot be used.
 void serve_api(const ServeOptions& options);
 
 }  // namespace nixbuild::api

@@ -1,4 +1,4 @@
-// What SIGHUP replaces while the API serves.
+// The settings that SIGHUP replaces while the API is running.
 #pragma once
 
 #include <memory>
@@ -15,21 +15,21 @@ namespace nixbuild::api {
 
 struct Settings {
   std::vector<config::Repository> repositories;
-  int max_parallel = 1;  // builds at once
+  int max_parallel = 1;  // concurrent builds
   Access access;
 
   // The repository of that name, or the first if the name is empty; null if there is none.
   const config::Repository* repository(std::string_view name) const noexcept;
 };
 
-// Thread-safe. A handler holds on to the settings that it began with.
+// Thread-safe. A handler keeps the settings with which it started.
 class CurrentSettings {
  public:
-  // Throws UsageError for a token file that cannot be used.
+  // Throws UsageError if the token file cannot be used.
   explicit CurrentSettings(const ServeOptions& options) : settings_(made_from(options)) {}
 
   std::shared_ptr<const Settings> get() const;
-  // Throws as the constructor does, and keeps what it has then.
+  // Throws like the constructor, and then keeps the current settings.
   void replace(const ServeOptions& options);
 
  private:

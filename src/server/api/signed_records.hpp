@@ -1,5 +1,5 @@
-// GET /builds/ID/record: serve-cache makes and signs it, asked on its control socket; it alone has
-// the keys.
+// GET /builds/ID/record: requests the record on serve-cache's control socket, because only
+// serve-cache has the keys to sign it.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace nixbuild::api {
 
-// Blocks for at most 10 s; thread-safe. 404 if the build has no record, 503 if serve-cache does not
-// sign one, with the reason.
+// Blocks for at most 10 s; thread-safe. 404 if the build has no record, 503 with the reason if
+// serve-cache does not sign one.
 http::Response signed_record(const std::filesystem::path& control_socket, std::int64_t id);
 
 }  // namespace nixbuild::api

@@ -30,7 +30,7 @@ struct BusError {
   ~BusError() { sd_bus_error_free(&error); }
   BusError(const BusError&) = delete;
   BusError& operator=(const BusError&) = delete;
-  sd_bus_error error{};  // SD_BUS_ERROR_NULL, which is written in C
+  sd_bus_error error{};  // the equivalent of SD_BUS_ERROR_NULL, which is valid only in C
 };
 
 [[noreturn]] void throw_no_bus(int result) {
@@ -70,7 +70,7 @@ SystemBus::~SystemBus() {
   sd_bus_flush_close_unref(bus_);
 }
 
-// The library would wait for 90 s for a bus that accepts connections and says nothing.
+// The library would wait 90 s for a bus that accepts connections but does not respond.
 void SystemBus::connect() {
   if (const int result = sd_bus_open_system(&bus_); result < 0) throw_no_bus(result);
   sd_bus_set_method_call_timeout(bus_, static_cast<std::uint64_t>(call_timeout.count()));
@@ -112,8 +112,8 @@ void SystemBus::start_unit(const std::string& unit) {
   job_ = job;
 }
 
-// Before the start, so that no end of a job is missed. Signals that come meanwhile are kept by the
-// connection until it is processed.
+// Before the start, so that no job's end is missed. The connection queues signals until it is
+// processed.
 void SystemBus::subscribe() {
   if (subscribed_) return;
   int result = sd_bus_match_signal(bus_, nullptr, destination, manager_path, manager, "JobRemoved",

@@ -1,5 +1,5 @@
-// systemd, as it is asked over the system's D-Bus. Nothing here waits for longer than 5 s, but for
-// the end of a job.
+// A client for systemd on the system D-Bus. Nothing here blocks for longer than 5 s, except waiting
+// for the end of a job.
 //
 // Source: the D-Bus interface of systemd, org.freedesktop.systemd1(5).
 #pragma once
@@ -12,29 +12,29 @@
 
 namespace nixbuild::api {
 
-// A connection of its own, for one thread at a time. Every function throws RunnerError, with
-// advice, when the bus or systemd does not do what it was asked for.
+// A separate connection, for one thread at a time. Every function throws RunnerError, with advice,
+// if the bus or systemd does not carry out a request.
 class SystemBus {
  public:
-  // The bus that DBUS_SYSTEM_BUS_ADDRESS names, else the system's.
+  // Connects to the bus in DBUS_SYSTEM_BUS_ADDRESS, by default the system's.
   SystemBus();
   ~SystemBus();
   SystemBus(const SystemBus&) = delete;
   SystemBus& operator=(const SystemBus&) = delete;
 
   void stop_unit(const std::string& unit);
-  // Queues the start. One that a start is under way for already gets no second one.
+  // Queues the start. If a start is already in progress, does not queue another one.
   void start_unit(const std::string& unit);
-  // How the job of start_unit() ended: "done", or why it was not, as systemd has it ("failed",
-  // "canceled", "dependency", …). For a oneshot unit this is its end. Nothing when `stop` became
-  // readable, or when the bus is gone.
+  // The result of start_unit()'s job: "done", or systemd's reason for the failure ("failed",
+  // "canceled", "dependency", …). For a oneshot unit, the job ends with the unit. Nothing if `stop`
+  // became readable, or the bus disconnected.
   std::optional<std::string> wait_for_job(int stop);
 
   // "loaded", "not-found", "masked", …
   std::string load_state(const std::string& unit);
-  // "active", "activating" (a oneshot unit that runs), "inactive", "failed", …
+  // "active", "activating" (a running oneshot unit), "inactive", "failed", …
   std::string active_state(const std::string& unit);
-  // Why a service that has failed did so: "exit-code, status 1", "signal, status 9", "timeout".
+  // Why a failed service failed: "exit-code, status 1", "signal, status 9", "timeout".
   std::string failure(const std::string& unit);
 
  private:

@@ -1,8 +1,8 @@
-// Builds as units of systemd, `nixbuild-build@REPOSITORY.service`.
+// Runs builds as systemd units, `nixbuild-build@REPOSITORY.service`.
 //
-// A start is a job of systemd's, and for these units it lasts as long as the build. A thread waits
-// for its end, to tell of a build that never began. When this process ends the build goes on; what
-// becomes of it is then told by its lock, as for every build.
+// A start is a systemd job, and for these units it lasts as long as the build. A thread waits for
+// its end, to report builds that never started. If this process ends, the build continues; its lock
+// then shows its state, as for every build.
 #include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <systemd/sd-daemon.h>
@@ -64,7 +64,7 @@ void SystemdRunner::stop(const std::string& repository) {
   SystemBus bus;
   const std::string state = bus.active_state(unit_of(repository));
   if (state == "inactive" || state == "failed") {
-    // systemd would say that it has stopped the unit, which does not run.
+    // systemd would report success for stopping a unit that is not running.
     if (const auto holder = history::lock_holder(layout_.lock(repository))) {
       throw RunnerError(
           fmt::format("the build of {} was started by hand as process {}, which this server may "
@@ -105,7 +105,7 @@ void SystemdRunner::see_to_its_begin(SystemBus& bus, const std::string& reposito
   auto result = bus.wait_for_job(stop_.get());
   if (!result || !awaits_start(layout_, repository, build)) return;
   if (*result != "canceled") {
-    // The unit was just ending an earlier build: systemd takes a start for done then.
+    // The unit was just ending an earlier build, in which case systemd reports the start as done.
     bus.start_unit(unit);
     result = bus.wait_for_job(stop_.get());
     if (!result) return;
@@ -124,10 +124,10 @@ std::unique_ptr<Runner> make_systemd_runner(const history::StateLayout& layout) 
 }
 
 bool systemd_has_build_unit() {
-  // A bus may be there where systemd is not.
+  // There may be a bus without systemd.
   if (sd_booted() <= 0) return false;
   try {
-    // Any instance stands for the template.
+    // Any instance will do to check the template.
     return SystemBus().load_state(unit_of("x")) == "loaded";
   } catch (const RunnerError& error) {
     log::info("builds do not run as units: {}", error.what());

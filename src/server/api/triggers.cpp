@@ -15,9 +15,9 @@
 namespace nixbuild::api {
 namespace {
 
-constexpr std::size_t name_limit = 128;  // bytes, of who triggers
+constexpr std::size_t name_limit = 128;  // bytes, for the name of the triggering user
 
-// Counts a change once it is done, whether it went well or not.
+// Counts a change when it is done, successful or not.
 class ChangeCount {
  public:
   explicit ChangeCount(std::atomic<std::uint64_t>& changes) : changes_(changes) {}
@@ -36,8 +36,8 @@ http::Response too_many(std::chrono::seconds wait, std::string_view what) {
   return response;
 }
 
-// The newest of the builds that have to end, or at least begin, before build `id` begins. Nothing
-// if it can begin at once.
+// The newest of the builds that have to end, or at least start, before build `id` can start.
+// Nothing if it can start immediately.
 std::optional<std::int64_t> build_in_front(history::History& history, std::int64_t id,
                                            int max_parallel) {
   constexpr int most_looked_at = 100;
@@ -65,7 +65,7 @@ http::Response Triggers::trigger(history::History& history, const history::Trigg
   if (const auto wait = of_peer_.refuse(peer_key(trigger.from))) {
     return too_many(*wait, "you trigger builds too often");
   }
-  // What is dead must not stand in the way of a new build.
+  // Dead builds must not block a new one.
   history::StatusReader(layout_, history, trigger.repository).end_what_is_dead();
   const auto newest = history.newest(trigger.repository);
   if (!newest || protocol::has_ended(newest->state)) {
@@ -118,7 +118,7 @@ http::Response Triggers::cancel(history::History& history, const std::string& re
   if (is_meant) {
     runner_.stop(repository);
     history.cancel(*current.build_id);
-    // Nobody else would: its runner may have ended before it took the build.
+    // No other process would do it: the build's runner may have ended before taking the build.
     if (!history::is_locked(layout_.lock(repository))) history.finish_cancelled(repository);
     feed_.poke();
   }

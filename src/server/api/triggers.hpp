@@ -1,4 +1,4 @@
-// POST /build/trigger and /build/cancel: to start and to end a build.
+// POST /build/trigger and /build/cancel: starts and cancels builds.
 #pragma once
 
 #include <atomic>
@@ -16,24 +16,24 @@
 
 namespace nixbuild::api {
 
-// Thread-safe, with a history for each thread. Blocking. Every function throws
-// history::SqliteError, SystemError and RunnerError.
+// Thread-safe, with one history per thread. Blocking. Every function throws history::SqliteError,
+// SystemError and RunnerError.
 class Triggers {
  public:
   // All must outlive this object.
   Triggers(const history::StateLayout& layout, Runner& runner, BuildFeed& feed)
       : layout_(layout), runner_(runner), feed_(feed) {}
 
-  // Queues a build and has it started; one that cannot be started has failed. Answers 429 if the
-  // peer asks too often, or too many builds of the repository were started lately. If
-  // `max_parallel` others are in front of the build, the answer names the last of them.
+  // Queues a build and starts it; a build that cannot be started fails. Answers 429 if the peer
+  // asks too often, or too many builds of the repository were started recently. If `max_parallel`
+  // others come before the build, the answer names the last of them.
   http::Response trigger(history::History& history, const history::Trigger& trigger,
                          int max_parallel);
-  // Stops the build that is running or queued; if `build` names another, nothing.
+  // Stops the running or queued build; does nothing if `build` names another one.
   http::Response cancel(history::History& history, const std::string& repository,
                         std::optional<std::int64_t> build);
 
-  // Another number after every trigger and cancel.
+  // Changes after every trigger and cancel.
   std::uint64_t changes() const noexcept { return changes_; }
 
  private:
@@ -41,12 +41,12 @@ class Triggers {
   Runner& runner_;
   BuildFeed& feed_;
   std::atomic<std::uint64_t> changes_{0};
-  // Far more than people do, and too little to fill a history or a disk.
+  // Far more than people need, and too little to fill a history or a disk.
   RateLimit of_peer_{100, std::chrono::milliseconds(500)};
   RateLimit of_repository_{50, std::chrono::milliseconds(2000)};
 };
 
-// Who triggers, as a client says it: printable, and not too long.
+// The name of the triggering user, as given by the client: made printable and truncated.
 std::string cleaned_user(std::string_view text);
 
 }  // namespace nixbuild::api
