@@ -1,7 +1,7 @@
 // Where a server is, as given by --server, NIXBUILD_SERVER or the configuration.
 //
 //   build-server  build-server:8000       a name, with or without a port
-//   100.64.0.1:8000  [fd7a::1]:8000  ::1  an address; with a port, IPv6 stands in brackets
+//   100.64.0.1:8000  [fd7a::1]:8000  ::1  an address; IPv6 with a port needs brackets
 //   http://host:8000/prefix  https://…    a URL; without a port, that of its scheme
 //   unix:/run/nixbuild/api.sock           a unix socket
 #pragma once

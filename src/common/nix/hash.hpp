@@ -26,7 +26,7 @@ struct Sha256 {
   // Subresource Integrity, RFC-style: "sha256-" and base-64 with padding.
   std::string sri() const;
 
-  // Any of the five forms above, and "sha256:" with base-64. Nothing when `text` is none of them.
+  // Any of the five forms above, and "sha256:" with base-64. Nothing if `text` has another form.
   static std::optional<Sha256> parse(std::string_view text);
 
   friend bool operator==(const Sha256&, const Sha256&) = default;

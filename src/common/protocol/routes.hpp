@@ -8,22 +8,22 @@
 //   Server-sent events (text/event-stream) of one build: the one that ?build= names, else the one
 //   that Last-Event-ID names, else the repository's newest. In this order:
 //
-//     event: status   data: a BuildStatus, on one line. At once, then on every change, at most four
-//                     a second.
+//     event: status   data: a BuildStatus, on one line. Sent at once, then on every change, at most
+//                     four times a second.
 //     event: log      id: BUILD:OFFSET   data: one line of the log, without its line end. OFFSET is
-//                     the number of bytes of the build's log up to and with this line. A carriage
-//                     return inside a line is sent as the start of a further `data:` field; bytes
-//                     that are not UTF-8 are sent as U+FFFD.
-//     event: end      data: the BuildStatus with which the build ended. The last event: when it has
-//                     arrived, so has every line of the log; then the server closes.
+//                     the number of bytes of the build's log up to and including this line. A
+//                     carriage return inside a line is sent as the start of a further `data:`
+//                     field; bytes that are not UTF-8 are sent as U+FFFD.
+//     event: end      data: the BuildStatus with which the build ended. The last event: it
+//                     follows every line of the log, then the server closes.
 //
-//   A build that has ended is sent the same way, all at once. A repository that was never built
-//   gets `end` with build_id null. A comment (": keep-alive") comes after 15 s in which nothing
-//   else did; a client takes 45 s of silence for a dead connection.
+//   A build that has ended is sent the same way, all at once. For a repository that was never
+//   built, `end` has build_id null. A comment (": keep-alive") is sent after 15 s without other
+//   data; clients treat a connection as dead after 45 s of silence.
 //
 //   The log starts at its beginning, or with ?lines=N at its last N lines; with Last-Event-ID:
-//   BUILD:OFFSET right after OFFSET, whatever ?lines= says. ?events=status leaves `log` out. A
-//   build that is not there, or not of this repository, is 404.
+//   BUILD:OFFSET right after OFFSET, whatever ?lines= says. ?events=status omits `log`. A build
+//   that does not exist or belongs to another repository is answered 404.
 #pragma once
 
 #include <cstdint>
