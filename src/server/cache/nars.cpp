@@ -108,7 +108,7 @@ http::Reply Nars::handle(const http::Request& request, std::string_view name) {
   std::optional<NarUrl> url = parse_nar_url(name, hash_parameter);
   if (!url) return no_such_nar();
   bool ranged = request.range.has_value();
-  // A malformed Range counts too, wherever ranges are refused.
+  // Where ranges are refused, a malformed Range is refused too.
   if (!url->recipe && url->compression != compress::Compression::none) {
     ranged = (ranged || !request.header("range").empty()) && request.header("if-range").empty();
   }

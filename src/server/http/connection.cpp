@@ -296,7 +296,7 @@ void Connection::close(Close how) {
   if (state_ == State::closed) return;
   worker_.set_queued(*this, 0);
   place_ = PeerLimit::Place();
-  if (state_ == State::body) end_request();  // the response was interrupted; no other follows
+  if (state_ == State::body) end_request();  // the request has begun, but gets no response
   if (how == Close::reset) {
     const struct ::linger reset = {1, 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);

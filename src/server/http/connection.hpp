@@ -35,8 +35,8 @@ class Connection final : public EpollTarget {
   void on_event(std::uint32_t events) override;
   // Continues after this connection used up its turn.
   void resume();
-  // Closes the connection if its deadline has passed. An idle connection has less time if others
-  // are waiting (`crowded`).
+  // Closes the connection if its deadline has passed. An idle or stalled connection has less time
+  // if others are waiting (`crowded`).
   void check_deadline(MonotonicTime now, bool crowded);
   // Accepts no request after the current one; an idle connection ends now.
   void drain();

@@ -121,8 +121,8 @@ std::vector<UniqueFd> listen_tcp(const net::TcpAddress& address, unsigned count,
     // An IPv6 address cannot be bound normally during duplicate address detection.
     if (readiness == Readiness::early) set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1);
     prepare_connections(fd.get(), family);
-    // Bind the first socket without SO_REUSEPORT, and set it only for the sockets that follow:
-    // otherwise it would share the address with any other program of this user.
+    // The first socket is bound without SO_REUSEPORT, to claim the address, and only then lets the
+    // others share it: with SO_REUSEPORT from the start, any program of this user could share it.
     if (i > 0) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
     if (::bind(fd.get(), target.get(), target.size) != 0) throw_for(errno, address);
     if (::listen(fd.get(), backlog) != 0) throw_for(errno, address);
