@@ -146,6 +146,23 @@ def test_the_credentials_are_no_input(builder, forge, netrc, path):
         assert not told(builder)
 
 
+@pytest.mark.parametrize("isolation", ["required", "none"])
+def test_nobody_is_told_where_they_are(builder, forge, netrc, isolation):
+    """An input of an input is copied before it can be checked; while one fails, others are still fetched."""
+    if isolation == "required" and not isolation_is_possible():
+        pytest.skip("the kernel allows no user namespaces here")
+    place = "/run" if isolation == "required" else builder.root / "tmp"
+    forge.add("b.git", {"flake.nix": f'{{ inputs.s = {{ url = "path:{place}"; flake = false; }}; outputs = _: {{ }}; }}'})
+    forge.add("a.git", {"flake.nix": flake(packages(x="echo 1 > $out"), f'b.url = "git+{forge.url}/b.git?ref=main";')})
+    builder.settings = f'[build]\nisolation = "{isolation}"\n'
+    builder.add("demo", f"{forge.url}/a.git", netrc_file=str(netrc))
+    builder.run(code=1)
+    if isolation == "required":
+        assert "[credentials]/not-to-be-copied" in builder.log()
+    assert "credentials-" not in builder.log() + builder.last()["error"]
+    assert not told(builder)
+
+
 @pytest.mark.skipif(not isolation_is_possible(), reason="the kernel allows no user namespaces here")
 def test_evaluation_and_builders_do_not_see_them(builder, forge, netrc):
     read = "cat /run/credentials-*/* /run/credentials-*/.netrc /proc/*/root/run/credentials-*/.netrc ~/.netrc > $out; true"

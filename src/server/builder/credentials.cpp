@@ -125,6 +125,18 @@ std::vector<std::pair<std::string, std::optional<std::string>>> Credentials::env
   return variables;
 }
 
+std::string Credentials::without_place(std::string_view text) const {
+  const std::string place = directory_.string();
+  std::string result;
+  if (!place.empty()) {
+    for (std::size_t at = text.find(place); at != std::string_view::npos; at = text.find(place)) {
+      result.append(text.substr(0, at)).append("[credentials]");
+      text.remove_prefix(at + place.size());
+    }
+  }
+  return result.append(text);
+}
+
 std::vector<std::pair<std::string, std::string>> Credentials::nix_options() const {
   const fs::path file = place_of(netrc);
   if (file.empty()) return {};

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,8 @@ class Credentials {
   // The environment for programs that need the credentials.
   std::vector<std::pair<std::string, std::optional<std::string>>> environment() const;
   std::vector<std::pair<std::string, std::string>> nix_options() const;
+  // What such a program said, without the place of the files.
+  std::string without_place(std::string_view text) const;
 
  private:
   std::filesystem::path place_of(const char* name) const;

@@ -155,10 +155,19 @@ void Toolbox::wait(std::span<Subprocess* const> children) {
 Exit Toolbox::run(Command command) {
   interruption_.check();
   prepare(command);
+  // What programs say is shown to everybody, while the build runs. Whoever knows the place of the
+  // credentials could still name it as an input.
+  if (command.on_error_line) {
+    command.on_error_line = [this, show = std::move(command.on_error_line)](std::string_view line) {
+      show(settings_.credentials.without_place(line));
+    };
+  }
   Subprocess child(std::move(command));
   Subprocess* const children[] = {&child};
   wait(children);
-  return child.exit();
+  Exit exit = child.exit();
+  exit.error = settings_.credentials.without_place(exit.error);
+  return exit;
 }
 
 Exit Toolbox::run_logged(Command command) {
