@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #endif
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -175,6 +176,11 @@ bool exists_beneath(const std::filesystem::path& directory, const std::filesyste
   struct stat status {};
   return parent &&
          ::fstatat(parent.get(), path.filename().c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool is_at_or_below(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
+         directory.end();
 }
 
 void write_file_atomic(const std::filesystem::path& path, std::string_view content, mode_t mode,

@@ -37,6 +37,9 @@ std::optional<std::string> read_file_beneath(const std::filesystem::path& direct
 // part of `path` before the last is not a directory.
 bool exists_beneath(const std::filesystem::path& directory, const std::filesystem::path& path);
 
+// Whether `path` is `directory` or below it; compares only the names.
+bool is_at_or_below(const std::filesystem::path& path, const std::filesystem::path& directory);
+
 enum class IfExists { replace, fail };
 
 // Writes `content` to a temporary file beside `path`, flushes it to disk and renames it into place:

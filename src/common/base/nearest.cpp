@@ -55,19 +55,26 @@ std::optional<std::string> nearest(std::string_view mistyped,
   return found;
 }
 
-std::string unknown_name(Noun noun, std::string_view word, const std::vector<std::string>& known) {
+std::string list_names(const std::vector<std::string>& names) {
   constexpr std::size_t most_shown = 30;
-  std::string out =
-      fmt::format("unknown {} '{}'", noun.singular, terminal::printable(word, longest));
-  if (known.empty()) return fmt::format("{}; there are no {}", out, noun.plural);
-  const auto meant = nearest(word, known);
-  out += meant ? fmt::format("; did you mean '{}'? ", *meant) : std::string("; ");
-  out += noun.plural;
-  out += ": ";
-  for (std::size_t i = 0; i < std::min(known.size(), most_shown); ++i)
-    out += (i == 0 ? "" : ", ") + known[i];
-  if (known.size() > most_shown) out += fmt::format(", and {} more", known.size() - most_shown);
+  std::string out;
+  for (std::size_t i = 0; i < std::min(names.size(), most_shown); ++i)
+    out += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > most_shown) out += fmt::format(", and {} more", names.size() - most_shown);
   return out;
+}
+
+std::string known_names(std::string_view plural, std::string_view word,
+                        const std::vector<std::string>& known) {
+  const auto meant = nearest(word, known);
+  return fmt::format("{}{}: {}", meant ? fmt::format("did you mean '{}'? ", *meant) : "", plural,
+                     list_names(known));
+}
+
+std::string unknown_name(Noun noun, std::string_view word, const std::vector<std::string>& known) {
+  return fmt::format("unknown {} '{}'; {}", noun.singular, terminal::printable(word, longest),
+                     known.empty() ? fmt::format("there are no {}", noun.plural)
+                                   : known_names(noun.plural, word, known));
 }
 
 }  // namespace nixbuild

@@ -14,8 +14,14 @@ namespace nixbuild {
 std::optional<std::string> nearest(std::string_view mistyped,
                                    const std::vector<std::string>& known);
 
-// "unknown repository 'demp'; did you mean 'demo'? repositories: demo, tools". If many names are
-// known, only the first few are listed.
+// "a, b, c, and 12 more": if there are many, only the first few are listed.
+std::string list_names(const std::vector<std::string>& names);
+
+// "did you mean 'demo'? repositories: demo, tools".
+std::string known_names(std::string_view plural, std::string_view word,
+                        const std::vector<std::string>& known);
+
+// "unknown repository 'demp'; did you mean 'demo'? repositories: demo, tools".
 struct Noun {
   std::string_view singular;
   std::string_view plural;

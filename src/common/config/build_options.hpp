@@ -55,8 +55,8 @@ struct ApiOptions {
 struct BuildOptions {
   int max_parallel = 1;  // builds at once, over all repositories
   Isolation isolation = Isolation::required;
-  std::uint64_t eval_memory =
-      0;  // bytes, of all processes that evaluate a build; 0: half of the machine's
+  // Bytes, for all processes that evaluate a build; 0: half of the machine's.
+  std::uint64_t eval_memory = 0;
   std::string home_manager;  // a flake reference, for home modules of flakes without that input
 };
 

@@ -4,6 +4,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "common/base/percent.hpp"
+
 namespace nixbuild::protocol {
 namespace {
 
@@ -148,25 +150,6 @@ constexpr std::array table = {
           "",
           {}},
 };
-
-// RFC 3986: encodes everything except the unreserved characters.
-std::string percent_encode(std::string_view raw) {
-  constexpr std::string_view digits = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : raw) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '.' || c == '_' || c == '~';
-    if (plain) {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += '%';
-      out += digits[byte >> 4];
-      out += digits[byte & 15];
-    }
-  }
-  return out;
-}
 
 }  // namespace
 

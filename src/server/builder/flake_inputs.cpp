@@ -3,17 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
+#include "common/base/percent.hpp"
 #include "common/base/terminal.hpp"
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
-#include "server/builder/isolation.hpp"
 
 namespace nixbuild::builder {
 namespace {
@@ -41,24 +41,6 @@ std::string text_at(const nlohmann::json& reference, const char* key) {
   return found != reference.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-std::string decoded(const std::string& text) {
-  const auto digit = [](char c) {
-    return std::isdigit(static_cast<unsigned char>(c)) != 0 ? c - '0' : (c | 0x20) - 'a' + 10;
-  };
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() &&
-        std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
-        std::isxdigit(static_cast<unsigned char>(text[i + 2])) != 0) {
-      result.push_back(static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2])));
-      i += 2;
-    } else {
-      result.push_back(text[i]);
-    }
-  }
-  return result;
-}
-
 // The local file or directory that a flake reference's attributes refer to; empty if it is
 // something else, such as a directory of the flake itself. A relative path is resolved against
 // `directory` of `clone`, if these are known.
@@ -80,7 +62,8 @@ fs::path local_path_of(const nlohmann::json& reference, const fs::path& clone,
   }
   if (is_url) {
     text.resize(std::min(text.find_first_of("?#"), text.size()));
-    text = decoded(text);
+    // Nix refuses a malformed escape itself.
+    if (std::string decoded; percent_decode(text, false, decoded)) text = std::move(decoded);
   }
   if (text.starts_with('/')) return fs::path(text).lexically_normal();
   if (!is_path || clone.empty()) return {};

@@ -482,11 +482,6 @@ std::pair<UniqueFd, UniqueFd> make_pipe() {
 
 }  // namespace
 
-bool is_at_or_below(const fs::path& path, const fs::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first ==
-         directory.end();
-}
-
 Isolation::Isolation(const View& view) {
   const Plan plan = Planner().plan_for(view);
   auto [report_read, report_write] = make_pipe();

@@ -21,9 +21,6 @@
 
 namespace nixbuild::builder {
 
-// Whether `path` is `directory` or below it; compares only the names.
-bool is_at_or_below(const std::filesystem::path& path, const std::filesystem::path& directory);
-
 // Paths that do not exist are skipped. Each path is visible under its own name and, if that
 // contains symbolic links, under its real name.
 struct View {

@@ -27,23 +27,10 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Formats "a, b, c and 12 more".
-std::string list_of(const std::vector<std::string>& names) {
-  constexpr std::size_t most_shown = 20;
-  std::string out;
-  for (std::size_t i = 0; i < std::min(names.size(), most_shown); ++i)
-    out += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > most_shown) out += fmt::format(" and {} more", names.size() - most_shown);
-  return out;
-}
-
-// Formats "; did you mean 'b'? branches: a, b, c".
 std::string known(std::string_view plural, std::string_view word,
                   const std::vector<std::string>& names) {
-  if (names.empty()) return fmt::format("; it has no {}", plural);
-  const auto meant = nearest(word, names);
-  return fmt::format("; {}{}: {}", meant ? fmt::format("did you mean '{}'? ", *meant) : "", plural,
-                     list_of(names));
+  return names.empty() ? fmt::format("; it has no {}", plural)
+                       : "; " + known_names(plural, word, names);
 }
 
 }  // namespace
@@ -98,10 +85,10 @@ std::string absence(const config::Repository& repository, const RemoteRefs& refs
   }
   if (refs.branches.empty()) {
     return fmt::format("{} has no branches; set ref to one of its tags: {}", url,
-                       list_of(refs.tags));
+                       list_names(refs.tags));
   }
   return fmt::format("the HEAD of {} names a branch that does not exist; set branch to one of: {}",
-                     url, list_of(refs.branches));
+                     url, list_names(refs.branches));
 }
 
 }  // namespace nixbuild::builder

@@ -1,5 +1,6 @@
 #include "server/http/request.hpp"
 
+#include "common/base/percent.hpp"
 #include "server/http/target.hpp"
 
 namespace nixbuild::http {

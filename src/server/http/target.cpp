@@ -1,18 +1,10 @@
 #include "server/http/target.hpp"
 
-#include <optional>
-
+#include "common/base/percent.hpp"
 #include "server/http/ascii.hpp"
 
 namespace nixbuild::http {
 namespace {
-
-std::optional<unsigned> hex_digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-  const char lower = to_lower(c);
-  if (lower >= 'a' && lower <= 'f') return static_cast<unsigned>(lower - 'a') + 10;
-  return std::nullopt;
-}
 
 // Whether the decoded path has a "." or ".." segment, so that encoding dots or slashes cannot hide
 // it.
@@ -28,27 +20,6 @@ bool has_dot_segment(std::string_view path) {
 }
 
 }  // namespace
-
-bool percent_decode(std::string_view text, bool plus_is_space, std::string& out) {
-  out.clear();
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '+' && plus_is_space) {
-      out += ' ';
-    } else if (c != '%') {
-      out += c;
-    } else {
-      if (text.size() - i < 3) return false;
-      const auto high = hex_digit(text[i + 1]);
-      const auto low = hex_digit(text[i + 2]);
-      if (!high || !low) return false;
-      out += static_cast<char>(*high * 16 + *low);
-      i += 2;
-    }
-  }
-  return true;
-}
 
 bool parse_target(std::string_view text, std::string& storage, Target& target) {
   target = {};

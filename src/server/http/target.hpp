@@ -17,7 +17,4 @@ struct Target {
 // byte, a "." or ".." segment, or a fragment.
 bool parse_target(std::string_view text, std::string& storage, Target& target);
 
-// Decodes "%41", and '+' as a space if `plus_is_space`. Returns false for a malformed escape.
-bool percent_decode(std::string_view text, bool plus_is_space, std::string& out);
-
 }  // namespace nixbuild::http
