@@ -7,18 +7,11 @@ import stat
 import subprocess
 
 import pytest
-from support.atuin import AtuinMachine, AtuinServer, atuin_command, eventually, write_wrapper
+from support.atuin import BUILT_IN, AtuinMachine, AtuinServer, atuin_command, eventually, write_wrapper
 from support.server import program
 
 pytestmark = pytest.mark.distribution
 
-BUILT_IN = {
-    "bl": "nixbuild logs",
-    "bs": "nixbuild status",
-    "bt": "nixbuild trigger",
-    "rebuild": "nixbuild system-update --no-update --no-gc",
-    "system-update": "nixbuild system-update",
-}
 ODD = """echo it's "quoted" \\ $(false) `false` ${HOME} %s !x * é"""
 
 

@@ -71,10 +71,9 @@ std::string explain(const Exit& exit) {
   if (says(exit, "encryption key")) {
     if (says(exit, "does not exist")) return no_key;
     return fmt::format(
-        "Atuin cannot read the encryption key of this machine ({}); move the key away (`atuin "
-        "info` "
-        "prints its path), then run `atuin login` with the key that `atuin key` prints on another "
-        "machine of the account",
+        "Atuin cannot read the encryption key of this machine ({}); move the key away "
+        "(`atuin info` prints its path), then run `atuin login` with the key that `atuin key` "
+        "prints on another machine of the account",
         reason_of(exit));
   }
   if (says(exit, "error sending request")) {
@@ -157,11 +156,10 @@ bool Atuin::has_key() const {
 }
 
 void Atuin::require_key(AliasStore store) const {
-  const std::string info = run_atuin(program_, {"info"}).output;
-  const std::filesystem::path key = path_in(info, "key path");
-  if (key.empty() || may_exist(key)) return;
+  if (has_key()) return;
   // Without an account, Atuin may create its own key: a login then replaces that key.
-  const std::filesystem::path session = path_in(info, "session path");
+  const std::filesystem::path session =
+      path_in(run_atuin(program_, {"info"}).output, "session path");
   if (store == AliasStore::dotfiles && !session.empty() && !may_exist(session)) return;
   throw Error(no_key);
 }
@@ -210,6 +208,10 @@ std::optional<SyncedList> Atuin::list() const {
 
 void Atuin::set_list(const SyncedList& list) const {
   set_value(list_key, format_synced_list(list));
+}
+
+AliasList Atuin::aliases() const {
+  return effective_aliases(list().value_or(SyncedList()), dotfiles());
 }
 
 AliasRecord Atuin::record() const {

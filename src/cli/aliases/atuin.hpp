@@ -50,6 +50,8 @@ class Atuin {
   // Nothing if no list was ever set.
   std::optional<SyncedList> list() const;
   void set_list(const SyncedList& list) const;
+  // Those of both, as shells are to have them.
+  AliasList aliases() const;
   AliasRecord record() const;
   void set_record(const AliasRecord& record) const;
 

@@ -167,7 +167,7 @@ ExitCode sync(const Aliases& command, const AliasList& wanted) {
   const bool is_changed = store == AliasStore::dotfiles
                               ? apply_to_dotfiles(atuin, account, wanted, plan)
                               : apply_to_list(atuin, account, wanted, plan);
-  const AliasList now = Account(atuin).present();
+  const AliasList now = atuin.aliases();
   expect_applied(plan, now);
   say_plan(plan, present);
   // If nothing was recorded or changed, there is nothing to sync.

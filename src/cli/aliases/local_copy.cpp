@@ -10,7 +10,6 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <system_error>
 
@@ -95,8 +94,7 @@ void remove_leftovers() {
 }
 
 void copy_from(const Atuin& atuin) {
-  const std::optional<AliasList> dotfiles = atuin.dotfiles();
-  AliasList now = effective_aliases(atuin.list().value_or(SyncedList()), dotfiles);
+  AliasList now = atuin.aliases();
   take_unloadable(now);
   if (now != read_local_copy()) write_local_copy(now);
 }

@@ -7,7 +7,6 @@
 #include "cli/aliases/atuin.hpp"
 #include "cli/aliases/shell.hpp"
 #include "cli/aliases/startup_file.hpp"
-#include "cli/aliases/synced_list.hpp"
 #include "common/base/error.hpp"
 #include "common/config/load.hpp"
 
@@ -15,7 +14,7 @@ namespace nixbuild::cli {
 namespace {
 
 Check of_key_value_store(const Atuin& atuin, Check check) {
-  if (effective_aliases(atuin.list().value_or(SyncedList()), atuin.dotfiles()).empty()) {
+  if (atuin.aliases().empty()) {
     check.message = "Atuin has none";
     check.remedy = "nixbuild aliases --sync";
     return check;

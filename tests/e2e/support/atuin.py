@@ -11,6 +11,14 @@ import time
 from support.nix import NEWER_NIX
 
 RELEASES = {"old": "trixie", "new": "forky"}
+# The aliases that nixbuild sets without any configuration.
+BUILT_IN = {
+    "bl": "nixbuild logs",
+    "bs": "nixbuild status",
+    "bt": "nixbuild trigger",
+    "rebuild": "nixbuild system-update --no-update --no-gc",
+    "system-update": "nixbuild system-update",
+}
 PASSWORD = ("-u", "alice", "-p", "correct horse")
 CONFIGURATION = """update_check = false
 auto_sync = {auto_sync}
