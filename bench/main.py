@@ -15,7 +15,7 @@ from lib import lab, measure, report
 # In the order of the table. Each is a module here with ABOUT and run(lab) → Results.
 BENCHMARKS = (
     "narinfo", "absent", "nar", "tree", "warm", "cold", "client", "memory", "growth",
-    "api", "follow", "status", "overhead",
+    "api", "follow", "status", "overhead", "earlier",
 )  # fmt: skip
 
 DISK_NEEDED = 12 << 30
@@ -55,6 +55,9 @@ figure is taken.
     parser.add_argument(
         "--quick", action="store_true", help="less data, short rounds; not for figures to keep"
     )
+    parser.add_argument(
+        "--earlier", metavar="PROGRAM", help="an earlier build of nixbuild; adds the benchmark 'earlier'"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE, too")
     parser.add_argument(
         "--directory",
@@ -69,7 +72,11 @@ figure is taken.
     for name in arguments.benchmarks:
         if name not in BENCHMARKS:
             parser.error(f"no benchmark '{name}'; there are {', '.join(BENCHMARKS)}")
+    if "earlier" in arguments.benchmarks and not arguments.earlier:
+        parser.error("benchmark 'earlier' needs the program to compare with: --earlier PROGRAM")
     chosen = arguments.benchmarks or BENCHMARKS
+    if not arguments.earlier:
+        chosen = [name for name in chosen if name != "earlier"]
     return arguments, {name: modules[name] for name in BENCHMARKS if name in chosen}
 
 
@@ -92,7 +99,9 @@ def run_all(arguments, modules, results):
     """Adds to `results`. Returns the exit status: 0 when all ran."""
     directory = tempfile.mkdtemp(prefix="nixbuild-bench-", dir=arguments.directory)
     try:
-        place = lab.Lab(directory, os.environ["NIXBUILD_BINARY"], arguments.quick)
+        place = lab.Lab(
+            directory, os.environ["NIXBUILD_BINARY"], arguments.earlier, arguments.quick
+        )
         for name, module in modules.items():
             print(f"{name}: {module.ABOUT}", file=sys.stderr, flush=True)
             if not arguments.busy_ok:

@@ -26,9 +26,10 @@ class BuildServer:
 
     name = "demo"
 
-    def __init__(self, lab, packages):
-        """`packages`: name → what `sh` builds it with."""
+    def __init__(self, lab, packages, program=None):
+        """`packages`: name → what `sh` builds it with. `program`: another build of nixbuild."""
         self.lab = lab
+        self.program = program or lab.binary
         root = lab.new_directory("build-server")
         self.state = root / "state"
         self.source = root / "source"
@@ -77,11 +78,11 @@ class BuildServer:
 
     def build(self):
         """A build by hand."""
-        self.run(self.lab.binary, "run-build", self.name, "--repository", self.repository)
+        self.run(self.program, "run-build", self.name, "--repository", self.repository)
 
     def log(self, build):
         """The log of build number `build`."""
         return self.state / "logs" / self.name / f"{build}.log"
 
     def start_api(self):
-        return self.lab.start_api(self.state, self.repository, self.environment)
+        return self.lab.start_api(self.state, self.repository, self.environment, self.program)

@@ -25,9 +25,10 @@ substituters =
 class Lab:
     """`quick`: a tenth of the data and short rounds, to see that all works; not for figures to keep."""
 
-    def __init__(self, directory, binary, quick):
+    def __init__(self, directory, binary, earlier, quick):
         self.directory = pathlib.Path(directory)
         self.binary = pathlib.Path(binary).resolve()
+        self.earlier = earlier and pathlib.Path(earlier).resolve()
         self.quick = quick
         self.threads = len(os.sched_getaffinity(0))
         self.compression_level = 3
@@ -148,11 +149,11 @@ class Lab:
         target.write_text("".join(f"/{part}.narinfo\n" for part in hash_parts), "ascii")
         return target
 
-    def start_nixbuild(self, store, state=None, arguments=()):
-        return servers.start_nixbuild(self, store, state, arguments)
+    def start_nixbuild(self, store, state=None, arguments=(), program=None):
+        return servers.start_nixbuild(self, store, state, arguments, program)
 
-    def start_api(self, state, repository, environment):
-        return servers.start_api(self, state, repository, environment)
+    def start_api(self, state, repository, environment, program=None):
+        return servers.start_api(self, state, repository, environment, program)
 
     def start_fastapi(self, status_file):
         return servers.start_fastapi(self, status_file)

@@ -40,6 +40,10 @@ class Comparison:
     def rate_text(self, name, size=None):
         return rate_text(size or self.last[name].size, self.seconds(name))
 
+    @property
+    def spread(self):
+        return max(series.spread for series in self._series.values())
+
     def notes(self):
         return [
             f"{name}: {self.seconds(name):.3f} s for {self.last[name].size:,} bytes, "

@@ -34,6 +34,10 @@ class Comparison:
         """The median of the rounds' 99th percentiles, in seconds."""
         return self._latencies[name].median
 
+    @property
+    def spread(self):
+        return max(series.spread for series in self._series.values())
+
     def notes(self):
         return [
             f"{name}: {self.rate(name):,.0f}/s, spread {self._series[name].spread:.0%}, "

@@ -96,14 +96,15 @@ class Server:
         self.stop()
 
 
-def start_nixbuild(lab, store, state=None, arguments=()):
-    """serve-cache over `store`, with lab.threads threads and the default compression level."""
+def start_nixbuild(lab, store, state=None, arguments=(), program=None):
+    """serve-cache over `store`, with lab.threads threads and the default compression level. `program`:
+    another build of nixbuild than the one that is measured."""
     state = pathlib.Path(state) if state else lab.new_directory("state")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("NIX")}
     # An empty file instead of what this machine and user have configured.
     environment["NIXBUILD_CONFIG"] = str(lab.empty_config)
     command = [
-        lab.binary, "serve-cache",
+        program or lab.binary, "serve-cache",
         "--listen", "127.0.0.1:0",
         "--state-dir", state,
         "--secret-key-file", lab.secret_key,
@@ -119,10 +120,10 @@ def start_nixbuild(lab, store, state=None, arguments=()):
     return server
 
 
-def start_api(lab, state, repository, environment):
+def start_api(lab, state, repository, environment, program=None):
     """serve-api over the state directory `state`, building `repository`, NAME=URL."""
     command = [
-        lab.binary, "serve-api",
+        program or lab.binary, "serve-api",
         "--listen", "127.0.0.1:0",
         "--state-dir", state,
         "--runner", "local",
