@@ -27,6 +27,7 @@ void add_trigger_command(CommandSpec& program);
 void add_run_build_command(CommandSpec& program);
 void add_serve_api_command(CommandSpec& program);
 void add_serve_cache_command(CommandSpec& program);
+void add_serve_proxy_command(CommandSpec& program);
 #endif
 
 // Describes the program for the words of a command line: only the command that they name, or else

@@ -54,6 +54,7 @@ constexpr Command commands[] = {
     {"run-build", cli::add_run_build_command},
     {"serve-api", cli::add_serve_api_command},
     {"serve-cache", cli::add_serve_cache_command},
+    {"serve-proxy", cli::add_serve_proxy_command},
 #endif
     {"bootstrap", cli::add_bootstrap_command},
     {"doctor", cli::add_doctor_command},

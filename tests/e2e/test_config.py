@@ -25,6 +25,7 @@ def config(root):
     ('[cache]\nstore_dir = "relative"\n', "2: cache.store_dir: ", "serve-cache"),
     ('[api]\nlisten = ["nowhere:1"]\n', "2: api.listen: 'nowhere:1'", "serve-api"),
     ('[api]\ncache_url = "gopher://x"\n', "2: api.cache_url: 'gopher://x'", "serve-api"),
+    ('[proxy]\nupstream = ["http://"]\n', "2: proxy.upstream: 'http://'", "serve-proxy"),
     ('[client]\nserver = "http://"\n', "2: client.server: 'http://'", "status"),
     ('[aliases]\nextra = ["nope"]\n', "2: aliases.extra: \"nope\": expected NAME=COMMAND", "aliases"),
     ('[aliases]\nwithout = ["zzz"]\n', "2: aliases.without: \"zzz\": ", "aliases"),

@@ -47,7 +47,7 @@ def test_every_key_of_the_configuration_is_explained(tmp_path):
             explained.setdefault(table, []).append(key[1])
     assert {(name, key) for name, keys in explained.items() for key in keys} == set(keys)
 
-    for command, table in (("serve-cache", "[cache]"), ("serve-api", "[api]")):
+    for command, table in (("serve-cache", "[cache]"), ("serve-api", "[api]"), ("serve-proxy", "[proxy]")):
         options = help_of(BINARY, command).partition("Options:\n")[2].partition("\n\n")[0]
         flags = {flag.replace("-", "_") for flag in re.findall(r"^  --([a-z-]+)", options, re.MULTILINE)}
         assert flags - {"config", "repository", *explained[""]} == set(explained[table])

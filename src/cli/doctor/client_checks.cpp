@@ -308,6 +308,23 @@ Check check_fallback(const LocalNix& nix) {
   return check;
 }
 
+Check check_absent_paths(const LocalNix& nix) {
+  Check check{"absent paths", CheckState::ok, {}, {}};
+  const auto setting = nix.settings.find("narinfo-cache-negative-ttl");
+  const std::string seconds = setting != nix.settings.end() ? setting->second : "3600";
+  if (seconds == "0") {
+    check.message = "Nix asks again for paths that a cache did not have";
+    return check;
+  }
+  check.state = CheckState::warning;
+  check.message = fmt::format(
+      "for {} s, Nix does not ask again for paths that a cache did not have, though the server may "
+      "have been away, or may have built them since",
+      printable(seconds));
+  check.remedy = "add 'narinfo-cache-negative-ttl = 0' to ~/.config/nix/nix.conf";
+  return check;
+}
+
 std::optional<DiskSpace> disk_space(const std::string& directory) {
   struct statvfs status {};
   if (::statvfs(directory.c_str(), &status) != 0) return std::nullopt;

@@ -52,6 +52,9 @@ Check check_record(const RecordKeys& keys, std::int64_t build,
 // Checks that Nix continues without the cache while it is unreachable.
 Check check_fallback(const LocalNix& nix);
 
+// That Nix asks again for what was not in a cache a moment ago, as when that was away.
+Check check_absent_paths(const LocalNix& nix);
+
 struct DiskSpace {
   std::string directory;
   std::uint64_t available = 0;  // bytes

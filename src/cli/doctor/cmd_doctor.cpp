@@ -220,7 +220,10 @@ std::vector<Check> check_all(const Doctor& command) {
       checks.push_back(std::move(*check));
   }
   if (role == Role::client) {
-    if (nix) checks.push_back(check_fallback(*nix));
+    if (nix) {
+      checks.push_back(check_fallback(*nix));
+      checks.push_back(check_absent_paths(*nix));
+    }
     if (auto check = check_aliases()) checks.push_back(std::move(*check));
   }
   const char* told = std::getenv("NIX_STORE_DIR");

@@ -51,6 +51,7 @@ Configuration::Configuration() {
   add_alias_settings(settings, aliases);
   add_update_settings(settings, update);
   add_cache_settings(settings, cache);
+  add_proxy_settings(settings, proxy);
   add_api_settings(settings, api);
   add_build_settings(settings, build);
   repositories.add_to(settings);

@@ -10,6 +10,7 @@
 #include "common/config/build_options.hpp"
 #include "common/config/cache_options.hpp"
 #include "common/config/load.hpp"
+#include "common/config/proxy_options.hpp"
 #include "common/config/service_settings.hpp"
 #include "common/config/setting.hpp"
 #include "common/config/update_options.hpp"
@@ -36,6 +37,7 @@ class Configuration {
   AliasOptions aliases;
   UpdateOptions update;
   CacheOptions cache;
+  ProxyOptions proxy;
   ApiOptions api;
   BuildOptions build;
   RepositoryList repositories;

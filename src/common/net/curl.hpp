@@ -1,5 +1,5 @@
-// What all uses of libcurl share: its functions, its handles, and its errors as exceptions. Private
-// to this folder.
+// What all uses of libcurl share: its functions, its handles, and its errors as exceptions. For this
+// folder, and for code that drives libcurl itself.
 //
 // Loading libcurl and the thirty libraries that it needs takes longer than a short command takes to
 // run. So the program is not linked with it, but loads it at the first request.
@@ -17,10 +17,12 @@ namespace nixbuild::net {
 
 // clang-format off
 #define NIXBUILD_CURL_FUNCTIONS(DO)                                                      \
-  DO(easy_cleanup) DO(easy_getinfo) DO(easy_init) DO(easy_perform) DO(easy_setopt)       \
-  DO(easy_strerror) DO(getdate) DO(global_cleanup) DO(global_init) DO(multi_add_handle)  \
-  DO(multi_cleanup) DO(multi_info_read) DO(multi_init) DO(multi_perform) DO(multi_poll)  \
-  DO(multi_remove_handle) DO(slist_append) DO(slist_free_all) DO(strnequal)
+  DO(easy_cleanup) DO(easy_getinfo) DO(easy_init) DO(easy_pause) DO(easy_perform)        \
+  DO(easy_setopt) DO(easy_strerror) DO(getdate) DO(global_cleanup) DO(global_init)       \
+  DO(multi_add_handle) DO(multi_cleanup) DO(multi_info_read) DO(multi_init)              \
+  DO(multi_perform) DO(multi_poll) DO(multi_remove_handle) DO(multi_setopt)              \
+  DO(multi_socket_action) DO(multi_strerror) DO(slist_append) DO(slist_free_all)         \
+  DO(strnequal)
 // clang-format on
 
 // The functions of libcurl in use: `easy_init` is curl_easy_init.

@@ -32,6 +32,7 @@ class Attachment {
 void serve(Service& service, const ServeOptions& options) {
   Server server(options.server, service.router());
   const Attachment attachment(service, server);
+  service.start(server);
   for (const std::string& address : options.listen) {
     server.listen({net::parse_listen_address(address, options.tailscale_interface), nullptr,
                    socket_mode, !options.listens_by_default});

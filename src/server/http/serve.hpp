@@ -24,6 +24,8 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   virtual const std::shared_ptr<const Router>& router() const noexcept = 0;
+  // Called when the server exists and serves nothing yet.
+  virtual void start(Server& server) { static_cast<void>(server); }
   // Called when the server begins to stop: responses without an end, such as event streams, end
   // now; their clients reconnect to the next server.
   virtual void end_streams() {}

@@ -32,6 +32,12 @@ class CuttingProxy:
     def close(self):
         self._listener.close()
 
+    def die(self):
+        """From now on, nothing listens there."""
+        # Closing alone does not end an accept() of another thread.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
     def __enter__(self):
         return self
 

@@ -173,6 +173,14 @@ TEST_CASE("fallback works since Nix 2.9") {
   CHECK(check_fallback(nix).state == CheckState::warning);
 }
 
+TEST_CASE("absent paths are asked for again") {
+  CHECK(check_absent_paths(nix_with("narinfo-cache-negative-ttl = 0", "", true)).state ==
+        CheckState::ok);
+  CHECK(check_absent_paths(nix_with("narinfo-cache-negative-ttl = 3600", "", true)).state ==
+        CheckState::warning);
+  CHECK(check_absent_paths(nix_with("", "", true)).state == CheckState::warning);
+}
+
 TEST_CASE("disk space") {
   const std::uint64_t gigabyte = std::uint64_t{1} << 30;
   const auto state = [&](std::uint64_t available) {

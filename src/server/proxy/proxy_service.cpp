@@ -1,0 +1,140 @@
+#include "server/proxy/proxy_service.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "common/base/log.hpp"
+#include "common/base/time.hpp"
+#include "common/base/version.hpp"
+#include "server/http/prometheus.hpp"
+
+namespace nixbuild::proxy {
+namespace {
+
+std::string since_of(const Upstream& upstream) {
+  return format_time(std::chrono::floor<std::chrono::seconds>(upstream.since()));
+}
+
+}  // namespace
+
+ProxyService::ProxyService(const config::ProxyOptions& options)
+    : options_(options),
+      store_dir_(options.store_dir),
+      host_rule_(std::make_shared<http::HostRule>("[proxy] allowed_host", options.allowed_hosts)),
+      upstreams_(options.upstreams, store_dir_),
+      narinfos_(upstreams_, store_dir_),
+      nars_(upstreams_, narinfos_),
+      router_(make_router()) {}
+
+void ProxyService::start(http::Server& server) {
+  loop_ = HttpLoop::create(server.executor());
+  narinfos_.start(loop_);
+  nars_.start(loop_);
+  upstreams_.start(loop_);
+}
+
+void ProxyService::stop() {
+  if (!loop_) return;
+  loop_->close();
+  narinfos_.stop();
+  nars_.stop();
+  loop_.reset();
+}
+
+std::shared_ptr<const http::Router> ProxyService::make_router() {
+  using http::PathParameters;
+  using http::Request;
+  auto router = std::make_shared<http::Router>();
+  router->set_host_rule(host_rule_);
+  router->get("/{hash}.narinfo",
+              [this](const Request&, PathParameters path) { return narinfos_.handle(path[0]); });
+  router->get("/nar/{hash}/{upstream}/{file}", [this](const Request& request, PathParameters path) {
+    return nars_.handle(request, path[0], path[1], path[2]);
+  });
+  router->get("/nix-cache-info", [this](const Request&, PathParameters) { return cache_info(); });
+  router->get("/health", [this](const Request&, PathParameters) { return health(); });
+  router->get("/version", [](const Request&, PathParameters) {
+    return http::text_response(200, NIXBUILD_VERSION "\n");
+  });
+  router->get("/metrics", [this](const Request&, PathParameters) { return metrics(); });
+  router->set_error_response([](unsigned status, std::string_view reason) {
+    if (status == 404) return not_found();
+    return http::text_response(status, std::string(reason) + '\n');
+  });
+  return router;
+}
+
+// Never what an upstream says: Nix keeps it for a week, and takes a missing one for a cache that is
+// none.
+http::Response ProxyService::cache_info() const {
+  http::Response response =
+      http::text_response(200, fmt::format("StoreDir: {}\nWantMassQuery: 1\nPriority: {}\n",
+                                           store_dir_.path(), options_.priority));
+  response.content_type = "text/x-nix-cache-info";
+  return response;
+}
+
+// 200 either way: whether the proxy is there is one question, whether its upstreams are another.
+http::Response ProxyService::health() const {
+  nlohmann::json list = nlohmann::json::array();
+  bool is_any_up = false;
+  for (const auto& upstream : upstreams_.all()) {
+    is_any_up |= upstream->is_up();
+    list.push_back({{"url", upstream->url()},
+                    {"state", name_of(upstream->state())},
+                    {"since", since_of(*upstream)},
+                    {"last_error", upstream->last_error()}});
+  }
+  const nlohmann::json json = {{"status", is_any_up ? "healthy" : "degraded"},
+                               {"upstreams", list},
+                               {"store_dir", store_dir_.path()},
+                               {"version", NIXBUILD_VERSION}};
+  return http::json_response(200,
+                             json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+http::Response ProxyService::metrics() const {
+  http::PrometheusText out("nixbuild_proxy_");
+  out.process();
+  if (const http::Server* server = this->server()) out.server(server->statistics(), *router_);
+  const Narinfos::Statistics narinfos = narinfos_.statistics();
+  out.family("narinfos_total", "counter", "Narinfos asked for, by where they were found.");
+  out.sample(narinfos.from_memory, "from=\"memory\"");
+  out.sample(narinfos.from_upstreams, "from=\"upstreams\"");
+  out.sample(narinfos.absent, "from=\"nowhere\"");
+  out.single("narinfo_hedges_total", "counter",
+             "Questions put to a second upstream as the first was slow.", narinfos.hedges);
+  out.single("narinfo_entries", "gauge", "Answers of upstreams in memory.",
+             narinfos_.memory().entries());
+  out.single("narinfo_bytes", "gauge", "Memory that they take, about.", narinfos_.memory().bytes());
+  const Nars::Statistics nars = nars_.statistics();
+  out.single("nars_running", "gauge", "NARs on their way.", nars.running);
+  out.single("nars_sent_total", "counter", "NARs sent to their end.", nars.sent);
+  out.single("nars_continued_total", "counter",
+             "Downloads that went on after an upstream had failed.", nars.continued);
+  out.single("nars_mismatched_total", "counter", "NARs without the hash that their narinfo says.",
+             nars.mismatches);
+  out.single("nars_cut_total", "counter", "NARs whose rest no upstream had.", nars.cut);
+  const auto each = [&](auto&& value_of) {
+    for (const auto& upstream : upstreams_.all())
+      out.sample(value_of(*upstream), fmt::format("upstream=\"{}\"", upstream->url()));
+  };
+  out.family("upstream_up", "gauge", "Whether the upstream is there.");
+  each([](const Upstream& upstream) { return upstream.is_up() ? 1 : 0; });
+  out.family("upstream_failures_total", "counter", "Requests that it did not answer as a cache.");
+  each([](const Upstream& upstream) { return upstream.counters.failures; });
+  out.family("upstream_probes_total", "counter", "Probes of it.");
+  each([](const Upstream& upstream) { return upstream.counters.probes; });
+  out.family("upstream_nar_bytes_total", "counter", "Bytes of NARs from it.");
+  each([](const Upstream& upstream) { return upstream.counters.nar_bytes; });
+  http::Response response = http::text_response(200, out.take());
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  return response;
+}
+
+}  // namespace nixbuild::proxy
