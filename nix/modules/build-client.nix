@@ -1,9 +1,10 @@
 # Home Manager: the build server as a substituter, and the commands that talk to it.
-{ config, lib, pkgs, ... }:
+{ config, lib, pkgs, osConfig ? null, ... }:
 let
   cfg = config.programs.bootstrap;
   inherit (import ./caches.nix { inherit lib; }) caches clientSettings recordKeys;
   chosen = caches cfg;
+  systemHasProxy = osConfig.programs.bootstrap.buildServer.proxy.enable or false;
   toml = pkgs.formats.toml { };
 in
 {
@@ -31,6 +32,31 @@ in
     })
     (lib.mkIf (cfg.settings != { }) {
       xdg.configFile."nixbuild/config.toml".source = toml.generate "nixbuild-config.toml" cfg.settings;
+    })
+    (lib.mkIf (cfg.buildServer.proxy.enable && chosen.upstreams != [ ]) {
+      assertions = [{
+        assertion = pkgs.stdenv.hostPlatform.isLinux;
+        message = "programs.bootstrap.buildServer.proxy: the proxy runs on Linux only.";
+      }];
+      programs.bootstrap.settings.proxy.upstream = lib.mkDefault chosen.upstreams;
+    })
+    # NixOS runs the proxy for all users, if its module is told so.
+    (lib.mkIf (cfg.buildServer.proxy.enable && chosen.upstreams != [ ] && !systemHasProxy) {
+      systemd.user.services.nixbuild-proxy = {
+        Unit = {
+          Description = "Proxy for Nix binary caches that need not be there";
+          Documentation = "man:nixbuild-serve-proxy(1)";
+        };
+        Service = {
+          Type = "notify";
+          ExecStart = "${cfg.package}/bin/nixbuild serve-proxy";
+          Restart = "on-failure";
+          RestartSec = 1;
+          WatchdogSec = 30;
+          NoNewPrivileges = true;
+        };
+        Install.WantedBy = [ "default.target" ];
+      };
     })
     # In addition to the system's caches. Nix asks the cache with the lowest priority number first, which
     # is the build server.

@@ -42,6 +42,10 @@ in
           server's cache.
         '';
       };
+
+      proxy.enable = lib.mkEnableOption ''
+        a proxy on this machine, which Nix asks in the place of the caches, and which never waits for one
+        that is away (Linux only)'';
     };
 
     additionalCaches = mkOption {

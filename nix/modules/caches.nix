@@ -17,6 +17,9 @@ let
     else
       "${if scheme == null then "http://" else scheme}${builtins.elemAt parts 1}:5000";
 
+  # Where `serve-proxy` listens by default.
+  proxyUrl = "http://127.0.0.1:5001";
+
   # Caches without a usable key are left out, as Nix could not verify what they send.
   caches = cfg:
     let
@@ -36,8 +39,11 @@ let
       all = server ++ map (cache: cache // { mayLackKey = true; }) others;
       usable = builtins.filter isUsable all;
     in
-    {
-      substituters = map (cache: cache.url) usable;
+    rec {
+      # Of these the proxy asks; or Nix itself, without a proxy.
+      upstreams = map (cache: cache.url) usable;
+      substituters =
+        if cfg.buildServer.proxy.enable && upstreams != [ ] then [ proxyUrl ] else upstreams;
       publicKeys = map (cache: cache.publicKey)
         (builtins.filter (cache: cache.publicKey != null) usable);
       warnings = map

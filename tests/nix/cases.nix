@@ -219,6 +219,36 @@ in
       extra-trusted-public-keys = [ key key ];
     };
   };
+  "client: a proxy in the place of the caches" = {
+    got =
+      let
+        proxied = osConfig: home [
+          default
+          (bootstrap {
+            buildServer = { enable = true; publicKey = key; proxy.enable = true; };
+            additionalCaches = [ "http://other-cache:5000" ];
+          })
+          { _module.args.osConfig = lib.mkForce osConfig; }
+        ];
+        alone = proxied null;
+      in
+      {
+        inherit (alone.nix.settings) extra-substituters extra-trusted-public-keys narinfo-cache-negative-ttl;
+        inherit (alone.programs.bootstrap.settings.proxy) upstream;
+        services = builtins.attrNames alone.systemd.user.services;
+        unkeyed = (home [ default (bootstrap { buildServer = { enable = true; proxy.enable = true; }; }) ]).systemd.user.services;
+        onNixos = (proxied { programs.bootstrap.buildServer.proxy.enable = true; }).systemd.user.services;
+      };
+    want = {
+      extra-substituters = [ "http://127.0.0.1:5001" ];
+      extra-trusted-public-keys = [ key ];
+      narinfo-cache-negative-ttl = 0;
+      upstream = [ "http://build-server:5000" "http://other-cache:5000" ];
+      services = [ "nixbuild-proxy" ];
+      unkeyed = { };
+      onNixos = { };
+    };
+  };
   "client: aliases" = {
     got = client'.home.shellAliases // { inherit (client'.programs.bootstrap.settings.aliases) extra; };
     want = {
@@ -454,6 +484,32 @@ in
       on = { bash = true; zsh = true; fish = true; };
       atuin = true;
       off = { bash = false; zsh = false; fish = false; };
+    };
+  };
+  "NixOS client: a proxy in the place of the caches" = {
+    got =
+      let
+        config = nixos [ client (bootstrap { buildServer = { enable = true; publicKey = key; proxy.enable = true; }; }) ];
+      in
+      {
+        substituters = builtins.sort builtins.lessThan config.nix.settings.substituters;
+        inherit (config.nix.settings) trusted-substituters trusted-public-keys narinfo-cache-negative-ttl;
+        inherit (config.services.nixbuild.settings.proxy) upstream;
+        packages = namesOf config.systemd.packages;
+        sockets = lib.mapAttrs (_: unit: unit.wantedBy) config.systemd.sockets;
+        inherit (config.systemd.services.nixbuild-proxy) wantedBy;
+        withoutIt = nixosClient.systemd.services;
+      };
+    want = {
+      substituters = [ "http://127.0.0.1:5001" "https://cache.nixos.org/" ];
+      trusted-substituters = [ "http://127.0.0.1:5001" ];
+      trusted-public-keys = [ key ];
+      narinfo-cache-negative-ttl = 0;
+      upstream = [ "http://build-server:5000" ];
+      packages = [ "nixbuild" ];
+      sockets.nixbuild-proxy = [ "sockets.target" ];
+      wantedBy = [ "multi-user.target" ];
+      withoutIt = { };
     };
   };
   "NixOS server: users are those of sysusers.d" = {

@@ -29,6 +29,16 @@ in
       programs.zsh.interactiveShellInit = lib.mkAfter synced.zsh;
       programs.fish.interactiveShellInit = lib.mkAfter synced.fish;
     })
+    (lib.mkIf (cfg.buildServer.proxy.enable && chosen.upstreams != [ ]) {
+      services.nixbuild.settings.proxy.upstream = lib.mkDefault chosen.upstreams;
+      systemd.packages = [ cfg.package ];
+      # NixOS ignores the [Install] sections of packaged units.
+      systemd.sockets.nixbuild-proxy.wantedBy = [ "sockets.target" ];
+      systemd.services.nixbuild-proxy = {
+        wantedBy = [ "multi-user.target" ];
+        restartTriggers = [ config.environment.etc."nixbuild/config.toml".source ];
+      };
+    })
     (lib.mkIf (chosen.substituters != [ ]) {
       nix.settings = clientSettings // {
         substituters = chosen.substituters;

@@ -14,6 +14,7 @@
 #include "cli/command.hpp"
 #include "cli/doctor/alias_check.hpp"
 #include "cli/doctor/client_checks.hpp"
+#include "cli/doctor/proxy_checks.hpp"
 #include "cli/doctor/report.hpp"
 #include "cli/doctor/server_checks.hpp"
 #include "cli/machine/build_server.hpp"
@@ -211,7 +212,12 @@ std::vector<Check> check_all(const Doctor& command) {
           : Role::client;
   if (asked_nix) checks.push_back(check_nix(nix, role));
   if (nix && role == Role::client) {
-    checks.push_back(check_substituter(*nix, cache_url, served));
+    // Nix may ask a proxy on this machine in the cache's place.
+    const auto proxy =
+        ask_proxy(list_of(nix->settings, "substituters"), command.configuration.proxy);
+    const bool is_behind_proxy = proxy && asks_cache(*proxy, cache_url);
+    checks.push_back(check_substituter(*nix, is_behind_proxy ? proxy->url : cache_url, served));
+    if (proxy) checks.push_back(check_proxy(*proxy, cache_url));
     if (cache.info) checks.push_back(check_public_key(*nix, served, known_keys(cache_url)));
   }
   if (nix) {

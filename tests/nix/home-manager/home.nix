@@ -51,6 +51,7 @@ let
         settings.folders = set;
         tray = program;
       };
+      systemd.user.services = set;
       xdg.configFile = set;
     };
     config = {

@@ -8,6 +8,7 @@
 #include "../support/temporary_directory.hpp"
 #include "cli/doctor/client_checks.hpp"
 #include "cli/doctor/file_access.hpp"
+#include "cli/doctor/proxy_checks.hpp"
 #include "cli/doctor/report.hpp"
 #include "cli/doctor/server_checks.hpp"
 #include "common/keys/key_file.hpp"
@@ -179,6 +180,30 @@ TEST_CASE("absent paths are asked for again") {
   CHECK(check_absent_paths(nix_with("narinfo-cache-negative-ttl = 3600", "", true)).state ==
         CheckState::warning);
   CHECK(check_absent_paths(nix_with("", "", true)).state == CheckState::warning);
+}
+
+TEST_CASE("a proxy in the cache's place") {
+  const config::ProxyOptions options;
+  CHECK(is_proxy("http://127.0.0.1:5001", options));
+  CHECK(is_proxy("http://localhost:5001/", options));
+  CHECK_FALSE(is_proxy("http://127.0.0.1:5000", options));
+  CHECK_FALSE(is_proxy("http://build-server:5001", options));
+  CHECK_FALSE(is_proxy("s3://bucket", options));
+
+  ProxyFindings proxy{"http://127.0.0.1:5001", {}, {}};
+  proxy.upstreams = parse_proxy_health(
+      R"({"upstreams": [{"url": "http://build-server:5000", "state": "up", "last_error": ""}]})");
+  CHECK(asks_cache(proxy, cache_url));
+  CHECK_FALSE(asks_cache(proxy, "http://other:5000"));
+  CHECK(check_proxy(proxy, cache_url).state == CheckState::ok);
+  CHECK(check_proxy(proxy, "http://other:5000").state == CheckState::warning);
+  proxy.upstreams.front() = {cache_url, "away", "Connection refused"};
+  CHECK(check_proxy(proxy, cache_url).state == CheckState::warning);
+  CHECK(check_proxy(proxy, cache_url).message.find("refused") != std::string::npos);
+  proxy.problem = "nobody listens";
+  CHECK(check_proxy(proxy, cache_url).state == CheckState::failed);
+  CHECK_THROWS_AS(parse_proxy_health("<html>"), FormatError);
+  CHECK_THROWS_AS(parse_proxy_health("{}"), FormatError);
 }
 
 TEST_CASE("disk space") {
