@@ -433,8 +433,7 @@ def test_two_upstreams_with_different_builds(sample, root, serve, proxy_of, upst
         return respond(206, b"x" * 100)
 
     other = upstream(through(server, other_build))
-    with CuttingProxy(server, [700_000]) as dying:
-        dying.on_cut = dying.die
+    with CuttingProxy(server, [700_000] + [1] * 9) as dying:
         proxy = proxy_of(dying.url, other.url, states=["up", "up"])
         path = "/" + oracle.parse_narinfo(narinfo_of(proxy, sample.blob).text)["URL"]
         received = exchange(proxy, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())

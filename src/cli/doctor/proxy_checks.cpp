@@ -49,7 +49,8 @@ bool is_proxy(const std::string& url, const config::ProxyOptions& options) {
 std::vector<ProxyFindings::Upstream> parse_proxy_health(const std::string& text) {
   try {
     std::vector<ProxyFindings::Upstream> upstreams;
-    for (const nlohmann::json& upstream : nlohmann::json::parse(text).at("upstreams")) {
+    const nlohmann::json health = nlohmann::json::parse(text);
+    for (const nlohmann::json& upstream : health.at("upstreams")) {
       upstreams.push_back({upstream.at("url").get<std::string>(),
                            upstream.at("state").get<std::string>(),
                            upstream.at("last_error").get<std::string>()});
