@@ -55,7 +55,7 @@ std::map<std::int64_t, KeptRoots> roots_to_keep(const std::vector<history::Build
                                                 int keep) {
   struct Target {
     int successes = 0;
-    int absences = 0;  // in builds newer than the one at `looked_at`
+    int absences = 0;  // in newer builds with a success
     std::size_t looked_at = 0;
   };
   struct Branch {
@@ -88,7 +88,8 @@ std::map<std::int64_t, KeptRoots> roots_to_keep(const std::vector<history::Build
         roots.outputs.insert(output.path);
       if (target.name.starts_with("devShells.")) roots.has_dev_shell = true;
     }
-    newer.push_back(std::move(names));
+    // A build without any success, such as one that was killed, replaces nothing.
+    if (names.failed.size() < names.all.size()) newer.push_back(std::move(names));
   }
   return kept;
 }

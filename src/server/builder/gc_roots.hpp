@@ -26,7 +26,8 @@ struct KeptRoots {
 };
 
 // The newest `keep` successes of each target of a branch, by build. A target that is missing from
-// `keep` newer builds is dropped; a build that failed to evaluate the target's set does not count.
+// `keep` newer builds is dropped; builds without any success, and those that failed to evaluate the
+// target's set, do not count.
 // `builds` are newest first; a build with an unknown branch counts as on the newest build's branch.
 std::map<std::int64_t, KeptRoots> roots_to_keep(const std::vector<history::BuildTargets>& builds,
                                                 int keep);

@@ -50,6 +50,12 @@ TEST_CASE("a target that is gone is dropped in the end") {
   CHECK_FALSE(roots_to_keep(builds, 2).contains(1));
 }
 
+TEST_CASE("a build without any success drops no target") {
+  const auto kept = roots_to_keep(
+      {{3, "", {bad("a")}}, {2, "", {bad("a"), bad("b")}}, {1, "", {good("old", "/old")}}}, 1);
+  CHECK(kept.at(1).outputs == Paths{"/old"});
+}
+
 TEST_CASE("branches do not count against each other") {
   const auto kept = roots_to_keep({{4, "dev", {good("a", "/a4")}},
                                    {3, "main", {good("a", "/a3"), good("b", "/b3")}},
