@@ -378,6 +378,7 @@ def test_clients_and_server(builder, serve):
     ("/builds/7/flake.lock", 404), ("/builds/x", 422), ("/builds/0", 422), ("/nowhere", 404),
     ("/build/logs?lines=0", 422), ("/build/logs?lines=-1", 422), ("/build/logs?lines=abc", 422),
     ("/build/logs?lines=999999", 422), ("/build/logs?lines=", 422), ("/builds?limit=0", 422),
+    ("/builds?result=good", 422), ("/builds?target=x&result=cancelled", 422),
     ("/builds?before=x", 422), ("/build/trigger", 405), ("/build/logs/demo/stream?lines=x", 422),
     ("/build/logs/demo/stream?build=9", 404),
 ])  # fmt: skip

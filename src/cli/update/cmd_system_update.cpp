@@ -114,6 +114,19 @@ void tell(const fs::path& flake, const UpdatedLock& update) {
                          table.render(terminal::width(STDOUT_FILENO))));
 }
 
+// Nothing if the server does not build this flake.
+std::optional<OwnFlake> own_flake(const Runner& runner, const fs::path& flake,
+                                  const UpdatePlan& plan,
+                                  const std::vector<protocol::Repository>& repositories) {
+  auto repository = own_repository(runner, flake, repositories);
+  if (!repository) return std::nullopt;
+  OwnFlake own{std::move(*repository), {}};
+  for (const Configuration& one : plan.configurations()) {
+    if (one.flake == flake) own.targets.push_back(one.target());
+  }
+  return own;
+}
+
 std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner& runner,
                                        const UpdatePlan& plan, const FollowedBuilds& followed) {
   const Step step("update");
@@ -132,8 +145,10 @@ std::vector<FlakeUpdate> update_flakes(const SystemUpdate& command, const Runner
   std::vector<FlakeUpdate> updates;
   std::size_t changes = 0;
   for (const fs::path& flake : plan.flakes()) {
+    const std::optional<OwnFlake> own =
+        server ? own_flake(runner, flake, plan, server->repositories) : std::nullopt;
     updates.push_back(
-        {flake, update_lock(runner, flake, server ? &*server : nullptr, silent_host)});
+        {flake, update_lock(runner, flake, server ? &*server : nullptr, own, silent_host)});
     tell(flake, updates.back().lock);
     changes += updates.back().lock.changes.size();
   }
@@ -218,11 +233,17 @@ void add_system_update_command(CommandSpec& program) {
   CommandSpec& command =
       program.add_command("system-update", "Update this machine: inputs, rebuild, gc");
   command.footer(
-      R"help(Updates the flake's inputs first. An input that the build server builds is locked to the commit of the
-newest successful build, and inputs that have the same name and origin as one of that build's to the
-same revision, so that everything needed has been built already. Builds are followed only if a key
-in record_keys of [client] signed them. All other inputs are updated from upstream, and so is
-everything if the server is unreachable.
+      R"help(Updates the flake's inputs first.
+
+If the flake is a clone of a repository that the build server builds, it gets the inputs of the
+newest build in which this machine's own configuration succeeded, whatever else failed.
+
+Otherwise, an input that the server builds is locked to the commit of the newest successful build,
+and inputs that have the same name and origin as one of that build's to the same revision, so that
+everything needed has been built already. All other inputs are updated from upstream.
+
+Builds are followed only if a key in record_keys of [client] signed them. If the server is
+unreachable, everything is updated from upstream.
 
 Then runs nixos-rebuild, home-manager, or both, and nix-collect-garbage. If the rebuild fails,
 restores flake.lock and deletes nothing.

@@ -14,6 +14,7 @@
 #include "common/base/error.hpp"
 #include "common/base/terminal.hpp"
 #include "common/config/load.hpp"
+#include "common/nix/attribute_path.hpp"
 #include "common/nix/error_reason.hpp"
 
 namespace nixbuild::cli {
@@ -148,6 +149,10 @@ std::string Configuration::installable() const {
   return fmt::format(
       ".#{}.\"{}\".{}", output_of(kind), quoted,
       kind == ConfigurationKind::nixos ? "config.system.build.toplevel" : "activationPackage");
+}
+
+std::string Configuration::target() const {
+  return nix::attribute_name({std::string(output_of(kind)), name});
 }
 
 FlakeChoice parse_flake_choice(std::string_view text) {

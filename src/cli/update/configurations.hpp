@@ -21,6 +21,8 @@ struct Configuration {
 
   // The installable to build, for `nix build` in that directory.
   std::string installable() const;
+  // Its name among the targets of a server that builds the flake.
+  std::string target() const;
 };
 
 // "DIR" or "DIR#NAME".

@@ -1,6 +1,7 @@
 #include "cli/update/lock_update.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -303,7 +304,7 @@ std::set<std::string> follow_builds(const Runner& runner, FlakeLock& lock,
   std::set<std::string> settled;
   for (const BuiltInput& input : built_inputs(lock, server.repositories, result.notes)) {
     if (settled.contains(input.name)) continue;
-    const auto build = last_success(server.api, input.repository, server.keys);
+    const auto build = last_success(server.api, input.repository, {}, server.keys);
     if (!build) {
       result.notes.push_back(
           fmt::format("{}: the server has no successful build of it yet", input.name));
@@ -325,20 +326,112 @@ std::set<std::string> follow_builds(const Runner& runner, FlakeLock& lock,
   return settled;
 }
 
+// Describes in a word what the clone is to the build.
+std::string_view described(CloneState state) {
+  switch (state) {
+    case CloneState::same:
+      return "at";
+    case CloneState::ahead:
+      return "ahead of";
+    case CloneState::behind:
+      return "behind";
+    case CloneState::diverged:
+      return "beside";
+    case CloneState::unknown:
+      break;
+  }
+  return "without";
+}
+
+// Checks that a verified build of the flake itself may be followed. Throws RefusedError if not.
+void check_own_build(const AnsweringServer& server, const OwnFlake& own, const std::string& source,
+                     const ServerBuild& build, const FlakeLock& mine) {
+  const protocol::BuildRecord& record = build.record;
+  if (nix::place_of_url(record.url) != own.repository.place) {
+    throw net::RefusedError(fmt::format("this flake comes from {}, build {} is of {}",
+                                        own.repository.place, record.build, record.url));
+  }
+  const auto backwards = server.followed.going_back(source, record);
+  if (backwards && !server.allow_older) {
+    throw net::RefusedError(fmt::format("{}; --allow-older follows it all the same", *backwards));
+  }
+  if (const auto problem = lock_problem(*build.lock, mine)) {
+    throw net::RefusedError(
+        fmt::format("build {} of {}: {}", record.build, record.repository, *problem));
+  }
+}
+
+// Locks each input that the build had too to the same version.
+void take_inputs(const Runner& runner, FlakeLock& lock, const ServerBuild& build,
+                 UpdatedLock& result) {
+  const std::int64_t number = build.record.build;
+  for (const std::string& name : lock.inputs()) {
+    const nlohmann::json& mine = *lock.input(name);
+    const nlohmann::json* theirs = build.lock->input(name);
+    if (theirs == nullptr) {
+      result.notes.push_back(
+          fmt::format("{}: stays as it is: build {} does not have it", name, number));
+      continue;
+    }
+    if (nix::origin_of(FlakeLock::original_of(mine)) !=
+        nix::origin_of(FlakeLock::original_of(*theirs))) {
+      result.notes.push_back(
+          fmt::format("{}: stays as it is: build {} has it from elsewhere", name, number));
+      continue;
+    }
+    auto checked = lock_shared_input(runner, name, mine,
+                                     without_private(FlakeLock::locked_of(*theirs)), result.notes);
+    if (checked) lock.take(name, std::move(*checked), *build.lock, FlakeLock::Below::same_input);
+  }
+}
+
+// Gives the flake the inputs of the newest build of it in which this machine's targets succeeded;
+// without one, all stay as they are.
+void follow_own_build(const Runner& runner, const fs::path& flake, const Copy& copy,
+                      const AnsweringServer& server, const OwnFlake& own, UpdatedLock& result) {
+  const std::string& repository = own.repository.repository;
+  const auto build = last_success(server.api, repository, own.targets, server.keys);
+  const std::string targets = fmt::format("{}", fmt::join(own.targets, " and "));
+  if (!build || !build->lock) {
+    result.notes.push_back(fmt::format(
+        "the inputs stay as they are: the server builds this flake as {}, and {}", repository,
+        build ? fmt::format("build {} had no flake.lock", build->record.build)
+              : fmt::format("no build of {} has succeeded yet", targets)));
+    return;
+  }
+  FlakeLock lock = copy.parse();
+  // A machine follows its own targets, so another flake or another machine's does not count.
+  const std::string source =
+      fmt::format("{}#{}", own.repository.place, fmt::join(own.targets, ","));
+  check_own_build(server, own, source, *build, lock);
+  const protocol::BuildRecord& record = build->record;
+  const CloneComparison clone = compare_clone(runner, flake, record.commit);
+  if (clone.state == CloneState::same && !clone.is_changed) {
+    copy.write(build->lock->text());
+  } else {
+    take_inputs(runner, lock, *build, result);
+    copy.write(lock.text());
+    const std::string_view commit = std::string_view(record.commit).substr(0, 8);
+    result.notes.push_back(
+        clone.state == CloneState::same
+            ? fmt::format("flake.nix has changes that build {} did not have", record.build)
+        : clone.state == CloneState::unknown
+            ? fmt::format("this clone does not have commit {} of build {}; git pull fetches it",
+                          commit, record.build)
+            : fmt::format("this clone is {} commit {} of build {}", described(clone.state), commit,
+                          record.build));
+  }
+  copy.complete();
+  result.followed.push_back(fmt::format("{}: build {}, commit {}, signed by {}", repository,
+                                        record.build, std::string_view(record.commit).substr(0, 8),
+                                        build->signer));
+  result.builds.push_back({source, record});
+}
+
 std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
                                     const AnsweringServer& server, UpdatedLock& result) {
   FlakeLock lock = copy.parse();
-  std::set<std::string> settled;
-  try {
-    settled = follow_builds(runner, lock, server, result);
-  } catch (const net::RefusedError& error) {
-    throw net::RefusedError(
-        fmt::format(
-            "the server is not followed: {}. Nothing was changed; --upstream updates without "
-            "the server",
-            error.what()),
-        error.status());
-  }
+  const std::set<std::string> settled = follow_builds(runner, lock, server, result);
   copy.write(lock.text());
   copy.complete();
 
@@ -397,15 +490,28 @@ void update_rest(const Runner& runner, const Copy& copy, const std::set<std::str
 }  // namespace
 
 UpdatedLock update_lock(const Runner& runner, const fs::path& flake, const AnsweringServer* server,
-                        const std::string& silent_host) {
+                        const std::optional<OwnFlake>& own, const std::string& silent_host) {
   const Copy copy(runner, flake);
   UpdatedLock result;
   result.before = copy.before();
   copy.complete();
   if (!copy.has_lock()) return result;  // a flake without inputs
-  std::set<std::string> settled;
-  if (server != nullptr) settled = follow_server(runner, copy, *server, result);
-  update_rest(runner, copy, settled, silent_host, result);
+  try {
+    if (server != nullptr && own) {
+      follow_own_build(runner, flake, copy, *server, *own, result);
+    } else {
+      std::set<std::string> settled;
+      if (server != nullptr) settled = follow_server(runner, copy, *server, result);
+      update_rest(runner, copy, settled, silent_host, result);
+    }
+  } catch (const net::RefusedError& error) {
+    throw net::RefusedError(
+        fmt::format(
+            "the server is not followed: {}. Nothing was changed; --upstream updates without "
+            "the server",
+            error.what()),
+        error.status());
+  }
   result.after = copy.read();
   std::optional<FlakeLock> before;
   if (result.before) before = FlakeLock::parse(*result.before);

@@ -12,6 +12,7 @@
 #include "cli/api_client.hpp"
 #include "cli/machine/build_record.hpp"
 #include "cli/update/followed_builds.hpp"
+#include "cli/update/own_repository.hpp"
 #include "cli/update/pinning.hpp"
 #include "cli/update/runner.hpp"
 #include "common/protocol/types.hpp"
@@ -25,6 +26,12 @@ struct AnsweringServer {
   const RecordKeys& keys;
   const FollowedBuilds& followed;
   bool allow_older = false;  // follow a build that is older than the last one
+};
+
+// The repository that a flake is a clone of, and this machine's targets in it.
+struct OwnFlake {
+  OwnRepository repository;
+  std::vector<std::string> targets;
 };
 
 // A followed build, for FollowedBuilds::note.
@@ -42,12 +49,14 @@ struct UpdatedLock {
   std::vector<std::string> notes;  // deviations from the request, one line each
 };
 
-// `server` is null for an update from upstream. Throws Error if the inputs cannot be locked, and
-// the exceptions of ApiClient. Throws RefusedError if the server's description of a build is not
-// signed, does not match or goes back: then nothing of it is followed. An input that cannot be
-// updated stays the same, with a note. So do inputs on `silent_host` (empty: none), which are not
-// tried, as git would wait for minutes.
+// `server` is null for an update from upstream. With `own`, a flake that the server builds itself,
+// the inputs are those of the newest build in which its targets succeeded. Throws Error if the
+// inputs cannot be locked, and the exceptions of ApiClient. Throws RefusedError if the server's
+// description of a build is not signed, does not match or goes back: then nothing of it is
+// followed. An input that cannot be updated stays the same, with a note. So do inputs on
+// `silent_host` (empty: none), which are not tried, as git would wait for minutes.
 UpdatedLock update_lock(const Runner& runner, const std::filesystem::path& flake,
-                        const AnsweringServer* server, const std::string& silent_host);
+                        const AnsweringServer* server, const std::optional<OwnFlake>& own,
+                        const std::string& silent_host);
 
 }  // namespace nixbuild::cli

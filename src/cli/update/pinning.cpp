@@ -16,15 +16,6 @@ namespace {
 using Json = nlohmann::json;
 using nix::FlakeLock;
 
-// Nix's internal attributes, such as 2.26's "__final", are not part of a lock.
-Json without_private(const Json& locked) {
-  Json result = Json::object();
-  for (const auto& [name, value] : locked.items()) {
-    if (!name.starts_with("__")) result[name] = value;
-  }
-  return result;
-}
-
 // A name in a registry may mean different things on different machines.
 std::string place_of_locked(const Json& node) {
   return nix::origin_of(FlakeLock::locked_of(node)).place;
@@ -94,6 +85,14 @@ std::string version_of(const Json& locked) {
 }
 
 }  // namespace
+
+Json without_private(const Json& locked) {
+  Json result = Json::object();
+  for (const auto& [name, value] : locked.items()) {
+    if (!name.starts_with("__")) result[name] = value;
+  }
+  return result;
+}
 
 Json source_of(const Json& node, const std::string& commit,
                const std::optional<std::string>& branch) {

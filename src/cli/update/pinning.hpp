@@ -18,6 +18,9 @@
 
 namespace nixbuild::cli {
 
+// Without Nix's internal attributes, such as 2.26's "__final", which are not part of a lock.
+nlohmann::json without_private(const nlohmann::json& locked);
+
 // The attributes of `commit` of an input, for Nix's fetchTree. `branch` is the branch to find it on
 // if the input names none.
 nlohmann::json source_of(const nlohmann::json& node, const std::string& commit,

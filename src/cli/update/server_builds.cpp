@@ -16,23 +16,41 @@
 namespace nixbuild::cli {
 namespace {
 
-// The number of the newest successful build, according to the server. Nothing else of this response
-// is used, as it is not signed.
-std::optional<std::int64_t> newest_success(ApiClient& api, const std::string& repository) {
-  const std::string path = protocol::path_of(protocol::Operation::builds);
-  std::string before;
-  constexpr int most_pages = 10;
-  for (int page = 0; page < most_pages; ++page) {
-    const auto list = api.get<protocol::BuildList>(protocol::with_query(
-        path, {{"repository", repository}, {"limit", "100"}, {"before", before}}));
-    const auto good = std::find_if(list.builds.begin(), list.builds.end(), [](const auto& build) {
-      return build.state == protocol::BuildState::success;
+// The numbers of the newest builds in which `target` succeeded, or that succeeded as a whole if it
+// is empty; newest first. Nothing else of this response is used, as it is not signed.
+std::vector<std::int64_t> successes(ApiClient& api, const std::string& repository,
+                                    const std::string& target, const char* limit) {
+  const auto list = api.get<protocol::BuildList>(protocol::with_query(
+      protocol::path_of(protocol::Operation::builds),
+      {{"repository", repository}, {"target", target}, {"result", "success"}, {"limit", limit}}));
+  std::vector<std::int64_t> numbers;
+  for (const protocol::Build& build : list.builds)
+    numbers.push_back(build.id);
+  return numbers;
+}
+
+std::optional<std::int64_t> newest_success(ApiClient& api, const std::string& repository,
+                                           const std::vector<std::string>& targets) {
+  const bool is_one = targets.size() <= 1;
+  std::vector<std::int64_t> candidates =
+      successes(api, repository, targets.empty() ? "" : targets.front(), is_one ? "1" : "100");
+  for (std::size_t i = 1; i < targets.size(); ++i) {
+    const auto others = successes(api, repository, targets[i], "100");
+    std::erase_if(candidates, [&](std::int64_t number) {
+      return std::find(others.begin(), others.end(), number) == others.end();
     });
-    if (good != list.builds.end()) return good->id;
-    if (!list.next_before) return std::nullopt;
-    before = fmt::format("{}", *list.next_before);
   }
-  return std::nullopt;
+  if (candidates.empty()) return std::nullopt;
+  return candidates.front();
+}
+
+// Whether the record says what newest_success() was asked for.
+bool is_success(const protocol::BuildRecord& record, const std::vector<std::string>& targets) {
+  if (targets.empty()) return record.state == protocol::BuildState::success;
+  return std::all_of(targets.begin(), targets.end(), [&](const std::string& target) {
+    return std::any_of(record.targets.begin(), record.targets.end(),
+                       [&](const protocol::RecordedTarget& built) { return built.name == target; });
+  });
 }
 
 }  // namespace
@@ -86,16 +104,17 @@ std::vector<BuiltInput> built_inputs(const nix::FlakeLock& lock,
 }
 
 std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository,
+                                        const std::vector<std::string>& targets,
                                         const RecordKeys& keys) {
-  const auto number = newest_success(api, repository);
+  const auto number = newest_success(api, repository, targets);
   if (!number) return std::nullopt;
   VerifiedRecord verified = fetch_record(api, *number, keys);
   const protocol::BuildRecord& record = verified.record;
-  if (record.repository != repository || record.state != protocol::BuildState::success) {
-    throw net::RefusedError(
-        fmt::format("{}: the record of build {} says {} of {}, not success of {}",
-                    api.server().host_port(), *number, protocol::name_of(record.state),
-                    terminal::printable(record.repository), repository));
+  if (record.repository != repository || !is_success(record, targets)) {
+    throw net::RefusedError(fmt::format(
+        "{}: the record of build {} says {} of {}, not success of {}{}", api.server().host_port(),
+        *number, protocol::name_of(record.state), terminal::printable(record.repository),
+        targets.empty() ? "" : "a target of ", repository));
   }
   ServerBuild build{record, std::nullopt, verified.signer.name()};
   if (record.lock_sha256) {

@@ -41,9 +41,11 @@ struct ServerBuild {
   std::string signer;                  // the key's name
 };
 
-// The repository's last successful build, verified; nothing if the server reports none. Throws as
+// The repository's last build that was successful or, with `targets`, in which all of these
+// succeeded, whatever else failed. It is verified; nothing if the server reports none. Throws as
 // ApiClient does, and RefusedError if the record is not signed by one of `keys` or does not match.
 std::optional<ServerBuild> last_success(ApiClient& api, const std::string& repository,
+                                        const std::vector<std::string>& targets,
                                         const RecordKeys& keys);
 
 }  // namespace nixbuild::cli

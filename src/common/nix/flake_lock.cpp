@@ -41,6 +41,26 @@ std::string trimmed(std::string path) {
   return without_end(std::move(path), ".git");
 }
 
+// Without the user before the host, which ends at one of `ends`.
+std::string_view without_user(std::string_view url, std::string_view ends) {
+  const std::size_t at = url.substr(0, url.find_first_of(ends)).rfind('@');
+  if (at != std::string_view::npos) url.remove_prefix(at + 1);
+  return url;
+}
+
+std::string_view usual_port(std::string_view protocol) {
+  if (protocol == "https") return ":443";
+  if (protocol == "http") return ":80";
+  if (protocol == "ssh") return ":22";
+  if (protocol == "git") return ":9418";
+  return {};
+}
+
+std::string_view without_port(std::string_view host, std::string_view port) {
+  if (!port.empty() && host.ends_with(port)) host.remove_suffix(port.size());
+  return host;
+}
+
 // The host that a type of flake reference stands for.
 std::string forge_of(const std::string& type) {
   if (type == "github") return "github.com";
@@ -96,19 +116,22 @@ std::string place_of_url(std::string_view url) {
   if (url.starts_with('/')) return trimmed(std::string(url));
   const std::size_t scheme = url.find("://");
   if (scheme == std::string_view::npos) {
-    // git@github.com:owner/name
-    std::string text(url.substr(url.find('@') == std::string_view::npos ? 0 : url.find('@') + 1));
-    std::replace(text.begin(), text.end(), ':', '/');
-    return lower(trimmed(std::move(text)));
+    // git@github.com:owner/name, or with an absolute path, git@host:/srv/name
+    const std::string_view text = without_user(url, ":/");
+    const std::size_t colon = text.find(':');
+    if (colon == std::string_view::npos) return lower(trimmed(std::string(text)));
+    std::string_view path = text.substr(colon + 1);
+    while (path.starts_with('/'))
+      path.remove_prefix(1);
+    return lower(trimmed(fmt::format("{}/{}", text.substr(0, colon), path)));
   }
-  const bool is_file = url.substr(0, scheme) == "file";
+  const std::string_view protocol = url.substr(0, scheme);
   url.remove_prefix(scheme + 3);
-  if (is_file) return trimmed(std::string(url));
-  const std::string_view host = url.substr(0, url.find('/'));
-  if (const std::size_t at = host.rfind('@'); at != std::string_view::npos) {
-    url.remove_prefix(at + 1);
-  }
-  return lower(trimmed(std::string(url)));
+  if (protocol == "file") return trimmed(std::string(url));
+  url = without_user(url, "/");
+  const std::size_t path = std::min(url.find('/'), url.size());
+  const std::string_view host = without_port(url.substr(0, path), usual_port(protocol));
+  return lower(trimmed(fmt::format("{}{}", host, url.substr(path))));
 }
 
 Origin origin_of(const Json& reference) {

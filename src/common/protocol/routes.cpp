@@ -47,6 +47,10 @@ constexpr std::array stream_parameters = {
 };
 constexpr std::array builds_parameters = {
     Parameter{"repository", Place::query, "Only builds of this repository"},
+    Parameter{"target", Place::query, "Only builds that have this target"},
+    Parameter{
+        "result", Place::query,
+        "Only builds in which the target has this result or, without a target, with this state"},
     Parameter{"limit", Place::query, "Number of builds", true, 1, most_builds, default_builds},
     Parameter{"before", Place::query, "Only builds with a lower number", true, 1, any_number},
 };

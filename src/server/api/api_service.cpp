@@ -8,6 +8,7 @@
 #include "common/base/error.hpp"
 #include "common/base/log.hpp"
 #include "common/base/nearest.hpp"
+#include "common/protocol/names.hpp"
 #include "server/api/answers.hpp"
 #include "server/api/event_stream.hpp"
 #include "server/api/signed_records.hpp"
@@ -28,6 +29,24 @@ history::StateLayout created(const std::filesystem::path& state_dir) {
   history::StateLayout layout(state_dir);
   layout.create();
   return layout;
+}
+
+// Throws ParameterError.
+history::BuildFilter build_filter(const Parameters& parameters) {
+  history::BuildFilter filter{parameters.text("repository").value_or(""),
+                              parameters.text("target").value_or(""),
+                              parameters.text("result").value_or("")};
+  const bool is_known =
+      filter.result.empty() ||
+      (filter.target.empty() ? protocol::value_of<protocol::BuildState>(filter.result) !=
+                                   protocol::BuildState::unknown
+                             : protocol::value_of<protocol::TargetResult>(filter.result) !=
+                                   protocol::TargetResult::unknown);
+  if (!is_known) {
+    throw ParameterError(fmt::format("result: '{}' is not a {}", filter.result.substr(0, 64),
+                                     filter.target.empty() ? "build's state" : "target's result"));
+  }
+  return filter;
 }
 
 }  // namespace
@@ -145,10 +164,10 @@ http::Reply ApiService::answer(const protocol::Route& route, const http::Request
     case Operation::stream:
       return stream(parameters, repository->name);
     case Operation::builds:
-      return with_history([this, of = parameters.text("repository").value_or(""),
+      return with_history([this, filter = build_filter(parameters),
                            limit = static_cast<int>(*parameters.number("limit")),
                            before = parameters.number("before")](history::History& history) {
-        return builds_.list(history, of, limit, before);
+        return builds_.list(history, filter, limit, before);
       });
     case Operation::build:
       return with_history([this, id = *parameters.number("id")](history::History& history) {

@@ -19,9 +19,9 @@ http::Response no_build(std::int64_t id) {
 
 }  // namespace
 
-http::Response Builds::list(history::History& history, const std::string& repository, int limit,
-                            std::optional<std::int64_t> before) {
-  return http::json_response(200, protocol::to_json(history.list(repository, limit, before)));
+http::Response Builds::list(history::History& history, const history::BuildFilter& filter,
+                            int limit, std::optional<std::int64_t> before) {
+  return http::json_response(200, protocol::to_json(history.list(filter, limit, before)));
 }
 
 http::Response Builds::one(history::History& history, std::int64_t id) {

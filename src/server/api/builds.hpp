@@ -19,7 +19,7 @@ class Builds {
   explicit Builds(const history::StateLayout& layout) : layout_(layout) {}
 
   // See history::History::list.
-  http::Response list(history::History& history, const std::string& repository, int limit,
+  http::Response list(history::History& history, const history::BuildFilter& filter, int limit,
                       std::optional<std::int64_t> before);
 
   // These answer 404 if there is no such build, or the requested data was not kept.

@@ -83,7 +83,7 @@ http::Response Information::metrics(history::History& history, const http::Route
   }
   out.family("build_succeeded", "gauge", "Whether the newest build that has ended succeeded.");
   for (const auto& repository : current->repositories) {
-    for (const auto& build : history.list(repository.name, 2, std::nullopt).builds) {
+    for (const auto& build : history.list({repository.name, {}, {}}, 2, std::nullopt).builds) {
       if (!build.finish) continue;
       out.sample(build.state == protocol::BuildState::success ? 1 : 0,
                  fmt::format("repository=\"{}\"", repository.name));

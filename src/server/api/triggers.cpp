@@ -43,7 +43,7 @@ std::optional<std::int64_t> build_in_front(history::History& history, std::int64
   constexpr int most_looked_at = 100;
   std::optional<std::int64_t> newest;
   int active = 0;
-  for (const protocol::Build& build : history.list("", most_looked_at, id).builds) {
+  for (const protocol::Build& build : history.list({}, most_looked_at, id).builds) {
     if (protocol::has_ended(build.state)) continue;
     if (!newest) newest = build.id;
     ++active;

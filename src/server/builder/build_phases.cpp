@@ -16,10 +16,10 @@
 #include "common/base/log.hpp"
 #include "common/base/time.hpp"
 #include "common/config/service_settings.hpp"
+#include "common/nix/attribute_path.hpp"
 #include "common/nix/expression.hpp"
 #include "common/nix/flake_lock.hpp"
 #include "common/protocol/names.hpp"
-#include "server/builder/attribute_path.hpp"
 #include "server/builder/build_view.hpp"
 #include "server/builder/disk_space.hpp"
 #include "server/builder/flake_config.hpp"
@@ -248,7 +248,7 @@ class Run {
     source.systems = repository_.systems;
     if (source.systems.empty()) source.systems = {nix::this_system()};
     for (const std::string& target : repository_.targets) {
-      source.wanted.push_back(parse_attribute_path(target));
+      source.wanted.push_back(nix::parse_attribute_path(target));
     }
     source.home_config = repository_.home_config;
     source.home_manager = options_.build.home_manager;

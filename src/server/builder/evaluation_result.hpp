@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "server/builder/attribute_path.hpp"
+#include "common/nix/attribute_path.hpp"
 
 namespace nixbuild::builder {
 
@@ -30,7 +30,7 @@ struct Found {
   };
   Kind kind = Kind::refused;
   std::size_t root = 0;  // index of the query's root below which it was found
-  AttributePath path;
+  nix::AttributePath path;
   std::string derivation;  // as given by the repository, not checked
   std::string system;      // the same
   std::string reason;

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "server/builder/attribute_path.hpp"
+#include "common/nix/attribute_path.hpp"
 
 namespace nixbuild::builder {
 
@@ -29,7 +29,7 @@ struct Root {
     home,    // not a path: asks about the flake's home modules
   };
   Kind kind = Kind::group;
-  AttributePath path;
+  nix::AttributePath path;
 };
 
 struct Query {

@@ -69,7 +69,7 @@ std::vector<std::string> last_lines_of(const std::string& error) {
 // A target, and the starting point of its search.
 struct Item {
   std::size_t beginning = 0;
-  AttributePath path;
+  nix::AttributePath path;
   protocol::Target target;
 };
 
@@ -106,7 +106,7 @@ class Evaluation {
 
   void begin() {
     if (!source_.wanted.empty()) {
-      for (const AttributePath& path : source_.wanted)
+      for (const nix::AttributePath& path : source_.wanted)
         beginnings_.push_back({Root::Kind::wanted, path});
     } else if (!is_flake()) {
       beginnings_.push_back({Root::Kind::wanted, {}});
@@ -325,8 +325,9 @@ class Evaluation {
       }
     }
     for (const std::string& system : source_.systems) {
-      const AttributePath path = source_.systems.size() == 1 ? AttributePath{"homeModules"}
-                                                             : AttributePath{"homeModules", system};
+      const nix::AttributePath path = source_.systems.size() == 1
+                                          ? nix::AttributePath{"homeModules"}
+                                          : nix::AttributePath{"homeModules", system};
       if (!problem.empty()) {
         refuse(beginning, path, problem);
         continue;
@@ -351,16 +352,16 @@ class Evaluation {
     return json.at("url").get<std::string>();
   }
 
-  std::string name_of(const AttributePath& path) const {
-    AttributePath shown = path;
+  std::string name_of(const nix::AttributePath& path) const {
+    nix::AttributePath shown = path;
     if (!is_flake()) shown.insert(shown.begin(), "default");
-    std::string name = attribute_name(shown);
+    std::string name = nix::attribute_name(shown);
     if (!source_.label.empty()) name += fmt::format(" ({})", source_.label);
     return name;
   }
 
   // Nothing if a target of this name already exists.
-  protocol::Target* add(std::size_t beginning, const AttributePath& path) {
+  protocol::Target* add(std::size_t beginning, const nix::AttributePath& path) {
     std::string name = name_of(path);
     if (!names_.insert(name).second) return nullptr;
     count_bytes(name.size());
@@ -382,7 +383,7 @@ class Evaluation {
 
   // Does not trust the repository's claims about a derivation: its outputs are taken from its file
   // in the store.
-  void accept(std::size_t beginning, const AttributePath& path, const Found& found) {
+  void accept(std::size_t beginning, const nix::AttributePath& path, const Found& found) {
     if (is_for_another_system(path, found.system)) {
       if (beginnings_[beginning].path == path) {
         refuse(beginning, path,
@@ -423,7 +424,7 @@ class Evaluation {
     }
   }
 
-  bool is_for_another_system(const AttributePath& path, const std::string& system) const {
+  bool is_for_another_system(const nix::AttributePath& path, const std::string& system) const {
     const bool is_configuration =
         is_flake() && path.size() == 2 &&
         (path[0] == "nixosConfigurations" || path[0] == "homeConfigurations");
@@ -444,7 +445,7 @@ class Evaluation {
     return terminal::printable(text, longest_claim);
   }
 
-  void fail(std::size_t beginning, const AttributePath& path, const Exit& exit) {
+  void fail(std::size_t beginning, const nix::AttributePath& path, const Exit& exit) {
     protocol::Target* const target = add(beginning, path);
     if (target == nullptr) return;
     target->result = protocol::TargetResult::evaluation_failed;
@@ -455,7 +456,7 @@ class Evaluation {
       report_.log("  " + line);
   }
 
-  void refuse(std::size_t beginning, const AttributePath& path, std::string_view reason) {
+  void refuse(std::size_t beginning, const nix::AttributePath& path, std::string_view reason) {
     protocol::Target* const target = add(beginning, path);
     if (target == nullptr) return;
     target->result = protocol::TargetResult::evaluation_failed;

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "common/nix/attribute_path.hpp"
 #include "common/protocol/types.hpp"
-#include "server/builder/attribute_path.hpp"
 #include "server/builder/local_store.hpp"
 #include "server/builder/report.hpp"
 #include "server/builder/toolbox.hpp"
@@ -22,7 +22,7 @@ struct TargetSource {
   std::string reference;  // of the flake, locked; if empty, the clone's default.nix
   std::string label;      // appended to the names, to distinguish two locks
   std::vector<std::string> systems;
-  std::vector<AttributePath> wanted;  // empty for all
+  std::vector<nix::AttributePath> wanted;  // empty for all
   std::optional<std::string> home_config;
   std::string home_manager;  // a flake reference, as configured; empty for none
   Toolbox::Options options;  // for Nix

@@ -425,15 +425,30 @@ std::optional<protocol::Build> History::newest(const std::string& repository) {
   return build_of(statement);
 }
 
-protocol::BuildList History::list(const std::string& repository, int limit,
+protocol::BuildList History::list(const BuildFilter& filter, int limit,
                                   std::optional<std::int64_t> before) {
-  Statement statement = impl_->database.prepare(
-      std::string(build_columns) +
-      (repository.empty() ? "WHERE ?1 = '' AND id < ?2 ORDER BY id DESC LIMIT ?3"
-                          : "WHERE repository = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"));
-  statement.bind(std::string_view(repository))
-      .bind(before.value_or(std::numeric_limits<std::int64_t>::max()))
-      .bind(static_cast<std::int64_t>(limit) + 1);
+  std::string sql(build_columns);
+  std::vector<std::string_view> texts;
+  const auto require = [&](const char* condition, const std::string& text) {
+    if (text.empty()) return;
+    sql += condition;
+    texts.push_back(text);
+  };
+  sql += "WHERE id < ?";
+  require(" AND repository = ?", filter.repository);
+  if (filter.target.empty()) {
+    require(" AND state = ?", filter.result);
+  } else {
+    sql += " AND EXISTS (SELECT 1 FROM targets WHERE build = builds.id";
+    require(" AND targets.name = ?", filter.target);
+    require(" AND targets.result = ?", filter.result);
+    sql += ")";
+  }
+  Statement statement = impl_->database.prepare(sql + " ORDER BY id DESC LIMIT ?");
+  statement.bind(before.value_or(std::numeric_limits<std::int64_t>::max()));
+  for (const std::string_view text : texts)
+    statement.bind(text);
+  statement.bind(static_cast<std::int64_t>(limit) + 1);
   protocol::BuildList list;
   std::size_t size = 0;
   while (statement.step()) {

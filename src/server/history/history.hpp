@@ -58,6 +58,13 @@ struct BuildTargets {
 
 enum class Access { read_write, read_only };
 
+// Which builds to list; an empty member means all.
+struct BuildFilter {
+  std::string repository;
+  std::string target;  // builds that have this target
+  std::string result;  // in which the target has this result; without a target: of this state
+};
+
 // Not thread-safe; open one for each thread.
 class History {
  public:
@@ -123,8 +130,7 @@ class History {
   // Without phases, targets and derivations.
   std::optional<protocol::Build> newest(const std::string& repository);
   // Newest first, at most `limit`, numbers below `before`; without phases, targets and derivations.
-  // An empty `repository` means all.
-  protocol::BuildList list(const std::string& repository, int limit,
+  protocol::BuildList list(const BuildFilter& filter, int limit,
                            std::optional<std::int64_t> before);
   // A repository's builds with numbers from `first`, newest first, with their targets.
   std::vector<BuildTargets> targets_since(const std::string& repository, std::int64_t first);

@@ -95,6 +95,10 @@ CREATE TABLE derivations (
 ) WITHOUT ROWID;
 )";
 
+// Not part of the version: no program depends on it.
+constexpr const char* targets_index =
+    "CREATE INDEX IF NOT EXISTS targets_by_name ON targets (name, build)";
+
 // The id distinguishes this history from one created later, whose builds have the same numbers.
 constexpr const char* meta_table = R"(
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -191,6 +195,7 @@ sqlite::Connection open_history(const std::filesystem::path& file) {
     // Off while replacing a table: dropping the old one would delete the rows that refer to it.
     database.execute("PRAGMA foreign_keys = OFF");
     if (version_of(database) != current_version) bring_up_to_date(database, file);
+    database.execute(targets_index);
     database.execute("PRAGMA foreign_keys = ON");
     return database;
   } catch (const sqlite::SqliteError& error) {

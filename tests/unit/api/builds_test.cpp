@@ -22,15 +22,17 @@ TEST_CASE("builds are listed newest first, a page at a time") {
   Builds builds(state.layout);
   for (int i = 0; i < 3; ++i)
     state.build_to_the_end();
-  const auto page = json::parse(body_text(builds.list(state.history, "demo", 2, std::nullopt)));
+  const auto page =
+      json::parse(body_text(builds.list(state.history, {"demo", {}, {}}, 2, std::nullopt)));
   REQUIRE(page["builds"].size() == 2);
   CHECK(page["builds"][0]["id"] == 3);
   CHECK(page["builds"][0]["triggered_by"] == "ann");
   CHECK(page["next_before"] == 2);
-  const auto rest = json::parse(body_text(builds.list(state.history, "", 2, 2)));
+  const auto rest = json::parse(body_text(builds.list(state.history, {}, 2, 2)));
   CHECK(rest["builds"].size() == 1);
   CHECK(rest["next_before"].is_null());
-  CHECK(json::parse(body_text(builds.list(state.history, "other", 2, std::nullopt)))["builds"]
+  CHECK(json::parse(
+            body_text(builds.list(state.history, {"other", {}, {}}, 2, std::nullopt)))["builds"]
             .empty());
 }
 

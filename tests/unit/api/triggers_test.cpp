@@ -133,7 +133,7 @@ TEST_CASE("many at once start one build") {
   for (std::thread& client : clients)
     client.join();
   CHECK(f.runner.started.size() == 1);
-  CHECK(f.history.list("demo", 100, std::nullopt).builds.size() == 1);
+  CHECK(f.history.list({"demo", {}, {}}, 100, std::nullopt).builds.size() == 1);
 }
 
 TEST_CASE("who triggers too often is told when to come back") {

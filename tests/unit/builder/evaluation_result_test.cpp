@@ -44,7 +44,7 @@ TEST_CASE("the answer of an evaluation") {
   CHECK(first.root == 3);
   CHECK(first.derivation == "/nix/store/x.drv");
   CHECK(first.system == "x86_64-linux");
-  CHECK(first.path == AttributePath{"packages", "a.b"});
+  CHECK(first.path == nixbuild::nix::AttributePath{"packages", "a.b"});
   CHECK((*found)[1].reason == "it is null");
   CHECK((*found)[2].has_home_modules);
   CHECK_FALSE((*found)[2].has_home_manager);

@@ -69,8 +69,8 @@ TEST_CASE("branches do not count against each other") {
 
 TEST_CASE("a set that does not evaluate counts against none of its members") {
   const auto kept = roots_to_keep(
-      {{3, "", {bad("checks.x86_64-linux")}},
-       {2, "", {bad("checks.x86_64-linux")}},
+      {{3, "", {bad("checks.x86_64-linux"), good("b", "/b3")}},
+       {2, "", {bad("checks.x86_64-linux"), good("b", "/b2")}},
        {1, "", {good("checks.x86_64-linux.a", "/a"), good("checks.x86_64-linux2.a", "/other")}}},
       1);
   CHECK(kept.at(1).outputs == Paths{"/a"});

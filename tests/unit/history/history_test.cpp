@@ -73,7 +73,7 @@ TEST_CASE("of many that trigger at once, one makes the build") {
   for (auto& thread : threads)
     thread.join();
   CHECK(inserted == 1);
-  CHECK(History(directory.path() / "h").list("a", 10, {}).builds.size() == 1);
+  CHECK(History(directory.path() / "h").list({"a", {}, {}}, 10, {}).builds.size() == 1);
 }
 
 TEST_CASE("many can open a new history at once") {
@@ -260,16 +260,16 @@ TEST_CASE("the list is newest first, in pages") {
       history.finish(history.take_queued({repository, "", ""}), std::nullopt, now());
     }
   }
-  const auto page = history.list("a", 2, {});
+  const auto page = history.list({"a", {}, {}}, 2, {});
   REQUIRE(page.builds.size() == 2);
   CHECK(page.builds[0].id == 9);
   CHECK(page.next_before == 7);
-  CHECK(history.list("a", 10, page.next_before).builds.size() == 3);
-  CHECK_FALSE(history.list("a", 10, page.next_before).next_before);
-  CHECK_FALSE(history.list("a", 3, page.next_before).next_before);
-  CHECK(history.list("", 100, {}).builds.size() == 10);
-  CHECK(history.list("", 100, {}).builds.front().repository == "b");
-  CHECK(history.list("a'; --", 100, {}).builds.empty());
+  CHECK(history.list({"a", {}, {}}, 10, page.next_before).builds.size() == 3);
+  CHECK_FALSE(history.list({"a", {}, {}}, 10, page.next_before).next_before);
+  CHECK_FALSE(history.list({"a", {}, {}}, 3, page.next_before).next_before);
+  CHECK(history.list({}, 100, {}).builds.size() == 10);
+  CHECK(history.list({}, 100, {}).builds.front().repository == "b");
+  CHECK(history.list({"a'; --", {}, {}}, 100, {}).builds.empty());
 }
 
 TEST_CASE("a list ends before it is large, and the rest follows") {
@@ -279,14 +279,14 @@ TEST_CASE("a list ends before it is large, and the rest follows") {
   for (int i = 0; i < builds; ++i) {
     history.finish(history.take_queued({"a", "", ""}), std::string(10'000, 'x'), now());
   }
-  auto page = history.list("a", 1000, {});
+  auto page = history.list({"a", {}, {}}, 1000, {});
   int seen = 0;
   int pages = 1;
   for (;; ++pages) {
     CHECK(page.builds.size() <= list_text_limit / build_error_limit);
     seen += static_cast<int>(page.builds.size());
     if (!page.next_before) break;
-    page = history.list("a", 1000, page.next_before);
+    page = history.list({"a", {}, {}}, 1000, page.next_before);
   }
   CHECK(seen == builds);
   CHECK(pages == 2);

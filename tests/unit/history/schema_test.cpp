@@ -98,7 +98,7 @@ TEST_CASE("a history of the first version is brought up to date with all that is
   CHECK(history.get(2)->state == BuildState::cancelled);
   CHECK(history.get(3)->state == BuildState::failed);
   CHECK(history.get(7)->state == BuildState::running);
-  CHECK(history.list("", 10, {}).builds.size() == 4);
+  CHECK(history.list({}, 10, {}).builds.size() == 4);
   CHECK(history.id().size() == 32);
   CHECK(History(old.file).id() == history.id());
   // The number of a removed build is not reused.

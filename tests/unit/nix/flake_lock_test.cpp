@@ -169,6 +169,14 @@ TEST_CASE("one place in many ways") {
   }
   CHECK(place_of_url("git@github.com:NixOS/nixpkgs.git") == "github.com/nixos/nixpkgs");
   CHECK(place_of_url("https://user:secret@host:8443/A/b") == "host:8443/a/b");
+  CHECK(place_of_url("host:A@b/c") == "host/a@b/c");
+  for (const char* url :
+       {"git@host:/srv/x.git", "host:srv/x", "ssh://git@host/srv/x/", "ssh://host:22/srv/x",
+        "https://host:443/srv/x.git", "git://host:9418/srv/x", "git+ssh://a@host:22/srv/x"}) {
+    CAPTURE(url);
+    CHECK(place_of_url(url) == "host/srv/x");
+  }
+  CHECK(place_of_url("ssh://host:2222/srv/x") == "host:2222/srv/x");
   CHECK(place_of_url("/srv/Git/x.git") == "/srv/Git/x");
   CHECK(place_of_url("file:///srv/Git/x/") == "/srv/Git/x");
   CHECK(place_of_url("git+file:///srv/x?ref=dev") == "/srv/x");

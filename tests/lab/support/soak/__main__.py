@@ -1,5 +1,6 @@
 """Runs a soak: `python3 -m support.soak SECONDS SEED`, in the namespaces that tests/lab/soak makes."""
 
+import itertools
 import random
 import sys
 import threading
@@ -46,6 +47,7 @@ class Soak:
         self.host = HostNix(self.laptop, lab.directory, key) if has_host_nix else None
         self.faults = Faults(lab, self.server, report, self.random("faults"))
         self.watch = Watch(self.server, report)
+        self.builds, self.numbers = self.random("builds"), itertools.count(1)
 
     def random(self, name):
         return random.Random(f"{self.seed} {name}")
@@ -69,7 +71,7 @@ class Soak:
             workers.append(OtherSubstituter(*common, self.host, self.known, self.random("host")))
         workers.append(LogReader(*common, self.desktop, self.random("logs")))
         workers.append(Builder(*common, self.clone, self.desktop, self.server, self.faults.power, self.known,
-                               self.random("builds")))  # fmt: skip
+                               self.builds, self.numbers))  # fmt: skip
         return workers
 
     def load(self, faults, seconds, pause=(1, 6)):

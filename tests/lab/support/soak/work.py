@@ -137,7 +137,9 @@ class Builder(Worker):
 
     kind = BUILD
 
-    def __init__(self, report, stop, clone, desktop, server, power, known, random):
+    def __init__(self, report, stop, clone, desktop, server, power, known, random, numbers):
+        """`random` and `numbers` go on from one Builder to the next: the outputs are random, so a path that is built a
+        second time, after its garbage collection, has contents that the narinfo in a client's cache does not describe."""
         super().__init__(report, stop)
         self.clone = clone
         self.desktop = desktop
@@ -145,10 +147,11 @@ class Builder(Worker):
         self.power = power
         self.known = known
         self.random = random
+        self.numbers = numbers
         self.number = 0
 
     def once(self):
-        self.number += 1
+        self.number = next(self.numbers)
         mark = f"build-{self.random.randrange(1 << 40):x}"
         noise = self.random.choice((1_000, 50_000, 3_000_000))
         script = f"for n in $(seq {LINES}); do echo {mark} $n; sleep 0.1; done; head -c {noise} /dev/urandom > $out"

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace nixbuild::builder {
+namespace nixbuild::nix {
 
 using AttributePath = std::vector<std::string>;
 
@@ -18,4 +18,4 @@ constexpr std::size_t longest_attribute_name = 400;
 // Parses "a.b" or "a.\"x.y\".c". Throws UsageError.
 AttributePath parse_attribute_path(std::string_view text);
 
-}  // namespace nixbuild::builder
+}  // namespace nixbuild::nix

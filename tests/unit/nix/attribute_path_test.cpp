@@ -1,11 +1,11 @@
-#include "server/builder/attribute_path.hpp"
+#include "common/nix/attribute_path.hpp"
 
 #include <doctest/doctest.h>
 
 #include "common/base/error.hpp"
 
 using namespace nixbuild;
-using namespace nixbuild::builder;
+using namespace nixbuild::nix;
 
 TEST_CASE("attribute paths as they are shown") {
   CHECK(attribute_name({"packages", "x86_64-linux", "hello"}) == "packages.x86_64-linux.hello");

@@ -1,4 +1,4 @@
-#include "server/builder/attribute_path.hpp"
+#include "common/nix/attribute_path.hpp"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "common/nix/expression.hpp"
 #include "common/nix/hash.hpp"
 
-namespace nixbuild::builder {
+namespace nixbuild::nix {
 namespace {
 
 constexpr std::size_t hash_digits = 8;
@@ -30,10 +30,10 @@ std::string attribute_name(const AttributePath& path) {
   std::string name;
   for (const std::string& part : path) {
     if (!name.empty()) name += '.';
-    name += is_identifier(part) ? part : nix::nix_string(part);
+    name += is_identifier(part) ? part : nix_string(part);
   }
   std::string shown = terminal::printable(name, longest_attribute_name);
-  if (shown != name) shown += "#" + nix::sha256(name).base16().substr(0, hash_digits);
+  if (shown != name) shown += "#" + sha256(name).base16().substr(0, hash_digits);
   return shown;
 }
 
@@ -63,4 +63,4 @@ AttributePath parse_attribute_path(std::string_view text) {
   }
 }
 
-}  // namespace nixbuild::builder
+}  // namespace nixbuild::nix
