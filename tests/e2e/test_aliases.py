@@ -12,7 +12,7 @@ import pytest
 from support.atuin import BUILT_IN, STAND_IN, atuin_command, write_wrapper
 from support.server import program
 
-pytestmark = pytest.mark.distribution
+pytestmark = [pytest.mark.distribution, pytest.mark.once]
 
 ODD = """echo it's "quoted" \\ $(false) `false` ${HOME} %s !x *"""
 

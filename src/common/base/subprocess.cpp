@@ -349,6 +349,12 @@ Subprocess::Subprocess(Command command) {
   } while (told < 0 && errno == EINTR);
   if (told == static_cast<ssize_t>(sizeof reason)) {
     state_->reap(0);
+    if (reason == ENOMEM && !command.namespaces.empty()) {
+      // The kernel's answer when a PID namespace has lost its first process.
+      throw Error(fmt::format(
+          "starting {}: the process that holds its namespaces was killed, or memory is short",
+          name));
+    }
     throw SystemError(reason, fmt::format("starting {}", name));
   }
 #ifdef SYS_pidfd_open

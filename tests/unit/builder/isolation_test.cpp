@@ -1,11 +1,14 @@
 #include "server/builder/isolation.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include "../support/skip.hpp"
@@ -240,4 +243,20 @@ TEST_CASE("what a killed build left is found by its mark and by the record") {
   CHECK(descendants_of(::getpid()).size() == 2);
   CHECK(kill_leftovers(layout, "demo") == 0);
   CHECK(kill_leftovers(layout, "another") == 0);
+}
+
+TEST_CASE("a program that starts after its namespaces have ended says so") {
+  const Fixture f;
+  auto isolation = f.isolate();
+  if (!isolation) return;
+  // Whoever frees memory may choose this process; it is the only child here.
+  const auto children = read_file(fmt::format("/proc/self/task/{}/children", ::getpid()));
+  REQUIRE(children);
+  const pid_t holder = std::stoi(*children);
+  REQUIRE(::kill(holder, SIGKILL) == 0);
+  siginfo_t ended;
+  REQUIRE(::waitid(P_PID, static_cast<id_t>(holder), &ended, WEXITED | WNOWAIT) == 0);
+  CHECK_THROWS_WITH_AS(run(f.shell(*isolation, "true")),
+                       doctest::Contains("the process that holds its namespaces was killed"),
+                       Error);
 }
