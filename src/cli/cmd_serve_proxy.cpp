@@ -31,8 +31,8 @@ config::ProxyOptions options_of(const ServeProxy& command) {
 }  // namespace
 
 void add_serve_proxy_command(CommandSpec& program) {
-  CommandSpec& command = program.add_command(
-      "serve-proxy", "Serve other caches on this machine, without waiting for absent ones");
+  CommandSpec& command =
+      program.add_command("serve-proxy", "Proxy other caches without waiting for unreachable ones");
   command.footer(
       R"(A substituter for this machine's Nix: it passes on what its upstreams have, as they signed it, and
 has no key of its own. An upstream that is away costs no time: requests are answered from the others,

@@ -27,7 +27,7 @@ BuildStatus parse_status(const ApiClient& api, const std::string& json) {
   const std::string build =
       status.build_id ? fmt::format("build #{}", *status.build_id) : std::string("the build");
   const std::string repository = terminal::printable(status.repository);
-  view.say(fmt::format("! Stopped following; {} goes on (`nixbuild cancel {}` stops it)", build,
+  view.say(fmt::format("! Stopped following; {} continues (`nixbuild cancel {}` stops it)", build,
                        repository));
   InterruptGuard::die();
 }

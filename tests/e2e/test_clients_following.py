@@ -175,7 +175,7 @@ def test_ctrl_c_ends_the_following_not_the_build(api, number):
     done = running.end()
     assert done.code == -number
     assert done.err.splitlines()[-1] == (
-        "! Stopped following; build #12 goes on (`nixbuild cancel nix-terminal` stops it)"
+        "! Stopped following; build #12 continues (`nixbuild cancel nix-terminal` stops it)"
     )
     assert not [request for request in api.requests if "cancel" in request[1]]
 

@@ -81,7 +81,7 @@ def test_ctrl_c_on_a_terminal(api):
     terminal.wait_for("1/4 built")
     terminal.press("\x03")
     assert terminal.end() == -signal.SIGINT
-    assert terminal.screen()[-2].startswith("! Stopped following; build #12 goes on")
+    assert terminal.screen()[-2].startswith("! Stopped following; build #12 continues")
     assert not any("1/4 built" in line for line in terminal.screen())
 
 

@@ -268,7 +268,7 @@ def test_inputs_that_are_not_the_server_s(world):
 
     (machine.flake / "flake.nix").write_text(text.replace("src-nixpkgs\"", "src-nixpkgs?ref=main\""))
     result = machine.update("--no-gc")
-    assert "nixpkgs: comes from elsewhere" in result.stderr
+    assert "nixpkgs: has another origin" in result.stderr
 
 
 # Finding what is to be rebuilt.

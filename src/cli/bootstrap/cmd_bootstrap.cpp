@@ -222,7 +222,7 @@ ServerKey find_key(Bootstrap& command) {
     if (tailscale.state != CheckState::ok) {
       message += fmt::format("\n  Tailscale (see above): {}", tailscale.message);
     }
-    message += "\n  to go on without the server, pass its key with --public-key";
+    message += "\n  to continue without the server, pass its key with --public-key";
     throw net::UnreachableError(message);
   }
 }

@@ -287,8 +287,8 @@ void check_build(const AnsweringServer& server, const BuiltInput& input, const n
   }
   const auto backwards = server.followed.going_back(source_in_flake(node), record);
   if (backwards && !server.allow_older) {
-    throw net::RefusedError(fmt::format("input '{}': {}; --allow-older follows it all the same",
-                                        input.name, *backwards));
+    throw net::RefusedError(
+        fmt::format("input '{}': {}; --allow-older follows it anyway", input.name, *backwards));
   }
   if (!build.lock) return;
   if (const auto problem = lock_problem(*build.lock, mine)) {
@@ -353,7 +353,7 @@ void check_own_build(const AnsweringServer& server, const OwnFlake& own, const s
   }
   const auto backwards = server.followed.going_back(source, record);
   if (backwards && !server.allow_older) {
-    throw net::RefusedError(fmt::format("{}; --allow-older follows it all the same", *backwards));
+    throw net::RefusedError(fmt::format("{}; --allow-older follows it anyway", *backwards));
   }
   if (const auto problem = lock_problem(*build.lock, mine)) {
     throw net::RefusedError(
@@ -376,7 +376,7 @@ void take_inputs(const Runner& runner, FlakeLock& lock, const ServerBuild& build
     if (nix::origin_of(FlakeLock::original_of(mine)) !=
         nix::origin_of(FlakeLock::original_of(*theirs))) {
       result.notes.push_back(
-          fmt::format("{}: stays as it is: build {} has it from elsewhere", name, number));
+          fmt::format("{}: stays as it is: build {} has another origin for it", name, number));
       continue;
     }
     auto checked = lock_shared_input(runner, name, mine,

@@ -116,7 +116,7 @@ SourceInfo parse_source_info(const std::string& text) {
   SourceInfo info;
   if (!json.is_object() || !json.contains("narHash") || !json["narHash"].is_string() ||
       !json.contains("lastModified") || !json["lastModified"].is_number_integer()) {
-    throw FormatError("Nix does not say of a source what a lock needs: narHash, lastModified");
+    throw FormatError("Nix does not report narHash and lastModified of a source");
   }
   info.nar_hash = json["narHash"].get<std::string>();
   info.last_modified = json["lastModified"].get<std::int64_t>();
@@ -196,8 +196,8 @@ std::vector<std::string> follow_build(FlakeLock& lock, const BuiltInput& input, 
       }
     } else if (origin != nix::origin_of(FlakeLock::original_of(*theirs)) ||
                place_of_locked(mine) != place_of_locked(*theirs)) {
-      notes.push_back(fmt::format("{}: comes from elsewhere than the one {} was built with", name,
-                                  input.repository));
+      notes.push_back(fmt::format("{}: has another origin than the one that {} was built with",
+                                  name, input.repository));
     } else if (auto checked = lock_shared(name, mine, wanted)) {
       lock.take(name, std::move(*checked), *build.lock, FlakeLock::Below::same_input);
       settled.insert(name);

@@ -43,7 +43,7 @@ nix::SecretKey load_key_file(const fs::path& file) {
   if ((status.st_mode & others) != 0) {
     throw UsageError(fmt::format(
         "secret key {}: others than its owner can get at it (mode {:04o}); `chmod 600 {}`, and "
-        "make a new key if somebody may have read it",
+        "generate a new key if somebody may have read it",
         file.string(), status.st_mode & 07777, file.string()));
   }
   std::optional<std::string> text;

@@ -163,7 +163,7 @@ FlakeLock FlakeLock::parse(std::string_view text) {
   if (!json.is_object()) throw FormatError("flake.lock: not JSON");
   const auto version = json.find("version");
   if (version == json.end() || !version->is_number_integer() || *version < 5 || *version > 7) {
-    throw FormatError("flake.lock: its version is none of 5, 6 and 7");
+    throw FormatError("flake.lock: unsupported version; versions 5 to 7 are supported");
   }
   const auto nodes = json.find("nodes");
   const auto root = json.find("root");

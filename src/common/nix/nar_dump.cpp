@@ -63,8 +63,7 @@ class Dumper : public TreeVisitor {
 
  private:
   [[noreturn]] static void throw_changed(const std::string& path) {
-    throw Error(fmt::format(
-        "'{}' changed while it was read: what is made of it would not be one state of it", path));
+    throw Error(fmt::format("'{}' changed while it was read", path));
   }
 
   // Reads at most `size` bytes; fewer only at the end of the file.

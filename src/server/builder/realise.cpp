@@ -72,7 +72,7 @@ std::set<std::string> invalid_paths(Toolbox& tools, const std::vector<std::strin
     std::vector<std::string> arguments = {"nix-store", "--check-validity", "--print-invalid", "--"};
     arguments.insert(arguments.end(), part.begin(), part.end());
     const Exit exit = tools.run(tools.nix(std::move(arguments)));
-    if (!exit.ok()) throw Error(fmt::format("asking what is in the store: {}", reason_of(exit)));
+    if (!exit.ok()) throw Error(fmt::format("querying the store: {}", reason_of(exit)));
     for (std::string& path : history::last_lines(exit.output)) {
       invalid.insert(std::move(path));
     }

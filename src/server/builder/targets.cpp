@@ -387,7 +387,7 @@ class Evaluation {
     if (is_for_another_system(path, found.system)) {
       if (beginnings_[beginning].path == path) {
         refuse(beginning, path,
-               fmt::format("it is for {}, which is none of the repository's systems",
+               fmt::format("it is for {}, which the repository's systems do not include",
                            claimed(found.system)));
       } else {
         report_.log(fmt::format("{} is for {}: left out", name_of(path), claimed(found.system)));

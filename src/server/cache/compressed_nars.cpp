@@ -180,7 +180,7 @@ asio::awaitable<http::Response> CompressedNars::respond(nix::PathInfo info, comp
     }
   }
   if (!reproducible) {
-    if (ranged) co_return not_found("no such NAR: what made it is gone\n");
+    if (ranged) co_return not_found("no such NAR: it can no longer be reproduced\n");
     asio::awaitable<http::Response> responding = respond_as_whole(std::move(info), now);
     http::Response response = co_await std::move(responding);
     co_return response;

@@ -24,7 +24,7 @@ void write_nars(http::PrometheusText& out, const Metrics& metrics) {
   out.family("nar_cache_lookups_total", "counter", "Compressed NARs asked for.");
   out.sample(cache.hits, "result=\"hit\"");
   out.sample(cache.misses, "result=\"miss\"");
-  out.single("nar_cache_evictions_total", "counter", "Files removed for want of room.",
+  out.single("nar_cache_evictions_total", "counter", "Files removed to free space.",
              cache.evictions);
   out.single("nar_cache_damaged_total", "counter", "Files removed as they were damaged.",
              cache.rejected);

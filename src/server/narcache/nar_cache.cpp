@@ -151,7 +151,7 @@ void NarCache::load() {
     const auto parsed = parse_file_name(name);
     struct stat status {};
     if (!parsed || ::lstat(item->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
-      log::warn("NAR cache: {} is none of its files, left alone", item->path().string());
+      log::warn("NAR cache: ignoring the unknown file {}", item->path().string());
       continue;
     }
     if (static_cast<std::uint64_t>(status.st_size) != parsed->second.size) {

@@ -18,13 +18,14 @@ struct Preempted {};
 
 class Cancelled : public Error {
  public:
-  Cancelled() : Error("nobody waits for it any more") {}
+  Cancelled() : Error("no client waits for it") {}
 };
 
 // The cached file was damaged or deleted, and the recipe that made it is no longer available.
 class NotReproducible : public Error {
  public:
-  NotReproducible() : Error("it was made by another level or library, and its file is gone") {}
+  NotReproducible()
+      : Error("it was compressed with another level or library, and its file was removed") {}
 };
 
 bool is_about_the_path(const std::exception& error) {

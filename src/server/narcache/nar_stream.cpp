@@ -76,7 +76,7 @@ bool NarStream::run(JobQueue::Slot& slot) noexcept {
         compress::make_compressor(task_.recipe, task_.input.size, slot.threads(),
                                   [&](std::string_view bytes) { take(bytes, *compressor, slot); });
     read_nar(task_.input, [&](std::string_view bytes) {
-      if (cancelled_) throw Error("nobody wants it any more");
+      if (cancelled_) throw Error("all clients have disconnected");
       compressor->write(bytes);
     });
     const std::lock_guard lock(mutex_);

@@ -194,7 +194,7 @@ asio::awaitable<void> Nars::go_on(Transmission& transmission, std::string why) {
                             transmission.name.file));
   }
   ++statistics_.continued;
-  log::info("{} goes on at byte {} from {}, as {}: {}", transmission.name.file, position,
+  log::info("{} resumes at byte {} from {}, because of {}: {}", transmission.name.file, position,
             source->found->upstream->url(), failed.url(), why);
   transmission.source = std::move(*source);
 }
@@ -209,7 +209,7 @@ asio::awaitable<void> Nars::send(http::BodyWriter& out, std::shared_ptr<Transmis
     if (length == 0) co_return;
     asio::awaitable<std::optional<Source>> opening = open(*transmission, offset, source.found);
     std::optional<Source> other = co_await std::move(opening);
-    if (!other) throw Error("no upstream has the file any more");
+    if (!other) throw Error("no upstream has the file now");
     source = std::move(*other);
   }
   const bool is_whole = offset == 0 && (!source.size || length >= *source.size);

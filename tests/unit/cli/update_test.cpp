@@ -185,7 +185,8 @@ TEST_CASE("inputs in common are locked as the build had them") {
   CHECK(rev("home") == "h1");
   CHECK(rev("mine") == "m1");
   CHECK(settled == std::set<std::string>{"nixpkgs", "tools"});
-  CHECK(notes == Names{"home: comes from elsewhere than the one tools-repository was built with"});
+  CHECK(notes ==
+        Names{"home: has another origin than the one that tools-repository was built with"});
 
   // A second build with another nixpkgs cannot change it as well.
   const ServerBuild other =
