@@ -50,7 +50,7 @@ void add_serve_api_command(CommandSpec& program) {
   command.footer(
       R"(Builds the repositories in [[repository]] of the configuration file when a client asks for it
 (`nixbuild trigger`, or `curl -X POST http://SERVER:8000/build/trigger`). Without a repository it
-serves all the same, and says what to add. Under systemd each build is a unit,
+serves requests and says what to add. Under systemd each build is a unit,
 nixbuild-build@REPOSITORY.service; otherwise it is a child process, which ends with this server.
 http://SERVER:8000/openapi.json describes all routes.
 

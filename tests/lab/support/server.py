@@ -32,7 +32,8 @@ class BuildServer:
         self.start_git_daemon()
 
     def start_git_daemon(self):
-        """A place to push to and to fetch from, as a forge is."""
+        """A place to push to and to fetch from, as a forge is. After a power cut, git leaves it to people to remove its locks."""
+        self.run("find", "/srv/git", "-name", "*.lock", "-delete")
         self.run("systemd-run", "--unit=git-daemon", "git", "daemon", "--export-all", "--enable=receive-pack",
                  "--base-path=/srv/git", "--reuseaddr")  # fmt: skip
 
