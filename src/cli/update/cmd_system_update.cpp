@@ -18,6 +18,7 @@
 #include "cli/output.hpp"
 #include "cli/setting_flags.hpp"
 #include "cli/table.hpp"
+#include "cli/update/built_update.hpp"
 #include "cli/update/configurations.hpp"
 #include "cli/update/followed_builds.hpp"
 #include "cli/update/lock_update.hpp"
@@ -53,6 +54,9 @@ struct SystemUpdate {
   bool upstream = false;
   bool allow_older = false;
   bool dry_run = false;
+  bool built = false;
+  bool boot = false;
+  bool yes = false;
 };
 
 // Measures a step, and prints the line that ends it.
@@ -178,8 +182,30 @@ void remember(FollowedBuilds& followed, const std::vector<FlakeUpdate>& updates)
   if (has_any) followed.save();
 }
 
+// Follows what the server has built for this machine, without a flake.
+ExitCode run_built(const SystemUpdate& command) {
+  const config::UpdateOptions& options = command.configuration.update;
+  const Identity identity = this_machine();
+  const PinnedTarget pin = pinned_target(options, identity);
+  Runner runner;
+  try {
+    need_program("nix-store", "install Nix first");
+    const Step step("update");
+    const bool has_switched =
+        update_to_build(runner, command.configuration.client, pin, identity,
+                        {command.allow_older, command.boot, command.yes, command.dry_run});
+    if (!has_switched) return ExitCode::done;
+    step.done(command.boot ? "switched from the next boot on" : "switched");
+    if (!command.no_gc) collect(runner, UpdatePlan(options, identity, {{pin.kind, {}, {}}}));
+  } catch (const Interrupted&) {
+    InterruptGuard::die();
+  }
+  return ExitCode::done;
+}
+
 ExitCode run(SystemUpdate& command) {
   command.flags.load();
+  if (command.built) return run_built(command);
   const config::UpdateOptions& options = command.configuration.update;
   std::optional<FlakeChoice> choice;
   if (!options.flake.empty()) choice = parse_flake_choice(options.flake);
@@ -248,6 +274,11 @@ unreachable, everything is updated from upstream.
 Then runs nixos-rebuild, home-manager, or both, and nix-collect-garbage. If the rebuild fails,
 restores flake.lock and deletes nothing.
 
+--built evaluates nothing and needs no flake: this machine becomes what the server has built of the
+repository, branch and target that [update] pins. The record of the build names the store path, Nix
+fetches it from the cache and checks its signature. Shows what changes before it switches, and asks
+on a terminal.
+
 The alias `rebuild` (see `nixbuild aliases`) skips update and gc.
 
 Also called system-update.
@@ -255,17 +286,30 @@ Also called system-update.
 Examples:
   nixbuild system-update
   nixbuild system-update --dry-run
-  nixbuild system-update --flake ~/machines#laptop --keep 7d)help");
+  nixbuild system-update --flake ~/machines#laptop --keep 7d
+  nixbuild system-update --built --dry-run)help");
   auto state = std::make_shared<SystemUpdate>(command);
   OptionSpec& no_update = command.flag("--no-update", state->no_update, "Do not update the inputs");
   command.flag("--no-gc", state->no_gc, "Do not delete old generations");
-  command
-      .flag("--upstream", state->upstream, "Update from upstream instead of following the server")
-      .excludes(no_update);
+  OptionSpec& upstream = command
+                             .flag("--upstream", state->upstream,
+                                   "Update from upstream instead of following the server")
+                             .excludes(no_update);
+  OptionSpec& built =
+      command
+          .flag("--built", state->built,
+                "Switch to what the server has built for this machine, without evaluating")
+          .excludes(no_update)
+          .excludes(upstream);
+  command.flag("--boot", state->boot, "With --built: switch at the next boot, not now")
+      .needs(built);
+  command.flag("-y,--yes", state->yes, "With --built: do not ask before switching").needs(built);
   command.flag("--allow-older", state->allow_older,
                "Follow a signed build even if it is older than the one followed last");
-  command.flag("--dry-run", state->dry_run,
-               "Show which inputs would change and what would run, and change nothing");
+  command.flag(
+      "--dry-run", state->dry_run,
+      "Show which inputs would change and what would run, and change nothing; with --built, "
+      "fetch what was built and show what would change");
   command.action([state] { return run(*state); });
 }
 

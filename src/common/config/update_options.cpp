@@ -15,6 +15,13 @@ void add_update_settings(Settings& settings, UpdateOptions& options) {
       .add("home_flake", options.home_flake, "DIR",
            "Flake that configures this user's home (default: ~/.config/home-manager)")
       .add("impure", options.impure, "Let the flake read files outside of it, such as secrets")
+      .add("repository", options.repository, "REPO",
+           "Repository of the server that --built follows, and no other")
+      .add("branch", options.branch, "BRANCH",
+           "Branch that --built follows (default: the repository's default branch)")
+      .add("target", options.target, "TARGET",
+           "Target that --built follows, such as nixosConfigurations.laptop or "
+           "homeConfigurations.ann")
       .add_duration("keep", options.keep, "Delete generations older than this")
       .checked([](const std::string& text) {
         constexpr std::chrono::seconds day = std::chrono::days{1};

@@ -106,13 +106,13 @@ class Machine:
     def update(self, *options, **keywords):
         return self.run(BINARY, "system-update", *options, **keywords)
 
-    def start(self, *options, **more):
+    def start(self, *options, directory=None, **more):
         def heed_interrupts():
             # Background jobs of a script ignore SIGINT, and what they start inherits that.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
         return subprocess.Popen(self.command(BINARY, "system-update", *options), env=self.environment(**more),
-                                cwd=self.flake, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                cwd=directory or self.flake, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True, start_new_session=True, preexec_fn=heed_interrupts)  # fmt: skip
 
     def nix(self, *words, **keywords):
