@@ -1,12 +1,8 @@
 #include "server/cache/build_logs.hpp"
 
-#include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -15,6 +11,7 @@
 #include <utility>
 
 #include "common/base/error.hpp"
+#include "common/base/files.hpp"
 #include "common/base/unique_fd.hpp"
 #include "server/async/offload.hpp"
 #include "server/cache/bzip2_reader.hpp"
@@ -29,13 +26,17 @@ namespace fs = std::filesystem;
 // Decompression takes about 4 MiB until the client has read the log.
 constexpr unsigned most_compressed = 32;
 
-// Returns no descriptor if the file does not exist. Throws SystemError if it cannot be opened.
-UniqueFd open_log(const fs::path& path) {
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
-    throw SystemError(errno, fmt::format("opening {}", path.string()));
+// Builders can write to the log directory if Nix has no daemon and no sandbox. Returns no
+// descriptor if there is no regular file. Throws SystemError if it cannot be opened.
+UniqueFd open_log(const fs::path& directory, const fs::path& path) {
+  try {
+    auto file = open_beneath(directory, path);
+    return file ? std::move(*file) : UniqueFd();
+  } catch (const SystemError&) {
+    throw;
+  } catch (const Error&) {
+    return {};
   }
-  return file;
 }
 
 // A compressed log being sent; counted until it is destroyed.
@@ -97,13 +98,13 @@ asio::awaitable<http::Response> BuildLogs::answer_for(std::string hash_part) {
 // compress-build-log is off. Very old logs are not split by the first two characters.
 http::Response BuildLogs::answer(const nix::StorePath& derivation) {
   const std::string& name = derivation.base_name();
-  const fs::path directory = store_.layout().nix_log_dir / "drvs";
-  const std::array<fs::path, 2> places{directory / name.substr(0, 2) / name.substr(2),
-                                       directory / name};
+  const fs::path& directory = store_.layout().nix_log_dir;
+  const std::array<fs::path, 2> places{fs::path("drvs") / name.substr(0, 2) / name.substr(2),
+                                       fs::path("drvs") / name};
   for (const fs::path& place : places) {
-    if (UniqueFd file = open_log(place)) {
+    if (UniqueFd file = open_log(directory, place)) {
       struct stat status {};
-      if (::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode)) {
+      if (::fstat(file.get(), &status) == 0) {
         const auto size = static_cast<std::uint64_t>(status.st_size);
         return log_response(
             http::FileBody{std::make_shared<const UniqueFd>(std::move(file)), size});
@@ -111,16 +112,17 @@ http::Response BuildLogs::answer(const nix::StorePath& derivation) {
     }
     fs::path compressed = place;
     compressed += ".bz2";
-    if (UniqueFd file = open_log(compressed)) {
+    if (UniqueFd file = open_log(directory, compressed)) {
       auto open = std::make_shared<OpenLog>(std::move(file), compressed_open_);
       if (open->number > most_compressed) {
         return http::text_response(503, "many logs are being read: try again\n");
       }
       return log_response(http::StreamBody{
           std::nullopt,
-          [this, open, compressed](http::BodyWriter& out, std::uint64_t, std::uint64_t) {
+          [this, open, directory, compressed](http::BodyWriter& out, std::uint64_t, std::uint64_t) {
             return send_decompressed(
-                out, std::make_shared<Bzip2Reader>(std::move(open->file), compressed), workers_);
+                out, std::make_shared<Bzip2Reader>(std::move(open->file), directory / compressed),
+                workers_);
           }});
     }
   }

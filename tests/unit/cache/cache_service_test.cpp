@@ -1,5 +1,7 @@
 #include "server/cache/cache_service.hpp"
 
+#include <sys/stat.h>
+
 #include <bzlib.h>
 #include <doctest/doctest.h>
 #include <sqlite3.h>
@@ -386,6 +388,18 @@ TEST_CASE("logs come decompressed, by derivation or output, however Nix stored t
   put(logs / third.substr(0, 2) / (third.substr(2) + ".bz2"), bzip2(text).substr(0, 2000));
   const http::Response damaged = fixture.get("/log/" + third);
   CHECK_THROWS_AS(body_text(damaged), FormatError);
+  // A builder that can write there must neither hold the server up nor lead it elsewhere.
+  const std::string fourth = hash_a + "-four.drv";
+  const fs::path place = logs / fourth.substr(0, 2) / fourth.substr(2);
+  fs::create_directories(place.parent_path());
+  REQUIRE(::mkfifo(place.c_str(), 0600) == 0);
+  CHECK(fixture.get("/log/" + fourth).status == 404);
+  fs::rename(place, place.string() + ".bz2");
+  CHECK(fixture.get("/log/" + fourth).status == 404);
+  const std::string fifth = "zz" + hash_a.substr(2) + "-five.drv";
+  put(fixture.options.nix_log_dir / "elsewhere" / fifth.substr(2), "secret");
+  fs::create_directory_symlink("../elsewhere", logs / "zz");
+  CHECK(fixture.get("/log/" + fifth).status == 404);
 }
 
 TEST_CASE("the control socket's routes warm closures and are not public") {
