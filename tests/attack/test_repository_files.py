@@ -1,6 +1,7 @@
 """Boundary 1: run-build itself follows no path that a repository controls."""
 
 import os
+import shutil
 
 import pytest
 from support.build import Repository, flake, packages
@@ -68,3 +69,20 @@ def test_what_is_no_lock_is_not_kept(builder, text):
     builder.add("demo", source.path, lock="committed")
     builder.run(code=None)
     assert builder.last()["flake_lock"] is None
+
+
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="no git-lfs in PATH")
+@pytest.mark.parametrize("target", ["/dev/zero", "absent", "flake.nix"])
+def test_a_link_is_no_file_of_git_lfs(builder, target):
+    """Followed, /dev/zero would fill the memory."""
+    source = Repository(builder.root / "src-demo")
+    os.symlink(target, source.path / "link")
+    source.commit({"flake.nix": flake('packages.x86_64-linux.x = mk "x" "readlink ${./.}/link > $out";'), ".gitattributes": "link filter=lfs\n"})
+    builder.add("demo", source.path)
+    process = builder.start()
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.terminate()
+        process.wait()
+    assert builder.content("packages.x86_64-linux.x") == f"{target}\n"

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 constexpr const char* index_file = ".git/nixbuild-index";
 constexpr const char* kept_ref = "refs/nixbuild/whole";
 constexpr std::string_view submodule_mode = "160000";
+constexpr std::string_view link_mode = "120000";
 constexpr std::string_view pointer_start = "version https://git-lfs.github.com/spec/";
 constexpr std::size_t most_pointer_bytes = 1024;
 constexpr std::size_t most_paths_at_once = 200;
@@ -142,7 +143,9 @@ class WholeCommit {
   }
 
   void add_large_files() {
-    const auto files = entries(":(attr:filter=lfs)");
+    auto files = entries(":(attr:filter=lfs)");
+    // git would follow a symbolic link, for instance to a device that never ends.
+    std::erase_if(files, [](const Entry& entry) { return entry.mode == link_mode; });
     if (files.empty()) return;
     if (!tools_.run(tools_.git({"lfs", "version"})).ok()) {
       throw Error(
