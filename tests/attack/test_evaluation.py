@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 
 import pytest
 from support.build import GOOD, MK, Repository, flake, isolation_is_possible, packages, repository, without_pid_namespaces
@@ -99,6 +100,37 @@ def test_a_git_repository_of_the_machine_is_no_input(closed):
     repository(closed, {"flake.nix": flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.s}/file > $out";', f's = {{ url = "git+file://{closed.root}/private"; flake = false; }};')})
     closed.run(code=1)
     assert not found(closed)
+
+
+OTHER_SPELLINGS = {
+    "host": 'type = "tarball"; url = "file://localhost{place}.tar"; flake = false;',
+    "address": 'type = "tarball"; url = "file://127.0.0.1{place}.tar"; flake = false;',
+    "capitals": 'type = "tarball"; url = "FILE://{place}.tar"; flake = false;',
+    "link": 'url = "path:./link{place}"; flake = false;',
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_SPELLINGS)
+def test_other_spellings_of_a_path_are_refused(closed, kind):
+    """Isolation hides these files as well; here, the check of inputs must do without it."""
+    closed.settings = '[build]\nisolation = "none"\n'
+    place = hide_secrets(closed)[1].parent
+    subprocess.run(["tar", "-cf", f"{place}.tar", "-C", place.parent, place.name], check=True)
+    source = Repository(closed.root / "src-demo")
+    os.symlink("/", source.path / "link")
+    source.commit({"flake.nix": flake('packages.x86_64-linux.x = mk "x" "cat ${inputs.s}/* > $out";', f"s = {{ {OTHER_SPELLINGS[kind].format(place=place)} }};")})
+    closed.add("demo", source.path)
+    closed.run(code=1)
+    assert "local_inputs" in closed.last()["error"]
+    assert not found(closed)
+
+
+def test_builders_do_not_write_to_the_clone(closed):
+    clone = closed.state / "repos/demo"
+    repository(closed, {"flake.nix": flake(packages(x=f"echo bad > {clone}/.git/config; echo bad > {clone}/other; echo 1 > $out"))})
+    closed.run()
+    assert "bad" not in (clone / ".git/config").read_text()
+    assert not (clone / "other").exists()
 
 
 def test_an_input_has_no_inputs_of_the_machine_either(builder):

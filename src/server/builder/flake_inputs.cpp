@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
@@ -54,11 +55,16 @@ fs::path local_path_of(const nlohmann::json& reference, const fs::path& clone,
     if (text.starts_with(prefix)) text.erase(0, prefix.size());
   }
   bool is_path = !is_url || text.starts_with('.');
-  for (const std::string_view scheme : {"file://", "file:", "path:"}) {
-    if (!text.starts_with(scheme)) continue;
-    text.erase(0, scheme.size());
+  std::string scheme = text.substr(0, text.find(':'));
+  for (char& c : scheme)
+    c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (is_url && (scheme == "file" || scheme == "path")) {
+    text.erase(0, scheme.size() + 1);
     is_path = true;
-    break;
+    // curl takes file://localhost/x and file://127.0.0.1/x for /x.
+    if (scheme == "file" && text.starts_with("//")) {
+      text.erase(0, std::min(text.find('/', 2), text.size()));
+    }
   }
   if (is_url) {
     text.resize(std::min(text.find_first_of("?#"), text.size()));
@@ -67,8 +73,11 @@ fs::path local_path_of(const nlohmann::json& reference, const fs::path& clone,
   }
   if (text.starts_with('/')) return fs::path(text).lexically_normal();
   if (!is_path || clone.empty()) return {};
-  fs::path path = (directory / text).lexically_normal();
-  return is_at_or_below(path, clone.lexically_normal()) ? fs::path() : path;
+  // A symbolic link may lead out of the clone.
+  std::error_code error;
+  fs::path path = fs::weakly_canonical(directory / text, error);
+  if (error) path = (directory / text).lexically_normal();
+  return is_at_or_below(path, fs::weakly_canonical(clone, error)) ? fs::path() : path;
 }
 
 void check_path(const std::string& input, const fs::path& path,
