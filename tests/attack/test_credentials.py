@@ -229,6 +229,29 @@ def test_the_ssh_key_is_shown_to_ssh(builder):
     assert builder.content("packages.x86_64-linux.x") == "1\n"
 
 
+def append_to(files):
+    """A script that has git run a command which reads the netrc, whenever it uses one of these configurations."""
+    config = '[core]\\n\\tfsmonitor = \\"cat /run/credentials-*/.netrc > $HOME/stolen; false\\"\\n[url \\"http://127.0.0.1:1/\\"]\\n\\tinsteadOf = http://\\n'
+    return f'for f in {files}; do printf "{config}" >> $f; done; echo 1 > $out; true'
+
+
+@pytest.mark.skipif(not isolation_is_possible(), reason="the kernel allows no user namespaces here")
+@pytest.mark.parametrize("files", ["{clone}/.git/config", "{home}/.cache/nix/gitv*/*/config {home}/.fetching/*"], ids=["clone", "cache"])
+def test_builders_have_no_say_in_what_fetches_with_them(builder, forge, netrc, files):
+    """git runs what its configuration names; a builder without a sandbox must not write that for the next build."""
+    files = files.format(clone=builder.state / "repos/demo", home=builder.state / "home/demo")
+    b = forge.add("b.git", {"flake.nix": '{ outputs = _: { text = "1"; }; }'})
+    a = forge.add("a.git", {"flake.nix": flake(packages(x=append_to(files)), f'b.url = "git+{forge.url}/b.git?ref=main";')})
+    builder.add("demo", f"{forge.url}/a.git", netrc_file=str(netrc))
+    builder.run()
+    for name, source in (("a", a), ("b", b)):
+        source.commit({"other": ""})
+        source.git("push", "--quiet", str(forge.directory / f"{name}.git"), "main")
+    builder.run()
+    assert "127.0.0.1:1/" not in builder.log()
+    assert not told(builder)
+
+
 @pytest.mark.parametrize("text", ["substituters = http://evil\n", "access-tokens\n", "plugin-files = /x\n"])
 def test_a_file_of_tokens_sets_nothing_else(builder, text):
     file = builder.root / "tokens"

@@ -192,14 +192,19 @@ class Run {
     settings.clone = layout_.repository(repository_.name);
     settings.dir = fs::path(repository_.dir).lexically_normal();
     settings.home = layout_.home(repository_.name);
+    settings.fetching_home = settings.home;
     settings.eval_memory = memory_for_evaluation(options_.build.eval_memory);
     settings.allow_local_git = !local_path(repository_.url).empty();
     settings.credentials = Credentials(repository_);
-    auto isolations = isolate(settings.credentials);
+    if (!settings.credentials.empty()) {
+      settings.fetching_home = layout_.fetching_home(repository_.name);
+      fs::create_directories(settings.fetching_home);
+    }
+    auto isolations = isolate(settings.credentials, settings.fetching_home);
     tools_.emplace(layout_, std::move(settings), std::move(isolations), interruption_, report_);
   }
 
-  Toolbox::Isolations isolate(Credentials& credentials) {
+  Toolbox::Isolations isolate(Credentials& credentials, const fs::path& fetching_home) {
     if (options_.build.isolation == config::Isolation::none) {
       become_subreaper();
       credentials.link_in(temporary_.path());
@@ -209,6 +214,8 @@ class Run {
     View evaluation = build_view(options_, layout_, temporary_.path());
     credentials.hide_in(evaluation);
     View inputs = evaluation;
+    inputs.writable.push_back(layout_.repository(repository_.name));
+    inputs.writable.push_back(fetching_home);
     credentials.show_in(inputs);
     View git = inputs;
     if (const fs::path source = local_path(repository_.url); !source.empty()) {

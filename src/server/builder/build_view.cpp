@@ -125,8 +125,8 @@ View build_view(const RunOptions& options, const history::StateLayout& layout,
   }
   for (const fs::path& input : options.repository.local_inputs)
     view.readable.push_back(input);
-  view.writable.insert(view.writable.end(),
-                       {layout.repository(name), layout.home(name), layout.gc_roots(name)});
+  view.readable.push_back(layout.repository(name));
+  view.writable.insert(view.writable.end(), {layout.home(name), layout.gc_roots(name)});
   view.hidden = options.secrets;
   view.hidden.push_back(layout.root());
   view.hidden.emplace_back("/etc/nixbuild");

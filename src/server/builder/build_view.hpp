@@ -16,9 +16,10 @@ namespace nixbuild::builder {
 // The local path in a repository's URL: "/srv/a.git", "file:///srv/a.git". Empty for other URLs.
 std::filesystem::path local_path(const std::string& url);
 
-// The store, the repository's clone, home and GC roots, the programs in PATH, its `local_inputs`,
-// and the paths for Nix and TLS in this process's environment. Creates missing directories of Nix's
-// store. Shows no other repository, no history, no log and no key.
+// The view of what evaluates and builds: the store, the repository's clone, home and GC roots, the
+// programs in PATH, its `local_inputs`, and the paths for Nix and TLS in this process's
+// environment. Creates missing directories of Nix's store. Shows no other repository, no history,
+// no log and no key. The clone is read-only: its .git/config names programs, which git would run.
 View build_view(const RunOptions& options, const history::StateLayout& layout,
                 const std::filesystem::path& temporary);
 

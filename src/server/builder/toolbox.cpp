@@ -65,6 +65,7 @@ Command Toolbox::git(std::vector<std::string> arguments) const {
   command.arguments = std::move(arguments);
   command.namespaces = isolations_.git.namespaces();
   command.environment = settings_.credentials.environment();
+  command.environment.emplace_back("HOME", settings_.fetching_home.string());
   return command;
 }
 
@@ -89,7 +90,9 @@ Command Toolbox::nix_fetching(std::vector<std::string> arguments) const {
   // Flake commands use the flake in their working directory.
   command.directory = settings_.clone / settings_.dir;
   command.environment = settings_.credentials.environment();
-  command.environment.emplace_back("XDG_CACHE_HOME", (settings_.home / ".cache").string());
+  // If a variable is changed twice, the first change wins.
+  command.environment.emplace_back("HOME", settings_.fetching_home.string());
+  command.environment.emplace_back("XDG_CACHE_HOME", (settings_.fetching_home / ".cache").string());
   return command;
 }
 

@@ -23,9 +23,11 @@ class Toolbox {
  public:
   struct Settings {
     std::string repository;
-    std::filesystem::path clone;    // where programs run
-    std::filesystem::path dir;      // of the flake in the clone; empty for the top
-    std::filesystem::path home;     // HOME of programs
+    std::filesystem::path clone;  // where programs run
+    std::filesystem::path dir;    // of the flake in the clone; empty for the top
+    std::filesystem::path home;   // HOME of programs
+    // The same for programs that see the credentials: what is in it may tell them to run others.
+    std::filesystem::path fetching_home;
     bool allow_local_git = false;   // submodules may come from local files
     std::uint64_t eval_memory = 0;  // bytes, for all processes that evaluate at the same time
     Credentials credentials;

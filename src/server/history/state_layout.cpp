@@ -54,6 +54,10 @@ std::filesystem::path StateLayout::home(std::string_view repository) const {
   return root_ / "home" / repository;
 }
 
+std::filesystem::path StateLayout::fetching_home(std::string_view repository) const {
+  return root_ / "home" / ".fetching" / repository;
+}
+
 std::filesystem::path StateLayout::gc_roots(std::string_view repository) const {
   return root_ / "gcroots" / repository;
 }

@@ -31,6 +31,8 @@ class StateLayout {
   std::filesystem::path reserve(std::string_view repository) const;        // locks/REPO.reserve
   std::filesystem::path runner_output(std::string_view repository) const;  // locks/REPO.output
   std::filesystem::path home(std::string_view repository) const;  // home/REPO/, for its programs
+  // home/.fetching/REPO/, for the programs that fetch with its credentials.
+  std::filesystem::path fetching_home(std::string_view repository) const;
 
   // Creates missing directories. Throws SystemError.
   void create() const;
