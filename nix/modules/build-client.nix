@@ -40,12 +40,28 @@ in
       }];
       programs.bootstrap.settings.proxy.upstream = lib.mkDefault chosen.upstreams;
     })
-    # NixOS runs the proxy for all users, if its module is told so.
+    # On NixOS, the system's proxy serves all users.
     (lib.mkIf (cfg.buildServer.proxy.enable && chosen.upstreams != [ ] && !systemHasProxy) {
+      # As in systemd/nixbuild-proxy.socket. Nix waits at a socket while the service restarts, and another
+      # user's proxy on the same address makes the socket fail once instead of the service again and again.
+      systemd.user.sockets.nixbuild-proxy = {
+        Unit.Description = "Sockets of the proxy for Nix binary caches, on loopback";
+        Socket = {
+          ListenStream = [ "127.0.0.1:5001" "[::1]:5001" ];
+          BindIPv6Only = "ipv6-only";
+          Backlog = 4096;
+          NoDelay = true;
+        };
+        Install.WantedBy = [ "sockets.target" ];
+      };
       systemd.user.services.nixbuild-proxy = {
         Unit = {
-          Description = "Proxy for Nix binary caches that need not be there";
+          Description = "Proxy for Nix binary caches that may be unreachable";
           Documentation = "man:nixbuild-serve-proxy(1)";
+          Requires = [ "nixbuild-proxy.socket" ];
+          After = [ "nixbuild-proxy.socket" ];
+          StartLimitIntervalSec = 0;
+          X-Restart-Triggers = [ "${toml.generate "nixbuild-config.toml" cfg.settings}" ];
         };
         Service = {
           Type = "notify";

@@ -1,5 +1,5 @@
 # Home Manager: programs.bootstrap, which makes a machine a client of the build server, with synced history.
-{ config, lib, ... }:
+{ config, lib, pkgs, ... }:
 let
   cfg = config.programs.bootstrap;
   # The built-in aliases of `nixbuild aliases`.
@@ -37,6 +37,8 @@ in
   };
 
   config = lib.mkIf cfg.enable {
+    programs.bootstrap.buildServer.proxy.enable =
+      lib.mkDefault (cfg.profile.cacheProxy && pkgs.stdenv.hostPlatform.isLinux);
     programs.bootstrap.aliases = lib.mapAttrs (_: lib.mkDefault) builtinAliases;
     programs.bootstrap.settings = lib.mkIf (ownAliases != { }) {
       aliases.extra = lib.mapAttrsToList (name: command: "${name}=${command}") ownAliases;

@@ -39,6 +39,12 @@ in
       description = "Build as many derivations in parallel as there are processors.";
     };
 
+    cacheProxy = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Have Nix ask a proxy on this machine instead of the caches, as the build server may be asleep or far away (Linux only).";
+    };
+
     headless = mkOption {
       type = types.bool;
       default = false;

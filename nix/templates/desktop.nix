@@ -2,4 +2,5 @@
   syncthingFolders = [ "documents" "photos" "music" "videos" ];
   services = [ "tailscale" "syncthing" ];
   performanceMode = true;
+  cacheProxy = true;
 }

@@ -2,4 +2,5 @@
   syncthingFolders = [ "documents" "code" "dotfiles" ];
   services = [ "tailscale" "syncthing" ];
   lowPowerMode = true;
+  cacheProxy = true;
 }

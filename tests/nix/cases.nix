@@ -236,6 +236,7 @@ in
         inherit (alone.nix.settings) extra-substituters extra-trusted-public-keys narinfo-cache-negative-ttl;
         inherit (alone.programs.bootstrap.settings.proxy) upstream;
         services = builtins.attrNames alone.systemd.user.services;
+        sockets = alone.systemd.user.sockets.nixbuild-proxy.Socket.ListenStream;
         unkeyed = (home [ default (bootstrap { buildServer = { enable = true; proxy.enable = true; }; }) ]).systemd.user.services;
         onNixos = (proxied { programs.bootstrap.buildServer.proxy.enable = true; }).systemd.user.services;
       };
@@ -245,9 +246,25 @@ in
       narinfo-cache-negative-ttl = 0;
       upstream = [ "http://build-server:5000" "http://other-cache:5000" ];
       services = [ "nixbuild-proxy" ];
+      sockets = [ "127.0.0.1:5001" "[::1]:5001" ];
       unkeyed = { };
       onNixos = { };
     };
+  };
+  "client: which machines have a proxy" = {
+    got =
+      let
+        withServer = { programs.bootstrap.buildServer = { enable = true; publicKey = key; }; };
+        isProxied = modules: (home ([ (bootstrap { }) withServer ] ++ modules)).nix.settings.extra-substituters == [ "http://127.0.0.1:5001" ];
+      in
+      {
+        laptop = isProxied [ (profile "laptop") ];
+        desktop = isProxied [ (profile "desktop") ];
+        server = isProxied [ (profile "server") ];
+        none = isProxied [ default ];
+        off = isProxied [ (profile "laptop") { programs.bootstrap.buildServer.proxy.enable = false; } ];
+      };
+    want = { laptop = true; desktop = true; server = false; none = false; off = false; };
   };
   "client: aliases" = {
     got = client'.home.shellAliases // { inherit (client'.programs.bootstrap.settings.aliases) extra; };

@@ -51,7 +51,7 @@ let
         settings.folders = set;
         tray = program;
       };
-      systemd.user.services = set;
+      systemd.user = { services = set; sockets = set; };
       xdg.configFile = set;
     };
     config = {
