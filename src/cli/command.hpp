@@ -20,6 +20,7 @@ void add_health_command(CommandSpec& program);
 void add_info_command(CommandSpec& program);
 void add_keys_command(CommandSpec& program);
 void add_logs_command(CommandSpec& program);
+void add_proxy_command(CommandSpec& program);
 void add_status_command(CommandSpec& program);
 void add_system_update_command(CommandSpec& program);
 void add_trigger_command(CommandSpec& program);

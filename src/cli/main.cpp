@@ -48,6 +48,7 @@ constexpr Command commands[] = {
     {"builds", cli::add_builds_command},
     {"info", cli::add_info_command},
     {"health", cli::add_health_command},
+    {"proxy", cli::add_proxy_command},
     {"system-update", cli::add_system_update_command},
     {"aliases", cli::add_aliases_command},
 #ifdef NIXBUILD_SERVER

@@ -1,8 +1,10 @@
 """The proxy in front of caches: what it passes on, and what becomes of an upstream's faults."""
 
+import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -11,6 +13,7 @@ import pytest
 from support import oracle
 from support.http import connect, exchange, fetch
 from support.proxy import CuttingProxy
+from support.server import BINARY, program_environment
 from support.upstream import Proxy, Upstream, cache_info, reset, respond, through, trickle
 
 HASH = "0123456789abcdfghijklmnpqrsvwxyz"
@@ -32,6 +35,12 @@ def timed(function, *arguments, **keywords):
 def check(client, sample, store_paths):
     for store_path in store_paths:
         assert oracle.nar_hash(client.real(store_path)) == oracle.nar_hash(sample.store.real(store_path)), store_path
+
+
+def run_proxy_command(proxy, *options):
+    """`nixbuild proxy`, which is told by the configuration where the proxy is."""
+    environment = {**program_environment(), "NIXBUILD_PROXY_LISTEN": proxy.listen}
+    return subprocess.run([BINARY, "proxy", *options], env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -141,6 +150,60 @@ def test_a_nar_url_names_nothing_else(sample, shared_server, proxy_of):
     # An upstream that is no longer configured: another has a file of this name.
     answer = fetch(proxy, f"/nar/{hash_part}/{'0' * 16}/{file}")
     assert answer.status == 200 and answer.body == fetch(proxy, "/" + url).body
+
+
+def test_its_state_for_people_and_programs(sample, shared_server, proxy_of, upstream):
+    with Upstream(lambda path, headers: respond(503)) as wrong:
+        proxy = proxy_of(shared_server.url, wrong.url, states=["up", "away"])
+    for _ in range(2):
+        path = "/" + oracle.parse_narinfo(narinfo_of(proxy, sample.lib).text)["URL"]
+    assert fetch(proxy, path).status == 200 and narinfo_of(proxy, "/nix/store/" + ABSENT + "-x").status == 404
+    health = json.loads(fetch(proxy, "/health").text)
+    assert health["status"] == "healthy" and health["downloads"] == []
+    assert health["narinfos"] == {"from_memory": 1, "from_upstreams": 1, "absent": 1} and health["nars"]["sent"] == 1
+    assert health["upstreams"][0]["narinfos_found"] == 1 and health["upstreams"][0]["nar_bytes"] > 0
+    page = fetch(proxy, "/")
+    assert page.status == 200 and page.headers["content-type"].startswith("text/html")
+    assert shared_server.url in page.text and "it answers 503 for nix-cache-info" in page.text
+    result = run_proxy_command(proxy)
+    assert result.returncode == 0 and result.stdout.splitlines()[0].startswith(f"proxy     {proxy.url}, nixbuild ")
+    assert any(line.startswith(f"{wrong.url}  away ") and line.endswith("503 for nix-cache-info") for line in result.stdout.splitlines())
+    assert json.loads(run_proxy_command(proxy, "--json").stdout)["upstreams"][1]["state"] == "away"
+    proxy.stop()
+    result = run_proxy_command(proxy)
+    assert result.returncode == 3 and "nixbuild-proxy" in result.stderr
+
+
+def test_a_download_that_runs_is_shown(sample, proxy_of, shared_server, upstream):
+    gate = threading.Event()
+    real = through(shared_server)
+
+    def answer(path, headers):
+        whole = real(path, headers)
+        if not path.startswith("/nar/"):
+            return whole
+
+        def send(connection):
+            connection.sendall(whole[:-10])
+            gate.wait(20)
+            connection.sendall(whole[-10:])
+
+        return send
+
+    proxy = proxy_of(upstream(answer).url, states=["up"])
+    path = "/" + oracle.parse_narinfo(narinfo_of(proxy, sample.lib).text)["URL"]
+    with connect(proxy) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        deadline = time.monotonic() + 10
+        while not (downloads := json.loads(fetch(proxy, "/health").text)["downloads"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        name = sample.lib.rpartition("/")[2]
+        assert downloads[0]["path"] == name and name in fetch(proxy, "/").text and name in run_proxy_command(proxy).stdout
+        gate.set()
+        while connection.recv(65536):
+            pass
+    assert json.loads(fetch(proxy, "/health").text)["downloads"] == []
 
 
 def test_a_proxy_answers_names_of_its_own_alone(proxy_of):

@@ -214,7 +214,7 @@ std::vector<Check> check_all(const Doctor& command) {
   if (nix && role == Role::client) {
     // Nix may ask a proxy on this machine in the cache's place.
     const auto proxy =
-        ask_proxy(list_of(nix->settings, "substituters"), command.configuration.proxy);
+        find_proxy(list_of(nix->settings, "substituters"), command.configuration.proxy);
     const bool is_behind_proxy = proxy && asks_cache(*proxy, cache_url);
     checks.push_back(check_substituter(*nix, is_behind_proxy ? proxy->url : cache_url, served));
     if (proxy) checks.push_back(check_proxy(*proxy, cache_url));

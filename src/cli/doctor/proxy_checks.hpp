@@ -6,31 +6,22 @@
 #include <vector>
 
 #include "cli/machine/check.hpp"
+#include "cli/machine/local_proxy.hpp"
 #include "common/config/proxy_options.hpp"
 
 namespace nixbuild::cli {
 
 struct ProxyFindings {
-  struct Upstream {
-    std::string url;
-    std::string state;
-    std::string last_error;
-  };
-
   std::string url;      // as Nix names it
-  std::string problem;  // why it does not answer; empty: it does
-  std::vector<Upstream> upstreams;
+  std::string problem;  // why there is no status; empty: there is one
+  ProxyStatus status;
 };
 
-// Whether this URL is one that a proxy with these options listens on.
-bool is_proxy(const std::string& url, const config::ProxyOptions& options);
+// What the proxy says, if one of Nix's substituters is this machine's proxy.
+std::optional<ProxyFindings> find_proxy(const std::vector<std::string>& substituters,
+                                        const config::ProxyOptions& options);
 
-// What /health of the proxy says, if one of Nix's substituters is this machine's proxy.
-std::optional<ProxyFindings> ask_proxy(const std::vector<std::string>& substituters,
-                                       const config::ProxyOptions& options);
-// From the body of /health. Throws FormatError.
-std::vector<ProxyFindings::Upstream> parse_proxy_health(const std::string& text);
-
+// Whether the proxy has this cache as an upstream.
 bool asks_cache(const ProxyFindings& proxy, const std::string& cache_url);
 
 Check check_proxy(const ProxyFindings& proxy, const std::string& cache_url);

@@ -4,6 +4,7 @@
 
 #include "common/base/version.hpp"
 #include "common/nix/expression.hpp"
+#include "server/http/html.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -18,7 +19,7 @@ code { font: 14px/1.5 ui-monospace, monospace; }
 )";
 
 void add_block(std::string& page, std::string_view title, std::string_view text) {
-  page += fmt::format("<h2>{}</h2>\n<pre><code>{}</code></pre>\n", title, escape_html(text));
+  page += fmt::format("<h2>{}</h2>\n<pre><code>{}</code></pre>\n", title, http::escape_html(text));
 }
 
 }  // namespace
@@ -30,33 +31,6 @@ std::string render_nix_cache_info(const nix::StoreDir& store_dir, int priority,
   for (const nix::PublicKey& key : keys)
     text += fmt::format("PublicKey: {}\n", key.to_string());
   return text;
-}
-
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  escaped.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
 }
 
 std::string render_front_page(std::string_view url, const nix::StoreDir& store_dir,
@@ -73,7 +47,7 @@ std::string render_front_page(std::string_view url, const nix::StoreDir& store_d
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<title>Nix binary cache</title>\n<style>{}</style>\n</head>\n<body>\n"
       "<h1>Nix binary cache</h1>\n<p>Signed packages of <code>{}</code>.</p>\n",
-      style, escape_html(store_dir.path()));
+      style, http::escape_html(store_dir.path()));
   add_block(page, "Public key", names);
   add_block(page, "nix.conf",
             fmt::format("extra-substituters = {}\nextra-trusted-public-keys = {}\n", url, names));

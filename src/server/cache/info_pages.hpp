@@ -20,7 +20,4 @@ std::string render_nix_cache_info(const nix::StoreDir& store_dir, int priority,
 std::string render_front_page(std::string_view url, const nix::StoreDir& store_dir,
                               const std::vector<nix::PublicKey>& keys);
 
-// Escapes `text` for HTML, including attribute values.
-std::string escape_html(std::string_view text);
-
 }  // namespace nixbuild::cache

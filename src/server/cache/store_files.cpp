@@ -16,8 +16,8 @@
 
 #include "common/base/error.hpp"
 #include "server/async/offload.hpp"
-#include "server/cache/info_pages.hpp"
 #include "server/cache/responses.hpp"
+#include "server/http/html.hpp"
 
 namespace nixbuild::cache {
 namespace {
@@ -212,12 +212,12 @@ std::string render_directory(const nix::StorePath& path, std::string_view relati
       "<!doctype html>\n<html lang=\"en\">\n<head><meta "
       "charset=\"utf-8\"><title>{0}</title></head>\n"
       "<body>\n<h1>{0}</h1>\n<ul>\n",
-      escape_html(title));
+      http::escape_html(title));
   for (std::size_t i = 0; i < std::min(entries.size(), most_listed); ++i) {
     const ListedEntry& entry = entries[i];
     const std::string_view slash = entry.is_directory ? "/" : "";
     page += fmt::format("<li><a href=\"{}/{}{}\">{}{}</a></li>\n", base,
-                        percent_encoded(entry.name), slash, escape_html(entry.name), slash);
+                        percent_encoded(entry.name), slash, http::escape_html(entry.name), slash);
   }
   page += "</ul>\n";
   if (entries.size() > most_listed) {

@@ -37,14 +37,33 @@ std::optional<std::string> problem_of(const ResponseHead& head, std::uint64_t po
 
 class Nars::Running {
  public:
-  explicit Running(Statistics& statistics) : statistics_(statistics) { ++statistics_.running; }
-  ~Running() { --statistics_.running; }
+  Running(std::set<const Transmission*>& all, const Transmission& one) : all_(all), one_(&one) {
+    all_.insert(one_);
+  }
+  ~Running() { all_.erase(one_); }
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
 
  private:
-  Statistics& statistics_;
+  std::set<const Transmission*>& all_;
+  const Transmission* const one_;
 };
+
+Nars::Statistics Nars::statistics() const noexcept {
+  Statistics statistics = statistics_;
+  statistics.running = running_.size();
+  return statistics;
+}
+
+std::vector<Nars::Progress> Nars::running() const {
+  std::vector<Progress> list;
+  for (const Transmission* transmission : running_) {
+    const Source& source = transmission->source;
+    list.push_back({source.found->narinfo.fields.info.path.base_name(),
+                    source.found->upstream->url(), source.position, source.size});
+  }
+  return list;
+}
 
 http::Reply Nars::handle(const http::Request& request, std::string_view hash_part,
                          std::string_view upstream_id, std::string_view file) {
@@ -201,7 +220,7 @@ asio::awaitable<void> Nars::go_on(Transmission& transmission, std::string why) {
 
 asio::awaitable<void> Nars::send(http::BodyWriter& out, std::shared_ptr<Transmission> transmission,
                                  std::uint64_t offset, std::uint64_t length) {
-  const Running running(statistics_);
+  const Running running(running_, *transmission);
   // Lets the head leave first: whatever goes wrong then cuts the connection, and is no 500.
   co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
   Source& source = transmission->source;

@@ -6,12 +6,15 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
@@ -28,7 +31,14 @@ class Nars {
     std::uint64_t continued = 0;  // from another upstream, or from the same on a new connection
     std::uint64_t mismatches = 0;
     std::uint64_t cut = 0;
-    unsigned running = 0;
+    std::size_t running = 0;
+  };
+  // A response on its way, for people.
+  struct Progress {
+    std::string path;      // its base name
+    std::string upstream;  // URL
+    std::uint64_t position = 0;
+    std::optional<std::uint64_t> size;
   };
 
   Nars(Upstreams& upstreams, Narinfos& narinfos) : upstreams_(upstreams), narinfos_(narinfos) {}
@@ -40,7 +50,8 @@ class Nars {
   http::Reply handle(const http::Request& request, std::string_view hash_part,
                      std::string_view upstream_id, std::string_view file);
 
-  Statistics statistics() const noexcept { return statistics_; }
+  Statistics statistics() const noexcept;
+  std::vector<Progress> running() const;
 
  private:
   struct Name {
@@ -81,6 +92,7 @@ class Nars {
   Narinfos& narinfos_;
   std::shared_ptr<HttpLoop> loop_;
   Statistics statistics_;
+  std::set<const Transmission*> running_;
 };
 
 }  // namespace nixbuild::proxy

@@ -2,25 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
-#include "common/base/log.hpp"
-#include "common/base/time.hpp"
 #include "common/base/version.hpp"
 #include "server/http/prometheus.hpp"
+#include "server/proxy/status_pages.hpp"
 
 namespace nixbuild::proxy {
-namespace {
-
-std::string since_of(const Upstream& upstream) {
-  return format_time(std::chrono::floor<std::chrono::seconds>(upstream.since()));
-}
-
-}  // namespace
 
 ProxyService::ProxyService(const config::ProxyOptions& options)
     : options_(options),
@@ -57,6 +46,7 @@ std::shared_ptr<const http::Router> ProxyService::make_router() {
     return nars_.handle(request, path[0], path[1], path[2]);
   });
   router->get("/nix-cache-info", [this](const Request&, PathParameters) { return cache_info(); });
+  router->get("/", [this](const Request&, PathParameters) { return status_page(); });
   router->get("/health", [this](const Request&, PathParameters) { return health(); });
   router->get("/version", [](const Request&, PathParameters) {
     return http::text_response(200, NIXBUILD_VERSION "\n");
@@ -79,23 +69,18 @@ http::Response ProxyService::cache_info() const {
   return response;
 }
 
-// 200 either way: whether the proxy is there is one question, whether its upstreams are another.
 http::Response ProxyService::health() const {
-  nlohmann::json list = nlohmann::json::array();
-  bool is_any_up = false;
-  for (const auto& upstream : upstreams_.all()) {
-    is_any_up |= upstream->is_up();
-    list.push_back({{"url", upstream->url()},
-                    {"state", name_of(upstream->state())},
-                    {"since", since_of(*upstream)},
-                    {"last_error", upstream->last_error()}});
-  }
-  const nlohmann::json json = {{"status", is_any_up ? "healthy" : "degraded"},
-                               {"upstreams", list},
-                               {"store_dir", store_dir_.path()},
-                               {"version", NIXBUILD_VERSION}};
-  return http::json_response(200,
-                             json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return http::json_response(200, render_health({upstreams_, narinfos_, nars_}, store_dir_));
+}
+
+http::Response ProxyService::status_page() const {
+  http::Response response =
+      http::text_response(200, render_status_page({upstreams_, narinfos_, nars_}));
+  response.content_type = "text/html; charset=utf-8";
+  response.cache_control = "no-store";
+  response.headers.emplace_back("Content-Security-Policy",
+                                "default-src 'none'; style-src 'unsafe-inline'");
+  return response;
 }
 
 http::Response ProxyService::metrics() const {

@@ -30,6 +30,7 @@ class ProxyService final : public http::Service {
   std::shared_ptr<const http::Router> make_router();
   http::Response cache_info() const;
   http::Response health() const;
+  http::Response status_page() const;
   http::Response metrics() const;
 
   const config::ProxyOptions options_;

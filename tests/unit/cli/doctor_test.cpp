@@ -189,21 +189,38 @@ TEST_CASE("a proxy in the cache's place") {
   CHECK_FALSE(is_proxy("http://127.0.0.1:5000", options));
   CHECK_FALSE(is_proxy("http://build-server:5001", options));
   CHECK_FALSE(is_proxy("s3://bucket", options));
+  CHECK(proxy_address(options) == "http://127.0.0.1:5001");
+  config::ProxyOptions others;
+  others.listen = {"tailscale:5001", "[::]:5002"};
+  CHECK(proxy_address(others) == "http://[::1]:5002");
+  others.listen = {"unix:/run/p.sock"};
+  CHECK(proxy_address(others) == "unix:/run/p.sock");
+  others.listen = {"tailscale:5001"};
+  CHECK_THROWS_AS(proxy_address(others), UsageError);
 
   ProxyFindings proxy{"http://127.0.0.1:5001", {}, {}};
-  proxy.upstreams = parse_proxy_health(
-      R"({"upstreams": [{"url": "http://build-server:5000", "state": "up", "last_error": ""}]})");
+  proxy.status = parse_proxy_status(R"({"version": "1", "downloads": [
+      {"path": "p", "upstream": "u", "bytes": 5, "size": null}], "upstreams": [
+      {"url": "http://build-server:5000", "state": "up", "since": "2026-01-02T03:04:05Z",
+       "last_error": "", "narinfos_found": 7, "nar_bytes": 8}],
+      "narinfos": {"from_memory": 1, "from_upstreams": 2, "absent": 3},
+      "nars": {"sent": 4, "continued": 5}})");
+  CHECK(proxy.status.upstreams.front().narinfos_found == 7);
+  CHECK(proxy.status.downloads.front().bytes == 5);
+  CHECK_FALSE(proxy.status.downloads.front().size);
+  CHECK(proxy.status.absent == 3);
   CHECK(asks_cache(proxy, cache_url));
   CHECK_FALSE(asks_cache(proxy, "http://other:5000"));
   CHECK(check_proxy(proxy, cache_url).state == CheckState::ok);
   CHECK(check_proxy(proxy, "http://other:5000").state == CheckState::warning);
-  proxy.upstreams.front() = {cache_url, "away", "Connection refused"};
+  proxy.status.upstreams.front().state = "away";
+  proxy.status.upstreams.front().last_error = "Connection refused";
   CHECK(check_proxy(proxy, cache_url).state == CheckState::warning);
   CHECK(check_proxy(proxy, cache_url).message.find("refused") != std::string::npos);
   proxy.problem = "nobody listens";
   CHECK(check_proxy(proxy, cache_url).state == CheckState::failed);
-  CHECK_THROWS_AS(parse_proxy_health("<html>"), FormatError);
-  CHECK_THROWS_AS(parse_proxy_health("{}"), FormatError);
+  CHECK_THROWS_AS(parse_proxy_status("<html>"), FormatError);
+  CHECK_THROWS_AS(parse_proxy_status("{}"), FormatError);
 }
 
 TEST_CASE("disk space") {
