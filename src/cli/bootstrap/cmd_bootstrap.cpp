@@ -311,17 +311,11 @@ NextSteps steps_after(const Bootstrap& command, const ServerKey& key,
   } else if (nix) {
     conditions.has_flakes = nix->has_flakes();
     conditions.may_substitute = nix->is_trusted;
-    const std::vector<std::string> substituters = nix->substituters();
-    const bool in_force =
-        std::any_of(substituters.begin(), substituters.end(),
-                    [&](const std::string& url) { return same_cache(url, key.cache_url); });
-    if (!nix->is_trusted && !in_force) {
+    if (const auto lines = lines_for_daemon(plan, key.cache_url, *nix)) {
       say(fmt::format(
           "! The Nix daemon ignores substituters of untrusted users. To download what the server "
-          "has "
-          "built, add these lines to /etc/nix/nix.conf as root and restart nix-daemon:\n"
-          "    extra-substituters = {}\n    extra-trusted-public-keys = {}",
-          key.cache_url, plan.public_key));
+          "has built, add these lines to /etc/nix/nix.conf as root and restart nix-daemon:\n{}",
+          *lines));
     }
   }
   move_files_aside(plan, conditions);

@@ -35,6 +35,10 @@ struct HomePlan {
 
   // The cache and the commands alone: no Atuin, Syncthing, Tailscale or terminal.
   bool is_client() const { return profile == "client"; }
+  // Nix asks a proxy on this machine: the profile sets cacheProxy (nix/templates).
+  bool has_proxy() const {
+    return (profile == "laptop" || profile == "desktop") && system.ends_with("-linux");
+  }
 };
 
 struct GeneratedFile {

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 
+#include "cli/machine/local_proxy.hpp"
 #include "cli/output.hpp"
 #include "common/base/error.hpp"
 #include "common/base/shell.hpp"
 #include "common/base/subprocess.hpp"
+#include "common/config/proxy_options.hpp"
 
 namespace nixbuild::cli {
 
@@ -43,6 +45,26 @@ NextSteps next_steps(std::filesystem::path directory, bool is_elsewhere,
   }
   steps.commands.push_back(std::move(home_manager));
   return steps;
+}
+
+std::optional<std::string> lines_for_daemon(const HomePlan& plan, const std::string& cache_url,
+                                            const LocalNix& nix) {
+  if (nix.is_trusted) return std::nullopt;
+  const auto names = [](const std::vector<std::string>& urls, const std::string& wanted) {
+    return std::any_of(urls.begin(), urls.end(),
+                       [&](const std::string& url) { return same_cache(url, wanted); });
+  };
+  if (!plan.has_proxy()) {
+    if (names(nix.substituters(), cache_url)) return std::nullopt;
+    return fmt::format("    extra-substituters = {}\n    extra-trusted-public-keys = {}", cache_url,
+                       plan.public_key);
+  }
+  // The user's nix.conf will name the proxy, so the daemon only has to allow it. Other users may
+  // have none.
+  const std::string proxy = proxy_address(config::ProxyOptions());
+  if (names(list_of(nix.system_settings, "trusted-substituters"), proxy)) return std::nullopt;
+  return fmt::format("    extra-trusted-substituters = {}\n    extra-trusted-public-keys = {}",
+                     proxy, plan.public_key);
 }
 
 std::string render(const NextSteps& steps) {

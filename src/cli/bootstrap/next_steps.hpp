@@ -2,9 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "cli/bootstrap/generated_files.hpp"
+#include "cli/machine/nix_settings.hpp"
 
 namespace nixbuild::cli {
 
@@ -30,6 +34,11 @@ struct SwitchConditions {
 
 NextSteps next_steps(std::filesystem::path directory, bool is_elsewhere,
                      const SwitchConditions& conditions);
+
+// The lines that the daemon's nix.conf needs, so that this user can substitute from the cache once
+// the plan is in place; nothing if it needs none.
+std::optional<std::string> lines_for_daemon(const HomePlan& plan, const std::string& cache_url,
+                                            const LocalNix& nix);
 
 // As lines for a shell.
 std::string render(const NextSteps& steps);

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+
 #include "../support/temporary_directory.hpp"
 #include "common/base/files.hpp"
 
@@ -76,4 +78,30 @@ TEST_CASE("files that home-manager did not create are renamed by it") {
   conditions.backup_extension = "backup-3";
   CHECK(render(next_steps("/home/ann/nix", false, conditions)) ==
         "home-manager switch --flake .#default -b backup-3\n");
+}
+
+TEST_CASE("what an untrusted user's daemon has to allow") {
+  const std::string cache = "http://build-server:5000";
+  HomePlan plan;
+  plan.system = "x86_64-linux";
+  plan.public_key = "build-server-1:AAAA=";
+  LocalNix nix;
+  const auto lines = [&](const char* profile, const char* system_settings) {
+    plan.profile = profile;
+    nix.system_settings = parse_nix_settings(system_settings);
+    return lines_for_daemon(plan, cache, nix).value_or("");
+  };
+  CHECK(lines("server", "") ==
+        "    extra-substituters = http://build-server:5000\n"
+        "    extra-trusted-public-keys = build-server-1:AAAA=");
+  CHECK(lines("server", "substituters = http://build-server:5000/").empty());
+  // These ask the proxy on their own machine.
+  CHECK(lines("laptop", "substituters = http://build-server:5000/") ==
+        "    extra-trusted-substituters = http://127.0.0.1:5001\n"
+        "    extra-trusted-public-keys = build-server-1:AAAA=");
+  CHECK(lines("desktop", "trusted-substituters = http://127.0.0.1:5001").empty());
+  plan.system = "aarch64-darwin";
+  CHECK(lines("laptop", "substituters = http://build-server:5000/").empty());
+  nix.is_trusted = true;
+  CHECK(lines("server", "").empty());
 }
