@@ -239,7 +239,8 @@ WRONG_CACHES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", WRONG_CACHES)
+# What takes ten seconds to be given up is not repeated with sanitizers.
+@pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.once) if "loris" in what else what for what in WRONG_CACHES])
 def test_what_is_no_cache_is_away(sample, proxy_of, shared_server, what):
     """Nix gets 404 at once, and what the other upstream has."""
     with Upstream(WRONG_CACHES[what](sample.store.store_dir)) as wrong:
@@ -283,7 +284,7 @@ WRONG_NARINFOS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", WRONG_NARINFOS)
+@pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.once) if "loris" in what else what for what in WRONG_NARINFOS])
 def test_what_is_no_narinfo_is_not_passed_on(sample, proxy_of, shared_server, upstream, what):
     wrong = upstream(through(shared_server, lambda path, real: WRONG_NARINFOS[what](real)))
     path = f"/{oracle.hash_part(sample.lib)}.narinfo"
@@ -367,6 +368,7 @@ def test_a_slow_upstream_does_not_hold_up(sample, proxy_of, shared_server, upstr
     assert answer.status == 200 and took < AT_ONCE and proxy.metric("narinfo_hedges_total") >= 1
 
 
+@pytest.mark.slow
 def test_an_upstream_that_goes_and_comes(system_nix, sample, serve, make_client, proxy_of):
     server = serve(sample.store)
     proxy = proxy_of(server.url, states=["up"])
@@ -378,7 +380,7 @@ def test_an_upstream_that_goes_and_comes(system_nix, sample, serve, make_client,
     proxy.wait_for_states("away")
     assert len([line for line in proxy.log if "is away" in line]) == 1
     server.start()
-    # What makes it look again is the network; its own look comes every half minute.
+    # A change of the network would have it probe at once; without one it probes every half minute.
     proxy.wait_for_states("up", timeout=45)
     client.realise(sample.app)
     check(client, sample, sample.store.closure(sample.app))
@@ -500,8 +502,9 @@ def test_two_upstreams_with_different_builds(sample, root, serve, proxy_of, upst
         proxy = proxy_of(dying.url, other.url, states=["up", "up"])
         path = "/" + oracle.parse_narinfo(narinfo_of(proxy, sample.blob).text)["URL"]
         received = exchange(proxy, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        body = received.partition(b"\r\n\r\n")[2]
-        assert 0 < len(body) < len(blob) and blob.startswith(body)
+        head, _, body = received.partition(b"\r\n\r\n")
+        # A reset also drops what the upstream had sent and the proxy had not read, so it may be nothing.
+        assert head.startswith(b"HTTP/1.1 200 ") and len(body) < len(blob) and blob.startswith(body)
 
 
 def test_a_slow_client_holds_back_the_upstream(sample, serve, proxy_of, root, system_nix, writable_store):

@@ -118,6 +118,7 @@ def start():
         yield stack.enter_context
 
 
+@pytest.mark.once
 def test_a_chain_with_a_server_that_sleeps(nix, lan, root, start):
     machine = Machine(lan, nix, root)
     without = min(machine.build("") for _ in range(2))
@@ -177,6 +178,7 @@ def test_a_server_that_falls_asleep_and_wakes(sample, system_nix, lan, root, sta
     assert len([line for line in proxy.log if " is up" in line]) == 2
 
 
+@pytest.mark.once
 def test_a_network_that_changes_all_the_time(lan, start):
     """Requests wait now and then, not each of them; and each at most for the budget."""
     proxy = start(LanProxy(lan, f"http://{NOBODY}:5000"))
@@ -189,6 +191,7 @@ def test_a_network_that_changes_all_the_time(lan, start):
     assert len([time for time in took if time > 0.2]) <= 6, took
 
 
+@pytest.mark.once
 def test_many_questions_while_all_is_away(lan, start):
     proxy = start(LanProxy(lan, f"http://{NOBODY}:5000"))
     proxy.wait_for_states("away", timeout=20)

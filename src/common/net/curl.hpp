@@ -1,5 +1,5 @@
-// What all uses of libcurl share: its functions, its handles, and its errors as exceptions. For this
-// folder, and for code that drives libcurl itself.
+// What all uses of libcurl share: its functions, its handles, and its errors as exceptions. For
+// this folder, and for code that drives libcurl itself.
 //
 // Loading libcurl and the thirty libraries that it needs takes longer than a short command takes to
 // run. So the program is not linked with it, but loads it at the first request.
