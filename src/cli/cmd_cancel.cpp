@@ -15,15 +15,13 @@ struct Cancel : ClientCommand {
   bool json = false;
 };
 
-// The API cancels a repository's build. If that is not the named one, the server leaves it alone.
-// Version 0.1 ignores the parameter, so the status is checked first.
+// The API cancels a repository's build, or the named one. Version 0.1 ignores the parameter, so the
+// state is checked first.
 protocol::CancelReply cancel(const Cancel& command, ApiClient& api) {
   std::string repository = command.repository;
   if (command.build) {
     const protocol::BuildStatus status = command.status(api);
-    const auto current = api.get<protocol::BuildStatus>(
-        protocol::path_of(protocol::Operation::status, status.repository));
-    if (!current.is_running || current.build_id != command.build) {
+    if (!status.is_running) {
       protocol::CancelReply reply;
       reply.status = protocol::CancelResult::not_running;
       reply.message = fmt::format("Build #{} is not running", *command.build);
@@ -58,8 +56,8 @@ ExitCode run(Cancel& command) {
 void add_cancel_command(CommandSpec& program) {
   CommandSpec& command = program.add_command("cancel", "Cancel the running or queued build");
   command.footer(
-      R"(Stops all processes of the build, which then has the state 'cancelled'. If no build is running, the
-exit code is 0 as well.
+      R"(Stops all processes of the build, which then has the state 'cancelled'. A build that was queued to
+follow it is still built; cancel that by its number. If no build is running, the exit code is 0 as well.
 
 Examples:
   nixbuild cancel nix-terminal

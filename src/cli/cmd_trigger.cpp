@@ -62,8 +62,10 @@ ExitCode run(Trigger& command) {
       protocol::path_of(protocol::Operation::trigger, command.repository),
       {{protocol::user_header, who()}});
   if (reply.status == protocol::TriggerResult::already_running) {
-    say(fmt::format("! Build already running (#{}) of {}", reply.build_id,
-                    terminal::printable(reply.repository)));
+    say(fmt::format(
+        "! Build already running (#{}) of {}{}", reply.build_id,
+        terminal::printable(reply.repository),
+        reply.queued_build_id ? fmt::format("; #{} follows", *reply.queued_build_id) : ""));
   } else {
     say(fmt::format("✓ Build triggered successfully ({} #{}){}",
                     terminal::printable(reply.repository), reply.build_id,
@@ -79,7 +81,7 @@ ExitCode run(Trigger& command) {
                                    : ProgressView::LogLines::hidden);
   FollowRequest request;
   request.repository = reply.repository;
-  request.build = reply.build_id;
+  request.build = reply.queued_build_id.value_or(reply.build_id);
   request.with_log = command.follow;
   request.on_status = [&view](const protocol::BuildStatus& status) { view.set_status(status); };
   const protocol::BuildStatus status = follow(api, request, view);
@@ -95,8 +97,10 @@ ExitCode run(Trigger& command) {
 void add_trigger_command(CommandSpec& program) {
   CommandSpec& command = program.add_command("trigger", "Start a build on the build server");
   command.footer(
-      R"(If a build of the repository is already queued or running, no other is started, and --wait and
---follow apply to that build. They exit with code 1 if the build fails, reconnect if the connection
+      R"(If a build of the repository is queued, or runs but has not begun to fetch, this is a trigger of that
+build. If it has, one more build follows it, however often it is triggered; that ends without an
+evaluation if nothing has changed. --wait and --follow apply to the build that includes what was pushed
+before. They exit with code 1 if the build fails, reconnect if the connection
 is lost, and give up after 15 minutes without the server. Ctrl-C stops following, not the build.
 
 Also called build-trigger and bt.

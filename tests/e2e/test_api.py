@@ -1,6 +1,7 @@
 """serve-api with real builds: its routes, who may use them, and what it leaves after a kill -9."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -97,7 +98,87 @@ def test_many_clients_at_once_start_one_build(builder, serve):
     assert sorted(reply["status"] for reply in replies) == ["already_running"] * 39 + ["triggered"]
     assert {reply["build_id"] for reply in replies} == {1}
     assert api.wait_until_done()["last_status"] == "success"
-    assert len(builder.builds()) == 1
+    # If the build had begun to fetch, one follows.
+    assert len(builder.builds()) <= 2
+
+
+def test_triggers_during_a_build_make_one_more(builder, serve):
+    gate = builder.root / "gate"
+    source = repository(builder, f"until test -e {gate}; do sleep 0.02; done; echo 1 > $out")
+    api = serve()
+    assert "queued_build_id" not in api.post("/build/trigger")
+    builder.wait_for_phase("build")
+    source.commit({"flake.nix": flake(packages(x="echo 2 > $out"))})
+    replies = [api.post("/build/trigger", **{"X-Nixbuild-User": f"user{number}"}) for number in range(5)]
+    assert {(r["status"], r["build_id"], r["queued_build_id"]) for r in replies} == {("already_running", 1, 2)}
+    status = api.get("/build/status")
+    assert (status["build_id"], status["phase"]) == (1, "build")
+    assert "#2 follows" in api.client("trigger").stderr
+    gate.touch()
+    assert api.wait_until_done()["build_id"] == 2
+    first, second = builder.builds()
+    assert (first["state"], second["state"], second["triggered_by"]) == ("success", "success", "user0")
+    assert second["commit_id"] == source.head() != first["commit_id"]
+
+
+def test_a_build_that_follows_evaluates_nothing_if_nothing_has_changed(builder, serve):
+    gate = builder.root / "gate"
+    repository(builder, f"until test -e {gate}; do sleep 0.02; done; echo 1 > $out")
+    api = serve()
+    api.post("/build/trigger")
+    builder.wait_for_phase("build")
+    follow_up = api.post("/build/trigger")["queued_build_id"]
+    with api.stream(f"/build/logs/demo/stream?build={follow_up}&events=status") as events:
+        gate.touch()
+        assert [json.loads(data) for name, _, data in events if name == "end"][-1]["last_status"] == "success"
+    first, second = (api.get(f"/builds/{number}") for number in (1, 2))
+    assert [phase["name"] for phase in second["phases"]] == ["fetch", "inputs", "build", "finish"]
+    assert "nothing has changed since build 1" in builder.log(number=2)
+    assert second["targets"] == first["targets"] and second["commit"] == first["commit"]
+    assert builder.roots()[2] == builder.roots()[1] == api.get("/build/status")["outputs"]
+    # A trigger after the end evaluates again.
+    api.post("/build/trigger")
+    api.wait_until_done()
+    assert "evaluate" in [phase["name"] for phase in api.get("/builds/3")["phases"]]
+
+
+def test_what_follows_a_cancelled_build_is_built(builder, serve):
+    source = repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    assert api.post("/build/trigger")["queued_build_id"] == 2
+    assert api.post("/build/cancel?build=2")["message"] == "Build #2 of demo was cancelled"
+    assert api.get("/builds/2")["finish"] and api.get("/build/status")["build_id"] == 1
+    assert "#3 follows" in api.client("trigger").stderr
+    source.commit(GOOD)
+    api.post("/build/cancel")
+    status = api.wait_until_done()
+    assert (status["build_id"], status["last_status"]) == (3, "success")
+
+
+def test_queued_builds_survive_a_kill_of_server_and_build(builder, serve):
+    source = repository(builder, ENDLESS)
+    api = serve()
+    api.post("/build/trigger")
+    builder.wait_for(lambda: "begun" in "".join(api.get("/build/logs")["logs"]))
+    assert api.post("/build/trigger")["queued_build_id"] == 2
+    source.commit(GOOD)
+    api.process.kill()
+    api.process.wait(30)
+
+    def all_are_gone():
+        left = builder.processes()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+    builder.wait_for(all_are_gone)
+    api.start()
+    status = api.wait_until_done()
+    assert (status["build_id"], status["last_status"]) == (2, "success")
+    assert api.get("/builds/1")["error"] == "interrupted"
 
 
 def test_cancel_ends_every_process(builder, serve):

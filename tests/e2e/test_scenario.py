@@ -47,21 +47,23 @@ def test_from_the_laptop_to_the_desktop(builder):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", status["last_start"])
             assert [status[name] for name in FIVE[2:]] == [None, None, None]
             assert said.stderr == "⏳ Build in progress... (nix-terminal #1)\n"
-        assert desktop.run("bt").stderr == "! Build already running (#1) of nix-terminal\n"
+        # What was pushed since the fetch is not lost.
+        assert desktop.run("bt").stderr == "! Build already running (#1) of nix-terminal; #2 follows\n"
         gate.touch()
         api.wait_until_done("nix-terminal")
 
         said = desktop.run("bs")
         status = json.loads(said.stdout)
-        assert said.stderr == "✓ Last build succeeded (nix-terminal #1)\n"
+        assert said.stderr == "✓ Last build succeeded (nix-terminal #2)\n"
         assert (status["is_running"], status["last_status"], status["last_commit"]) == (False, "success", source.head())
-        assert "done" in desktop.run("bl").stdout
+        assert "nothing has changed since build 1" in desktop.run("bl").stdout
+        assert "done" in builder.log("nix-terminal", 1)
 
         # Whatever can send a request starts a build, too.
         answer = subprocess.run(["curl", "-sS", "--fail", "-X", "POST", f"{api.url}/build/trigger"], check=True,
                                 capture_output=True, text=True, timeout=30).stdout  # fmt: skip
         assert json.loads(answer) == {
-            "status": "triggered", "message": json.loads(answer)["message"], "repository": "nix-terminal", "build_id": 2,
+            "status": "triggered", "message": json.loads(answer)["message"], "repository": "nix-terminal", "build_id": 3,
         }  # fmt: skip
         assert api.wait_until_done("nix-terminal")["last_status"] == "success"
 

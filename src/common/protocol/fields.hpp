@@ -92,6 +92,9 @@ void fields(V&& visit, Like<TriggerReply> auto& s) {
   visit("build_id", s.build_id, "The number of the build that was started or is already running");
   visit("queued_behind", s.queued_behind,
         "The number of the build that this one waits for; absent if it can start at once");
+  visit("queued_build_id", s.queued_build_id,
+        "The number of the build that follows the running one, because that had begun to fetch; "
+        "absent if the running build includes what was pushed before");
 }
 
 template <typename V>

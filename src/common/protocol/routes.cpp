@@ -31,7 +31,8 @@ constexpr std::array repository_parameters = {repository};
 constexpr std::array logs_parameters = {lines};
 constexpr std::array logs_repository_parameters = {repository, lines};
 constexpr std::array cancel_parameters = {
-    Parameter{"build", Place::query, "Stop only this build (default: whichever runs)", true, 1,
+    Parameter{"build", Place::query,
+              "Stop only this build, which runs or is queued (default: whichever runs)", true, 1,
               any_number},
 };
 constexpr std::array cancel_repository_parameters = {repository, cancel_parameters[0]};

@@ -99,7 +99,8 @@ struct TriggerReply {
   std::string message;
   std::string repository;
   std::int64_t build_id = 0;
-  Added<std::int64_t> queued_behind;  // the build that this one waits for
+  Added<std::int64_t> queued_behind;    // the build that this one waits for
+  Added<std::int64_t> queued_build_id;  // the build that follows the running one
 };
 
 struct CancelReply {

@@ -74,6 +74,7 @@ ApiService::ApiService(ServeOptions options)
     // Keep running, so that clients get this error too, instead of no answer.
     log::error("{}; make space there", error.what());
   }
+  queue_keeper_ = std::make_unique<QueueKeeper>(layout_, settings_, *runner_, feed_);
   log::info("builds run through the {} runner, state in {}", runner_->name(),
             layout_.root().string());
 }
@@ -84,6 +85,7 @@ ApiService::~ApiService() {
 
 void ApiService::stop() {
   feed_.stop();
+  queue_keeper_->stop();
   workers_.join();
 }
 

@@ -19,6 +19,7 @@
 #include "server/api/local_peers.hpp"
 #include "server/api/logs.hpp"
 #include "server/api/parameters.hpp"
+#include "server/api/queue_keeper.hpp"
 #include "server/api/repositories.hpp"
 #include "server/api/runner.hpp"
 #include "server/api/serve_api.hpp"
@@ -74,6 +75,7 @@ class ApiService final : public http::Service {
   Information information_;
   boost::asio::thread_pool workers_;
   std::shared_ptr<const http::Router> router_;
+  std::unique_ptr<QueueKeeper> queue_keeper_;
 };
 
 }  // namespace nixbuild::api

@@ -72,18 +72,18 @@ http::Response Information::metrics(history::History& history, const http::Route
   const auto current = settings_.get();
   out.family("build_running", "gauge", "Whether a build of the repository runs or is queued.");
   for (const auto& repository : current->repositories) {
-    const auto build = history.newest(repository.name);
+    const auto build = history.current(repository.name);
     const bool runs = build && !build->finish;
     out.sample(runs ? 1 : 0, fmt::format("repository=\"{}\"", repository.name));
   }
-  out.family("build_number", "gauge", "The number of the repository's newest build.");
+  out.family("build_number", "gauge", "The number of the repository's current or newest build.");
   for (const auto& repository : current->repositories) {
-    const auto build = history.newest(repository.name);
+    const auto build = history.current(repository.name);
     out.sample(build ? build->id : 0, fmt::format("repository=\"{}\"", repository.name));
   }
   out.family("build_succeeded", "gauge", "Whether the newest build that has ended succeeded.");
   for (const auto& repository : current->repositories) {
-    for (const auto& build : history.list({repository.name, {}, {}}, 2, std::nullopt).builds) {
+    for (const auto& build : history.list({repository.name, {}, {}}, 3, std::nullopt).builds) {
       if (!build.finish) continue;
       out.sample(build.state == protocol::BuildState::success ? 1 : 0,
                  fmt::format("repository=\"{}\"", repository.name));

@@ -42,10 +42,11 @@ class LocalRunner : public Runner {
 
  private:
   // The caller must hold mutex_.
-  void launch(const std::string& repository, std::int64_t build);
-  void supervise(Subprocess process, const std::string& repository, std::int64_t build);
-  // Handles the queued build of the repository, unless another process does.
-  void go_on(const Exit& exit, const std::string& repository, std::int64_t build);
+  void launch(const std::string& repository, std::int64_t build, int starts);
+  void supervise(Subprocess process, const std::string& repository, std::int64_t build, int starts);
+  // Handles the queued build of the repository, unless another process does. `starts` is how often
+  // build `build` was started.
+  void go_on(const Exit& exit, const std::string& repository, std::int64_t build, int starts);
   void end_all();
 
   const history::StateLayout layout_;
@@ -74,10 +75,10 @@ std::string last_line(const std::filesystem::path& file) {
 
 void LocalRunner::start(const std::string& repository, std::int64_t build) {
   const std::lock_guard lock(mutex_);
-  launch(repository, build);
+  launch(repository, build, 1);
 }
 
-void LocalRunner::launch(const std::string& repository, std::int64_t build) {
+void LocalRunner::launch(const std::string& repository, std::int64_t build, int starts) {
   Command command;
   command.program = program;
   command.arguments = {"nixbuild", "run-build", repository};
@@ -90,16 +91,17 @@ void LocalRunner::launch(const std::string& repository, std::int64_t build) {
     Subprocess process(std::move(command));
     const pid_t pid = process.pid();
     // The thread can access children_ only after this function has released the lock.
-    children_.emplace(pid, Child{repository, std::thread([this, repository, build,
+    children_.emplace(pid, Child{repository, std::thread([this, repository, build, starts,
                                                           process = std::move(process)]() mutable {
-                                   supervise(std::move(process), repository, build);
+                                   supervise(std::move(process), repository, build, starts);
                                  })});
   } catch (const SystemError& error) {
     throw RunnerError(error.what());
   }
 }
 
-void LocalRunner::supervise(Subprocess process, const std::string& repository, std::int64_t build) {
+void LocalRunner::supervise(Subprocess process, const std::string& repository, std::int64_t build,
+                            int starts) {
   const pid_t pid = process.pid();
   Subprocess* const children[] = {&process};
   wait_for_any(children, -1, std::nullopt);
@@ -110,23 +112,32 @@ void LocalRunner::supervise(Subprocess process, const std::string& repository, s
     children_.erase(self);
   }
   try {
-    go_on(process.exit(), repository, build);
+    go_on(process.exit(), repository, build, starts);
   } catch (const Error& error) {
     log::error("after a build of {}: {}", repository, error.what());
   }
 }
 
-void LocalRunner::go_on(const Exit& exit, const std::string& repository, std::int64_t build) {
-  const auto newest = history::History(layout_.history()).newest(repository);
-  if (!newest || !awaits_start(layout_, repository, newest->id)) return;
+void LocalRunner::go_on(const Exit& exit, const std::string& repository, std::int64_t build,
+                        int starts) {
+  // What is queued now is started again by the next server.
+  if (is_ending_) return;
+  const auto current = history::History(layout_.history()).current(repository);
+  if (!current || !awaits_start(layout_, repository, current->id)) return;
   const bool is_another_there =
       std::any_of(children_.begin(), children_.end(),
                   [&](const auto& child) { return child.second.repository == repository; });
   if (is_another_there) return;  // it waits for the lock
   const bool gave_up = exit.code == static_cast<int>(ExitCode::lock_held);
-  if (newest->id != build || gave_up) {
-    // Triggered while a cancelled build's processes were still ending.
-    if (!is_ending_) launch(repository, newest->id);
+  if (current->id != build || gave_up) {
+    // It was triggered while a cancelled build's processes were still ending, or follows a build
+    // that was cancelled.
+    launch(repository, current->id, 1);
+    return;
+  }
+  // SIGTERM comes from stop(), when the build is being cancelled.
+  if (starts < most_starts && exit.signal != SIGTERM) {
+    launch(repository, build, starts + 1);
     return;
   }
   // If run-build never took its build from the queue, its output says why.

@@ -47,8 +47,8 @@ asio::awaitable<void> send_lines(http::BodyWriter& out, LogFile log, LogFile::Ra
 
 http::Response Logs::tail(history::History& history, const std::string& repository,
                           std::size_t lines) {
-  const auto newest = history.newest(repository);
-  auto log = newest ? LogFile::open(layout_, repository, newest->id) : std::nullopt;
+  const auto current = history.current(repository);
+  auto log = current ? LogFile::open(layout_, repository, current->id) : std::nullopt;
   const LogFile::Range range = log ? log->tail(lines) : LogFile::Range{};
   if (range.end - range.begin <= piece_size) {
     const std::string text =
@@ -66,15 +66,15 @@ http::Response Logs::tail(history::History& history, const std::string& reposito
 
 http::Response Logs::stream(history::History& history, StreamRequest request,
                             std::optional<std::int64_t> lines) {
-  const auto newest = history.newest(request.repository);
-  if (request.build && (!newest || *request.build != newest->id)) {
+  const auto current = history.current(request.repository);
+  if (request.build && (!current || *request.build != current->id)) {
     const auto wanted = history.get(*request.build);
     if (!wanted || wanted->repository != request.repository) {
       return error_response(404, fmt::format("no build #{} of {} in the history", *request.build,
                                              request.repository));
     }
   }
-  if (!request.build && newest) request.build = newest->id;
+  if (!request.build && current) request.build = current->id;
   if (lines && request.build) {
     const auto log = LogFile::open(layout_, request.repository, *request.build);
     if (log) request.offset = log->tail(static_cast<std::size_t>(*lines)).begin;

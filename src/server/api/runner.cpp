@@ -9,8 +9,8 @@ namespace nixbuild::api {
 bool awaits_start(const history::StateLayout& layout, const std::string& repository,
                   std::int64_t build) {
   history::History history(layout.history());
-  const auto newest = history.newest(repository);
-  return newest && newest->id == build && newest->state == protocol::BuildState::queued &&
+  const auto current = history.current(repository);
+  return current && current->id == build && current->state == protocol::BuildState::queued &&
          !history::is_locked(layout.lock(repository));
 }
 

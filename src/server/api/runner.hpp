@@ -27,12 +27,14 @@ class Runner {
   virtual ~Runner() = default;
   virtual const char* name() const noexcept = 0;
   // Both may block for several seconds and may be called from any thread. Throw RunnerError.
-  // Starts a build of `repository`, whose queued build is number `build`. If it does not start, it
-  // is recorded as failed, with the reason.
+  // Starts a build of `repository`, whose queued build is number `build`. After `most_starts` that
+  // failed, it is recorded as failed, with the last reason.
   virtual void start(const std::string& repository, std::int64_t build) = 0;
   // Ends the build and all its processes. Returns once this has been requested.
   virtual void stop(const std::string& repository) = 0;
 };
+
+constexpr int most_starts = 3;
 
 // Additional arguments for run-build: --state-dir, --config, --repository.
 using RunArguments = std::vector<std::string>;

@@ -103,13 +103,15 @@ void SystemdRunner::see_to_its_begin(SystemBus& bus, const std::string& reposito
                                      std::int64_t build) {
   const std::string unit = unit_of(repository);
   auto result = bus.wait_for_job(stop_.get());
-  if (!result || !awaits_start(layout_, repository, build)) return;
-  if (*result != "canceled") {
-    // The unit was just ending an earlier build, in which case systemd reports the start as done.
+  // Maybe the unit was just ending an earlier build, in which case systemd reports the start as
+  // done.
+  for (int starts = 1; starts < most_starts; ++starts) {
+    if (!result || !awaits_start(layout_, repository, build)) return;
+    if (*result == "canceled") break;
     bus.start_unit(unit);
     result = bus.wait_for_job(stop_.get());
-    if (!result) return;
   }
+  if (!result) return;
   fail_unstarted(layout_, repository, build, [&]() -> std::string {
     if (*result == "canceled") return "cancelled";
     return fmt::format("{} did not begin the build ({}); see `journalctl -u {}`", unit,

@@ -51,6 +51,18 @@ std::optional<std::int64_t> build_in_front(history::History& history, std::int64
   return active >= max_parallel ? newest : std::nullopt;
 }
 
+// Cancels a build that is queued behind one that runs. Returns whether it is one.
+bool cancel_follow_up(history::History& history, const std::string& repository, std::int64_t id) {
+  const auto build = history.get(id);
+  if (!build || build->repository != repository || build->state != protocol::BuildState::queued) {
+    return false;
+  }
+  if (!history.cancel(id)) return false;
+  // It has no process that could record its end.
+  history.finish(id, history::reason_cancelled, now());
+  return true;
+}
+
 }  // namespace
 
 std::string cleaned_user(std::string_view text) {
@@ -67,8 +79,8 @@ http::Response Triggers::trigger(history::History& history, const history::Trigg
   }
   // Dead builds must not block a new one.
   history::StatusReader(layout_, history, trigger.repository).end_what_is_dead();
-  const auto newest = history.newest(trigger.repository);
-  if (!newest || protocol::has_ended(newest->state)) {
+  const auto current = history.current(trigger.repository);
+  if (!current || protocol::has_ended(current->state)) {
     if (const auto wait = of_repository_.refuse(trigger.repository)) {
       return too_many(
           *wait, fmt::format("too many builds of {} were triggered lately", trigger.repository));
@@ -82,6 +94,11 @@ http::Response Triggers::trigger(history::History& history, const history::Trigg
     reply.status = protocol::TriggerResult::already_running;
     reply.message =
         fmt::format("Build #{} of {} is already running", queued.id, trigger.repository);
+    reply.queued_build_id = queued.follow_up;
+    if (queued.follow_up) {
+      reply.message += fmt::format("; build #{} follows", *queued.follow_up);
+      feed_.poke();
+    }
     return http::json_response(200, protocol::to_json(reply));
   }
   try {
@@ -104,12 +121,14 @@ http::Response Triggers::cancel(history::History& history, const std::string& re
   const ChangeCount count(changes_);
   const auto current = history::StatusReader(layout_, history, repository).read();
   const bool is_meant = current.is_running && (!build || current.build_id == build);
+  const bool is_follow_up = build && !is_meant && cancel_follow_up(history, repository, *build);
   protocol::CancelReply reply;
   reply.repository = repository;
   reply.build_id = build ? build : current.build_id;
-  reply.status = is_meant ? protocol::CancelResult::cancelled : protocol::CancelResult::not_running;
-  if (is_meant) {
-    reply.message = fmt::format("Build #{} of {} was cancelled", *current.build_id, repository);
+  reply.status = is_meant || is_follow_up ? protocol::CancelResult::cancelled
+                                          : protocol::CancelResult::not_running;
+  if (is_meant || is_follow_up) {
+    reply.message = fmt::format("Build #{} of {} was cancelled", *reply.build_id, repository);
   } else if (build) {
     reply.message = fmt::format("Build #{} of {} is not running", *build, repository);
   } else {
@@ -120,8 +139,8 @@ http::Response Triggers::cancel(history::History& history, const std::string& re
     history.cancel(*current.build_id);
     // No other process would do it: the build's runner may have ended before taking the build.
     if (!history::is_locked(layout_.lock(repository))) history.finish_cancelled(repository);
-    feed_.poke();
   }
+  if (is_meant || is_follow_up) feed_.poke();
   return http::json_response(200, protocol::to_json(reply));
 }
 

@@ -24,12 +24,14 @@ class Triggers {
   Triggers(const history::StateLayout& layout, Runner& runner, BuildFeed& feed)
       : layout_(layout), runner_(runner), feed_(feed) {}
 
-  // Queues a build and starts it; a build that cannot be started fails. Answers 429 if the peer
-  // asks too often, or too many builds of the repository were started recently. If `max_parallel`
-  // others come before the build, the answer names the last of them.
+  // Queues a build and starts it, or has it follow the one that runs; a build that cannot be
+  // started fails. Answers 429 if the peer asks too often, or too many builds of the repository
+  // were started recently. If `max_parallel` others come before the build, the answer names the
+  // last of them.
   http::Response trigger(history::History& history, const history::Trigger& trigger,
                          int max_parallel);
-  // Stops the running or queued build; does nothing if `build` names another one.
+  // Stops the running or queued build, or the one that `build` names if it is queued behind that.
+  // If `build` names another one, does nothing.
   http::Response cancel(history::History& history, const std::string& repository,
                         std::optional<std::int64_t> build);
 

@@ -78,13 +78,15 @@ std::uint64_t memory_for_evaluation(std::uint64_t configured) {
 class Run {
  public:
   Run(const RunOptions& options, const history::StateLayout& layout, history::History& history,
-      Interruption& interruption, const Observer& observer, std::int64_t id)
+      Interruption& interruption, const Observer& observer, std::int64_t id,
+      std::optional<LastBuild>& last)
       : options_(options),
         repository_(options.repository),
         layout_(layout),
         history_(history),
         interruption_(interruption),
         id_(id),
+        last_(last),
         queued_at_(now()),
         report_(layout, first_status(), observer) {}
 
@@ -101,6 +103,7 @@ class Run {
     if (error) add_free_space(*error);
     if (tools_) tools_->end_all();
     finish(error);
+    last_ = error ? std::nullopt : std::optional(LastBuild{id_, std::move(evaluated_)});
     return error ? ExitCode::failed : ExitCode::done;
   }
 
@@ -158,11 +161,17 @@ class Run {
     begin_phase(protocol::phase::inputs);
     auto sources = prepare_sources(checkout);
 
-    begin_phase(protocol::phase::evaluate);
+    for (const TargetSource& source : sources)
+      evaluated_.push_back(source.reference.empty() ? checkout.commit : source.reference);
     LocalStore store;
     fs::create_directories(layout_.gc_roots(repository_.name, id_));
-    for (std::size_t i = 0; i < sources.size(); ++i)
-      add_targets(store, sources[i], fmt::format("{}{}", evaluation_root, i));
+    if (last_ && last_->sources == evaluated_) {
+      copy_targets();
+    } else {
+      begin_phase(protocol::phase::evaluate);
+      for (std::size_t i = 0; i < sources.size(); ++i)
+        add_targets(store, sources[i], fmt::format("{}{}", evaluation_root, i));
+    }
     history_.set_targets(id_, targets_);
 
     begin_phase(protocol::phase::build);
@@ -328,6 +337,18 @@ class Run {
     return std::move(sources);
   }
 
+  // Nothing has changed since the last build, which is still rooted.
+  void copy_targets() {
+    report_.log(fmt::format("nothing has changed since build {}", last_->id));
+    if (auto build = history_.get(last_->id)) targets_ = std::move(build->targets);
+    for (protocol::Target& target : targets_)
+      target.result = TargetResult::pending;
+    report_.update([&](protocol::BuildStatus& status) {
+      status.progress.targets = targets_.size();
+      status.progress.evaluated = targets_.size();
+    });
+  }
+
   void add_targets(const LocalStore& store, const TargetSource& source,
                    const std::string& root_name) {
     std::set<std::string> known;
@@ -461,12 +482,14 @@ class Run {
   history::History& history_;
   Interruption& interruption_;
   const std::int64_t id_;
+  std::optional<LastBuild>& last_;
   const protocol::Time queued_at_;
   Report report_;
   TemporaryDirectory temporary_;
   std::optional<Toolbox> tools_;
   Toolbox::Options nix_options_;
   protocol::Time start_;
+  std::vector<std::string> evaluated_;  // as in LastBuild
   std::vector<protocol::Target> targets_;
   std::vector<std::string> outputs_;
   std::optional<std::string> updated_commit_;
@@ -476,8 +499,9 @@ class Run {
 
 ExitCode go_through_phases(const RunOptions& options, const history::StateLayout& layout,
                            history::History& history, Interruption& interruption,
-                           const Observer& observer, std::int64_t id) {
-  return Run(options, layout, history, interruption, observer, id).run();
+                           const Observer& observer, std::int64_t id,
+                           std::optional<LastBuild>& last) {
+  return Run(options, layout, history, interruption, observer, id, last).run();
 }
 
 }  // namespace nixbuild::builder

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "common/base/log.hpp"
@@ -27,8 +29,9 @@ void hold_reserve(const std::filesystem::path& file) {
 }
 
 bool is_queued(history::History& history, const std::string& repository) {
-  const auto newest = history.newest(repository);
-  return newest && newest->state == protocol::BuildState::queued;
+  const auto builds = history.queued();
+  return std::any_of(builds.begin(), builds.end(),
+                     [&](const protocol::Build& build) { return build.repository == repository; });
 }
 
 // Nothing if the repository is being built. A build that is queued while another process has the
@@ -57,6 +60,7 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
   // First, so that a build waiting for the lock can be cancelled like one that has it.
   Interruption interruption;
   history::History history(layout.history());
+  const bool was_queued = is_queued(history, name);
   const auto lock = take_lock(layout, history, name);
   if (!lock) {
     log::error("{} is being built already; `nixbuild status` shows how far it is", name);
@@ -65,6 +69,12 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
   if (const int killed = kill_leftovers(layout, name); killed > 0) {
     log::warn("killed {} processes that an interrupted build of {} left", killed, name);
   }
+  // Another process, which was just ending, may have built what this one was started for.
+  if (was_queued && !is_queued(history, name)) {
+    history.finish_cancelled(name);
+    return ExitCode::done;
+  }
+  std::optional<LastBuild> last;
   for (;;) {
     interruption.set_timeout(std::chrono::seconds(0));  // clear the previous build's timeout
     hold_reserve(layout.reserve(name));
@@ -73,9 +83,10 @@ ExitCode run_build(const RunOptions& options, const Observer& observer) {
     if (history.finish_cancelled(name) && interruption.has_come()) return ExitCode::failed;
     const std::int64_t id =
         history.take_queued({name, invoking_user(), "command line", options.repository.branch});
-    const ExitCode code = go_through_phases(options, layout, history, interruption, observer, id);
-    // Also run a build triggered after the history recorded this one's end: systemd does not start
-    // a unit that is still running.
+    const ExitCode code =
+        go_through_phases(options, layout, history, interruption, observer, id, last);
+    // A build that was triggered meanwhile follows. So does one that was triggered after the
+    // history recorded this one's end: systemd does not start a unit that is still running.
     if (interruption.has_come() || !is_queued(history, name)) return code;
   }
 }

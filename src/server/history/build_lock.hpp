@@ -48,7 +48,8 @@ class LockProbe {
   UniqueFd fd_;
 };
 
-// How long a queued build may wait for its runner to take the lock before it counts as dead.
+// How long a queued build that no process has taken may hold back those behind it. Its start has
+// failed if it is not taken by then.
 constexpr std::chrono::seconds start_patience{30};
 
 // Waits for one of `max_parallel` slots; queued builds get them in the order of their numbers.

@@ -161,10 +161,11 @@ std::vector<protocol::Build> unfinished_builds(Connection& database,
   return builds_of(std::move(statement));
 }
 
-std::optional<protocol::Time> last_finish(Connection& database, const std::string& repository) {
-  Statement statement = database.prepare("SELECT max(finish) FROM builds WHERE repository = ?1");
-  statement.bind(std::string_view(repository)).step();
-  return statement.optional_time(0);
+// The first phase begins before the fetch, so a commit that is pushed before it is built.
+bool has_begun_to_fetch(Connection& database, std::int64_t id) {
+  Statement statement = database.prepare("SELECT 1 FROM phases WHERE build = ?1");
+  statement.bind(id);
+  return statement.step();
 }
 
 std::int64_t insert(Connection& database, const Trigger& trigger) {
@@ -200,12 +201,23 @@ History& History::operator=(History&&) noexcept = default;
 
 History::Queued History::insert_queued(const Trigger& trigger) {
   Transaction transaction(impl_->database, Transaction::Durability::durable);
+  std::optional<std::int64_t> running;
+  std::optional<std::int64_t> queued;
   for (const protocol::Build& build : unfinished_builds(impl_->database, trigger.repository)) {
-    if (!protocol::has_ended(build.state)) return {build.id, false};
+    if (build.state == BuildState::running) running = build.id;
+    if (build.state == BuildState::queued) queued = build.id;
   }
+  if (running && !has_begun_to_fetch(impl_->database, *running)) return {*running, false};
+  if (!running && queued) return {*queued, false};
+  if (running && queued) return {*running, false, queued};
   const std::int64_t id = insert(impl_->database, trigger);
   transaction.commit();
+  if (running) return {*running, false, id};
   return {id, true};
+}
+
+std::vector<protocol::Build> History::queued() {
+  return queued_before(std::numeric_limits<std::int64_t>::max());
 }
 
 bool History::cancel(std::int64_t id) {
@@ -417,9 +429,13 @@ std::optional<protocol::Build> History::get(std::int64_t id) {
   return build;
 }
 
-std::optional<protocol::Build> History::newest(const std::string& repository) {
-  Statement statement = impl_->database.prepare(std::string(build_columns) +
-                                                "WHERE repository = ?1 ORDER BY id DESC LIMIT 1");
+std::optional<protocol::Build> History::current(const std::string& repository) {
+  Statement statement = impl_->database.prepare(
+      std::string(build_columns) +
+      "WHERE id = coalesce("
+      "(SELECT min(id) FROM builds WHERE repository = ?1 AND state = 'running'), "
+      "(SELECT min(id) FROM builds WHERE repository = ?1 AND state = 'queued'), "
+      "(SELECT max(id) FROM builds WHERE repository = ?1))");
   statement.bind(std::string_view(repository));
   if (!statement.step()) return std::nullopt;
   return build_of(statement);
@@ -559,23 +575,16 @@ std::uint64_t History::generation() {
 }
 
 bool History::reconcile(const std::string& repository, const std::function<bool()>& is_locked,
-                        std::chrono::seconds patience,
                         const std::function<protocol::Time(std::int64_t id)>& last_sign) {
   Transaction transaction(impl_->database, Transaction::Durability::durable);
   const auto builds = unfinished_builds(impl_->database, repository);
   if (builds.empty() || is_locked()) return false;
   bool is_changed = false;
   for (const protocol::Build& build : builds) {
-    if (build.state == BuildState::queued) {
-      // Either time may be in the future, if the clock was set back.
-      const auto free_since = last_finish(impl_->database, repository).value_or(build.queued_at);
-      if (is_within(build.queued_at, patience) || is_within(free_since, patience)) continue;
-      end_build(impl_->database, build.id, reason_not_started, now());
-    } else {
-      end_build(impl_->database, build.id,
-                build.state == BuildState::running ? reason_interrupted : build.error,
-                last_sign(build.id));
-    }
+    if (build.state == BuildState::queued) continue;
+    end_build(impl_->database, build.id,
+              build.state == BuildState::running ? reason_interrupted : build.error,
+              last_sign(build.id));
     is_changed = true;
   }
   if (is_changed) transaction.commit();

@@ -4,6 +4,9 @@
 // process that runs a build holds the repository's FileLock; if a row says `running` but the lock
 // is free, the build was interrupted (see reconcile).
 //
+// A build that is triggered while another of the branch runs follows it: it stays queued until that
+// one has ended, and whoever ran that one takes it next.
+//
 // A cancelled build immediately becomes `cancelled`. It has no finish time until its process has
 // ended and its end has been recorded.
 //
@@ -39,7 +42,6 @@ class HistoryError : public Error {
 // Errors of builds.
 constexpr const char* reason_cancelled = "cancelled";
 constexpr const char* reason_interrupted = "interrupted";
-constexpr const char* reason_not_started = "the build was not started";
 
 // Who requested a build.
 struct Trigger {
@@ -85,8 +87,14 @@ class History {
   struct Queued {
     std::int64_t id = 0;
     bool inserted = false;  // if false, `id` is the build that was already queued or running
+    // The build that follows build `id`, which runs and had begun to fetch before.
+    std::optional<std::int64_t> follow_up = std::nullopt;
   };
+  // A trigger joins a build that has not begun to fetch. If the repository's build has, it queues
+  // one that follows, unless there is one.
   Queued insert_queued(const Trigger& trigger);
+  // All queued builds, oldest first.
+  std::vector<protocol::Build> queued();
   // Marks a queued or running build as cancelled. The caller must stop its process, and finish()
   // must still record its end. False if the build has already ended or been cancelled.
   bool cancel(std::int64_t id);
@@ -127,8 +135,9 @@ class History {
   // Reading, for all processes.
 
   std::optional<protocol::Build> get(std::int64_t id);
-  // Without phases, targets and derivations.
-  std::optional<protocol::Build> newest(const std::string& repository);
+  // The repository's build as of now: the one that runs, else the one that is queued, else the
+  // newest. Without phases, targets and derivations.
+  std::optional<protocol::Build> current(const std::string& repository);
   // Newest first, at most `limit`, numbers below `before`; without phases, targets and derivations.
   protocol::BuildList list(const BuildFilter& filter, int limit,
                            std::optional<std::int64_t> before);
@@ -146,13 +155,11 @@ class History {
   // from memory.
   std::uint64_t generation();
 
-  // Ends the unfinished builds of `repository` that no process is running. `is_locked` returns
-  // whether the repository's lock is held; it is called inside the transaction, so that a build
-  // that starts meanwhile is not mistaken for dead. A queued build has `patience` to be started,
-  // counted from when it was queued or the build before it ended. `last_sign` is when an
-  // interrupted build was last seen alive. Returns whether a row was changed.
+  // Ends the running and cancelled builds of `repository` that no process is running; queued ones
+  // stay queued. `is_locked` returns whether the repository's lock is held; it is called inside the
+  // transaction, so that a build that starts meanwhile is not mistaken for dead. `last_sign` is
+  // when an interrupted build was last seen alive. Returns whether a row was changed.
   bool reconcile(const std::string& repository, const std::function<bool()>& is_locked,
-                 std::chrono::seconds patience,
                  const std::function<protocol::Time(std::int64_t id)>& last_sign);
 
  private:

@@ -70,7 +70,6 @@ struct StatusReader::State {
   std::string repository;
   std::filesystem::path file;
   LockProbe probe;
-  bool awaits_start = false;  // the last answer may change just by time passing
 
   protocol::Time last_sign(std::int64_t id) const {
     const auto log = modified(layout.log(repository, id));
@@ -80,31 +79,26 @@ struct StatusReader::State {
 
   // Ends dead builds. Throws DiskFull if that cannot be recorded.
   void reconcile() {
-    if (history.reconcile(
-            repository, [this] { return probe.is_locked(); }, start_patience,
-            [this](std::int64_t id) { return last_sign(id); })) {
-      awaits_start = false;
-    }
+    history.reconcile(
+        repository, [this] { return probe.is_locked(); },
+        [this](std::int64_t id) { return last_sign(id); });
   }
 
   // Changes `build` in memory as reconcile() would have.
   void end(protocol::Build& build) const {
-    const bool is_queued = build.state == BuildState::queued;
-    if (is_queued && is_within(build.queued_at, start_patience)) return;
+    if (build.state == BuildState::queued) return;
     if (build.state != BuildState::cancelled) {
       build.state = BuildState::failed;
-      build.error = is_queued ? reason_not_started : reason_interrupted;
+      build.error = reason_interrupted;
     }
     build.finish = std::max(last_sign(build.id), build.start.value_or(build.queued_at));
   }
 
-  // The newest build, after ending dead builds.
-  std::optional<protocol::Build> newest() {
-    auto build = history.newest(repository);
+  // The current build, after ending dead builds.
+  std::optional<protocol::Build> current() {
+    auto build = history.current(repository);
     const auto is_unfinished = [&] { return build && !build->finish; };
-    awaits_start = false;
     if (!is_unfinished() || probe.is_locked()) return build;
-    awaits_start = build->state == BuildState::queued;
     bool is_full = false;
     try {
       reconcile();
@@ -112,7 +106,7 @@ struct StatusReader::State {
       is_full = true;
     }
     // Read it again even if nothing was changed: it may have ended by itself meanwhile.
-    build = history.newest(repository);
+    build = history.current(repository);
     // The build is dead, even if that cannot be recorded now.
     if (is_full && is_unfinished() && !probe.is_locked()) end(*build);
     return build;
@@ -147,7 +141,7 @@ void StatusReader::end_what_is_dead() {
 protocol::BuildStatus StatusReader::read() {
   protocol::BuildStatus status;
   status.repository = state_->repository;
-  const auto build = state_->newest();
+  const auto build = state_->current();
   if (!build) return status;
 
   status.build_id = build->id;
@@ -180,9 +174,6 @@ std::uint64_t StatusReader::generation() {
     generation = mixed(generation, static_cast<std::uint64_t>(file.st_size));
   }
   generation = mixed(generation, static_cast<std::uint64_t>(state_->probe.is_locked()));
-  if (state_->awaits_start) {
-    generation = mixed(generation, static_cast<std::uint64_t>(now().time_since_epoch().count()));
-  }
   return generation;
 }
 

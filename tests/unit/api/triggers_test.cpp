@@ -102,6 +102,32 @@ TEST_CASE("cancelling") {
   CHECK_FALSE(f.history.get(2)->finish);
 }
 
+TEST_CASE("a trigger after the fetch has begun names the build that follows") {
+  TriggersFixture f;
+  f.trigger();
+  const auto lock = history::FileLock::try_take(f.layout.lock("demo"));
+  f.history.set_running(1, now());
+  CHECK_FALSE(f.trigger().contains("queued_build_id"));
+  f.history.begin_phase(1, "fetch", now());
+  for (int i = 0; i < 2; ++i) {
+    const json late = f.trigger();
+    CHECK(late["status"] == "already_running");
+    CHECK(late["message"] == "Build #1 of demo is already running; build #2 follows");
+    CHECK(late["build_id"] == 1);
+    CHECK(late["queued_build_id"] == 2);
+  }
+  // run-build takes it after the first.
+  CHECK(f.runner.started == std::vector<std::int64_t>{1});
+
+  CHECK(f.cancel(2)["message"] == "Build #2 of demo was cancelled");
+  CHECK(f.runner.stopped.empty());
+  CHECK(f.history.get(2)->state == protocol::BuildState::cancelled);
+  CHECK(f.history.get(2)->finish);
+  CHECK(f.cancel(2)["status"] == "not_running");
+  CHECK(f.history.get(1)->state == protocol::BuildState::running);
+  CHECK(f.trigger()["queued_build_id"] == 3);
+}
+
 TEST_CASE("the answer names the build that has to end first") {
   TriggersFixture f;
   CHECK(f.trigger()["queued_behind"].is_null());
@@ -162,6 +188,6 @@ TEST_CASE("rounds of triggering and cancelling make few builds") {
     f.triggers.cancel(f.history, "demo", std::nullopt);
   }
   CHECK(last == 429);
-  CHECK(f.history.newest("demo")->id < 60);
+  CHECK(f.history.current("demo")->id < 60);
   CHECK(f.triggers.trigger(f.history, {"other", "", "x"}, 1).status == 200);
 }

@@ -83,7 +83,7 @@ TEST_CASE("many can open a new history at once") {
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
       History history(directory.path() / "h");
-      static_cast<void>(history.newest("a"));
+      static_cast<void>(history.current("a"));
       ++opened;
     });
   }
@@ -175,7 +175,7 @@ TEST_CASE("a cancelled build says so at once, and ends when its process has") {
   CHECK(history.get(id)->error == "cancelled");
   CHECK_FALSE(history.get(id)->finish);
   CHECK_FALSE(history.reconcile(
-      "a", [] { return true; }, std::chrono::seconds(0), never_seen));
+      "a", [] { return true; }, never_seen));
 
   // The next build need not wait for it.
   const auto next = history.insert_queued({"a", "", ""});
@@ -206,7 +206,7 @@ TEST_CASE("the end of a cancelled build whose process is gone is written down by
   history.set_running(first, at(0));
   history.cancel(first);
   CHECK(history.reconcile(
-      "a", [] { return false; }, std::chrono::seconds(60), [](std::int64_t) { return at(5); }));
+      "a", [] { return false; }, [](std::int64_t) { return at(5); }));
   CHECK(history.get(first)->state == BuildState::cancelled);
   CHECK(history.get(first)->finish == at(5));
 
@@ -218,18 +218,33 @@ TEST_CASE("the end of a cancelled build whose process is gone is written down by
   CHECK(history.take_queued({"a", "", ""}) > second);
 }
 
-TEST_CASE("a build can be queued behind one that runs, and gets time to start after it") {
+TEST_CASE("a trigger joins a build until that begins to fetch; then one build follows") {
   const test::TemporaryDirectory directory;
   History history(directory.path() / "h");
   const auto running = history.take_queued({"a", "", "", "main"});
+  CHECK(history.insert_queued({"a", "", "", "main"}).id == running);
   history.set_running(running, at(0));
-  run_sql(directory.path() / "h",
-          "INSERT INTO builds (repository, branch, state, triggered_by, triggered_from, queued_at) "
-          "VALUES ('a', 'main', 'queued', '', '', 1600000000)");
+  auto joined = history.insert_queued({"a", "", "", "main"});
+  CHECK(joined.id == running);
+  CHECK_FALSE(joined.inserted);
+  CHECK_FALSE(joined.follow_up);
+
+  history.begin_phase(running, "fetch", at(0));
+  for (int i = 0; i < 3; ++i) {
+    const auto late = history.insert_queued({"a", "ann", "", "main"});
+    CHECK(late.id == running);
+    CHECK_FALSE(late.inserted);
+    CHECK(late.follow_up == running + 1);
+  }
+  REQUIRE(history.queued().size() == 1);
+  CHECK(history.queued().front().triggered_by == "ann");
+  CHECK(history.current("a")->id == running);
+  CHECK_FALSE(history.insert_queued({"b", "", ""}).follow_up);
+
   history.finish(running, std::nullopt, now());
-  const auto unlocked = [] { return false; };
-  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
-  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
+  CHECK(history.current("a")->id == running + 1);
+  CHECK(history.insert_queued({"a", "", "", "main"}).id == running + 1);
+  CHECK(history.take_queued({"a", "", "", "main"}) == running + 1);
 }
 
 TEST_CASE("a build has the branch that it is made of") {
@@ -371,36 +386,25 @@ TEST_CASE("long texts are kept in part, so that a build stays small") {
   CHECK(size < (1 << 20) + 8192);
 }
 
-TEST_CASE("what nobody runs is ended, what is just being started is not") {
+TEST_CASE("a running build without a process is ended, a queued one stays queued") {
   const test::TemporaryDirectory directory;
   History history(directory.path() / "h");
   const auto unlocked = [] { return false; };
   const auto locked = [] { return true; };
   const auto id = history.insert_queued({"a", "", ""}).id;
-  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
-  CHECK_FALSE(history.reconcile("a", locked, std::chrono::seconds(0), never_seen));
-  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
-  CHECK(history.get(id)->error == "the build was not started");
+  CHECK_FALSE(history.reconcile("a", unlocked, never_seen));
+  CHECK(history.get(id)->state == BuildState::queued);
 
-  const auto next = history.take_queued({"a", "", ""});
-  history.set_running(next, at(0));
-  CHECK_FALSE(history.reconcile("a", locked, std::chrono::seconds(0), never_seen));
-  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(60),
-                          [](std::int64_t) { return at(5); }));
-  CHECK(history.get(next)->error == "interrupted");
-  CHECK(history.get(next)->finish == at(5));
-  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(0), never_seen));
-}
-
-TEST_CASE("nobody waits for a build that was queued before the clock was put back") {
-  const test::TemporaryDirectory directory;
-  History history(directory.path() / "h");
-  const auto unlocked = [] { return false; };
-  history.insert_queued({"a", "", ""});
-  run_sql(directory.path() / "h", "UPDATE builds SET queued_at = queued_at + 20");
-  CHECK_FALSE(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
-  run_sql(directory.path() / "h", "UPDATE builds SET queued_at = queued_at + 86400");
-  CHECK(history.reconcile("a", unlocked, std::chrono::seconds(60), never_seen));
+  history.set_running(id, at(0));
+  history.begin_phase(id, "fetch", at(0));
+  const auto follow_up = history.insert_queued({"a", "", ""}).follow_up;
+  CHECK_FALSE(history.reconcile("a", locked, never_seen));
+  CHECK(history.reconcile("a", unlocked, [](std::int64_t) { return at(5); }));
+  CHECK(history.get(id)->error == "interrupted");
+  CHECK(history.get(id)->finish == at(5));
+  CHECK_FALSE(history.reconcile("a", unlocked, never_seen));
+  REQUIRE(follow_up);
+  CHECK(history.current("a")->id == *follow_up);
 }
 
 TEST_CASE("the generation tells of one's own changes and of others'") {
