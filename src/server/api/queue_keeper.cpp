@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds look_interval{1};
+constexpr std::chrono::seconds queue_interval{1};
 
 }  // namespace
 
@@ -67,7 +67,7 @@ void QueueKeeper::run() {
       generation.reset();
     }
     lock.lock();
-    wake_.wait_for(lock, look_interval, [this] { return is_stopped_; });
+    wake_.wait_for(lock, queue_interval, [this] { return is_stopped_; });
   }
 }
 
