@@ -22,6 +22,7 @@
 #include "cli/output.hpp"
 #include "cli/update/followed_builds.hpp"
 #include "cli/update/generations.hpp"
+#include "cli/update/rebuild.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/base/shell.hpp"
@@ -39,9 +40,6 @@ namespace {
 
 constexpr std::string_view nixos_prefix = "nixosConfigurations.";
 constexpr std::string_view home_prefix = "homeConfigurations.";
-
-// switch-to-configuration's exit code if the new system is in force but a unit failed.
-constexpr int code_of_failed_units = 4;
 
 // How many names of units are shown.
 constexpr std::size_t most_units = 20;

@@ -31,10 +31,6 @@ void show_changes(const Runner& runner, const std::optional<fs::path>& before,
   print_text(render(compare(former, now), former, now, terminal::width(STDOUT_FILENO)));
 }
 
-// nixos-rebuild exits with this code if the new system is in force but a unit failed, as documented
-// for switch-to-configuration.
-constexpr int code_of_failed_units = 4;
-
 std::string program_of(const std::vector<std::string>& words) {
   return words.front() == "sudo" ? words[1] : words.front();
 }

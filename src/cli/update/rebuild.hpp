@@ -15,6 +15,10 @@
 
 namespace nixbuild::cli {
 
+// The exit code of switch-to-configuration and nixos-rebuild if the new system is in force but a
+// unit failed.
+constexpr int code_of_failed_units = 4;
+
 struct FlakeUpdate {
   std::filesystem::path flake;
   UpdatedLock lock;
