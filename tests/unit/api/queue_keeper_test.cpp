@@ -19,7 +19,7 @@ using namespace nixbuild::api;
 
 namespace {
 
-class NotingRunner : public Runner {
+class QueueRunner : public Runner {
  public:
   const char* name() const noexcept override { return "noting"; }
   void start(const std::string& /*repository*/, std::int64_t build) override {
@@ -58,7 +58,7 @@ ServeOptions options_for_demo() {
 
 struct KeeperFixture : test::State {
   CurrentSettings settings{options_for_demo()};
-  NotingRunner runner;
+  QueueRunner runner;
   BuildFeed feed{layout};
 };
 
