@@ -431,7 +431,7 @@ void follow_own_build(const Runner& runner, const fs::path& flake, const Copy& c
 std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
                                     const AnsweringServer& server, UpdatedLock& result) {
   FlakeLock lock = copy.parse();
-  const std::set<std::string> settled = follow_builds(runner, lock, server, result);
+  std::set<std::string> settled = follow_builds(runner, lock, server, result);
   copy.write(lock.text());
   copy.complete();
 

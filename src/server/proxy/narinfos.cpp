@@ -222,7 +222,7 @@ Narinfos::QueryPtr Narinfos::query(Upstream& upstream, const std::string& hash_p
   if (!place) {
     place = std::make_shared<Query>();
     // What it returns may be changed by the coroutine, which begins at once.
-    const QueryPtr begun = place;
+    QueryPtr begun = place;
     asio::co_spawn(loop_->executor(), run(upstream, hash_part, begun), asio::detached);
     return begun;
   }
@@ -318,7 +318,7 @@ FoundPtr Narinfos::judge(Upstream& upstream, std::string_view hash_part, const F
         UpstreamNarinfo narinfo =
             parse_upstream_narinfo(store_dir_, hash_part, upstream.id(), fetch.body());
         auto text = std::make_shared<const std::string>(std::exchange(narinfo.text, {}));
-        const FoundPtr found = std::make_shared<const Found>(
+        FoundPtr found = std::make_shared<const Found>(
             Found{&upstream, std::move(narinfo), std::move(text), fetch.head().etag});
         upstream.answered(fetch.time());
         ++upstream.counters.narinfos_found;
