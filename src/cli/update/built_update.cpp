@@ -23,6 +23,7 @@
 #include "cli/update/followed_builds.hpp"
 #include "cli/update/generations.hpp"
 #include "cli/update/rebuild.hpp"
+#include "cli/update/server_builds.hpp"
 #include "common/base/error.hpp"
 #include "common/base/files.hpp"
 #include "common/base/shell.hpp"
@@ -32,7 +33,6 @@
 #include "common/config/state_dir.hpp"
 #include "common/nix/attribute_path.hpp"
 #include "common/nix/store_path.hpp"
-#include "common/protocol/routes.hpp"
 
 namespace nixbuild::cli {
 namespace fs = std::filesystem;
@@ -59,12 +59,8 @@ std::string name_of(const PinnedTarget& pin) {
 // The number of the newest build to follow, according to the server, which is not trusted with it:
 // the record decides.
 std::optional<std::int64_t> newest_success(ApiClient& api, const PinnedTarget& pin) {
-  const auto list = api.get<protocol::BuildList>(protocol::with_query(
-      protocol::path_of(protocol::Operation::builds), {{"repository", pin.repository},
-                                                       {"target", pin.target},
-                                                       {"result", "success"},
-                                                       {"limit", "100"}}));
-  for (const protocol::Build& build : list.builds) {
+  for (const protocol::Build& build :
+       list_builds(api, pin.repository, pin.target, "success", 100)) {
     if (build.branch.value_or("") == pin.branch) return build.id;
   }
   return std::nullopt;
@@ -72,10 +68,7 @@ std::optional<std::int64_t> newest_success(ApiClient& api, const PinnedTarget& p
 
 // Says if a newer build has ended without the target.
 void say_what_failed(ApiClient& api, const PinnedTarget& pin, std::int64_t followed) {
-  const auto list = api.get<protocol::BuildList>(protocol::with_query(
-      protocol::path_of(protocol::Operation::builds),
-      {{"repository", pin.repository}, {"target", pin.target}, {"limit", "20"}}));
-  for (const protocol::Build& build : list.builds) {
+  for (const protocol::Build& build : list_builds(api, pin.repository, pin.target, "", 20)) {
     if (build.id <= followed) return;
     if (!build.finish || build.branch.value_or("") != pin.branch) continue;
     say(fmt::format("! {} did not succeed in build {}; `nixbuild builds {}` says why", pin.target,
@@ -312,10 +305,7 @@ bool update_to_build(const Runner& runner, const config::ClientOptions& client,
   const fs::path state = config::user_state_dir(config::process_environment);
   FollowedBuilds followed(state / "followed-builds.json");
   const std::string source = fmt::format("built:{}#{}/{}", pin.repository, pin.branch, pin.target);
-  const auto backwards = followed.going_back(source, record);
-  if (backwards && !options.allow_older) {
-    throw net::RefusedError(fmt::format("{}; --allow-older follows it all the same", *backwards));
-  }
+  if (!options.allow_older) followed.refuse_older(source, record, "");
   say_what_failed(api, pin, record.build);
   const auto before = current_generation(pin.kind, identity.user);
   const std::string unfinished = Switch::unfinished(state);

@@ -13,6 +13,7 @@
 #include "common/base/files.hpp"
 #include "common/base/time.hpp"
 #include "common/base/unique_fd.hpp"
+#include "common/net/http_client.hpp"
 
 namespace nixbuild::cli {
 namespace {
@@ -63,6 +64,13 @@ std::optional<std::string> FollowedBuilds::going_back(const std::string& source,
       "build {} of another history ended at {}, not after build {} of {}, which this machine "
       "followed last",
       record.build, format_time(record.finish), last.number, format_time(last.finish));
+}
+
+void FollowedBuilds::refuse_older(const std::string& source, const protocol::BuildRecord& record,
+                                  const std::string& what) const {
+  const auto backwards = going_back(source, record);
+  if (!backwards) return;
+  throw net::RefusedError(fmt::format("{}{}; --allow-older follows it anyway", what, *backwards));
 }
 
 void FollowedBuilds::note(const std::string& source, const protocol::BuildRecord& record) {

@@ -25,6 +25,9 @@ class FollowedBuilds {
   // again; then the time decides.
   std::optional<std::string> going_back(const std::string& source,
                                         const protocol::BuildRecord& record) const;
+  // Throws RefusedError, whose text begins with `what`, if it would go back.
+  void refuse_older(const std::string& source, const protocol::BuildRecord& record,
+                    const std::string& what) const;
 
   void note(const std::string& source, const protocol::BuildRecord& record);
   // Adds the noted builds to the file, which another run may have changed meanwhile, and replaces

@@ -4,15 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
-#include <system_error>
 
+#include "cli/update/flake_copy.hpp"
 #include "common/base/error.hpp"
-#include "common/base/files.hpp"
 #include "common/nix/error_reason.hpp"
 #include "common/nix/flake_lock.hpp"
 
@@ -28,156 +25,6 @@ using nix::reason_of;
 constexpr const char* source_expression =
     "{ input }: let source = builtins.fetchTree (builtins.fromJSON input); in "
     "{ inherit (source) narHash lastModified; revCount = source.revCount or null; }";
-
-// The URLs of a flake's inputs, if they have any.
-constexpr const char* inputs_expression =
-    R"({ flake }: builtins.mapAttrs (_: input: input.url or "path:${toString (input.path or "")}")
-      ((import flake).inputs or { }))";
-
-// The path of an input beside flake.nix; nothing if `url` is something else.
-std::optional<fs::path> relative_path(std::string_view url) {
-  constexpr std::string_view scheme = "path:";
-  if (url.starts_with(scheme)) {
-    url.remove_prefix(scheme.size());
-  } else if (!url.starts_with("./")) {
-    return std::nullopt;
-  }
-  const fs::path path = fs::path(url.substr(0, url.find_first_of("?#"))).lexically_normal();
-  if (path.empty() || path.is_absolute() || *path.begin() == ".." || path == ".") {
-    return std::nullopt;
-  }
-  return path;
-}
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::error_code error;
-    const fs::path parent = fs::temp_directory_path(error);
-    if (error) throw SystemError(error.value(), "looking for a directory for temporary files");
-    std::string name = (parent / "nixbuild-update-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) {
-      throw SystemError(errno, fmt::format("making a directory in {}", parent.string()));
-    }
-    // Nix does not accept a path that contains a link as a flake.
-    path_ = fs::canonical(name);
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  const fs::path& path() const noexcept { return path_; }
-
- private:
-  fs::path path_;
-};
-
-// A copy of the files of a flake that Nix reads to lock its inputs.
-class Copy {
- public:
-  Copy(const Runner& runner, const fs::path& flake) : runner_(runner) {
-    const auto expression = read_file(flake / "flake.nix");
-    if (!expression) throw Error(fmt::format("there is no flake.nix in {}", flake.string()));
-    write_file_atomic(path() / "flake.nix", *expression, 0644);
-    before_ = read_file(flake / "flake.lock");
-    if (before_) write(*before_);
-    copy_relative_inputs(flake);
-  }
-
-  const fs::path& path() const noexcept { return directory_.path(); }
-  const std::optional<std::string>& before() const noexcept { return before_; }
-
-  std::string read() const {
-    const auto text = read_file(path() / "flake.lock");
-    if (!text) throw Error("the flake has no inputs: there is nothing to update");
-    return *text;
-  }
-  void write(const std::string& text) const {
-    write_file_atomic(path() / "flake.lock", text, 0644);
-  }
-  FlakeLock parse() const { return FlakeLock::parse(read()); }
-
-  // Has Nix lock what is not locked yet. Throws Error.
-  void complete() const {
-    const Exit exit = runner_.nix({"flake", "lock"}, path());
-    if (!exit.ok()) {
-      throw Error(fmt::format("the flake's inputs cannot be locked: {}", reason_of(exit)));
-    }
-  }
-
-  bool has_lock() const { return fs::exists(path() / "flake.lock"); }
-
- private:
-  // Copies inputs such as `path:./sub`, which are beside flake.nix.
-  void copy_relative_inputs(const fs::path& flake) const {
-    Command command;
-    command.arguments = {"nix-instantiate",
-                         "--eval",
-                         "--strict",
-                         "--json",
-                         "--argstr",
-                         "flake",
-                         (path() / "flake.nix").string(),
-                         "--expr",
-                         inputs_expression};
-    const Exit exit = runner_.quiet(std::move(command));
-    if (!exit.ok()) return;  // Nix itself will report the error
-    const auto urls = nlohmann::json::parse(exit.output, nullptr, false);
-    for (const auto& url : urls) {
-      if (!url.is_string()) continue;
-      if (const auto below = relative_path(url.get<std::string>())) copy_below(flake, *below);
-    }
-  }
-
-  void copy_below(const fs::path& flake, const fs::path& below) const {
-    if (const auto files = tracked_files(flake, below)) {
-      for (const fs::path& file : *files)
-        copy_one(flake / file, path() / file, fs::copy_options::copy_symlinks);
-    } else {
-      copy_one(flake / below, path() / below,
-               fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-    }
-  }
-
-  // The files there that git tracks, as Nix sees no others of a flake in a repository. Nothing if
-  // it is not in a repository.
-  std::optional<std::vector<fs::path>> tracked_files(const fs::path& flake,
-                                                     const fs::path& below) const {
-    Command command;
-    command.arguments = {"git", "-C", flake.string(), "ls-files", "-z", "--", below.string()};
-    std::vector<fs::path> files;
-    try {
-      const Exit exit = runner_.quiet(std::move(command));
-      if (!exit.ok()) return std::nullopt;
-      for (std::string_view rest = exit.output; !rest.empty();) {
-        const std::string_view name = rest.substr(0, rest.find('\0'));
-        files.emplace_back(name);
-        rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-      }
-    } catch (const SystemError&) {
-      return std::nullopt;  // git is not installed
-    }
-    return files;
-  }
-
-  // Does nothing if the file does not exist.
-  static void copy_one(const fs::path& from, const fs::path& to, fs::copy_options options) {
-    std::error_code error;
-    if (!fs::exists(fs::symlink_status(from, error))) return;
-    fs::create_directories(to.parent_path(), error);
-    if (!error) fs::copy(from, to, options, error);
-    if (error) {
-      throw SystemError(error.value(), fmt::format("copying {} to {}", from.string(), to.string()));
-    }
-  }
-
-  const Runner& runner_;
-  TemporaryDirectory directory_;
-  std::optional<std::string> before_;
-};
 
 // What Nix reports about a source that it fetches, or why it cannot be fetched.
 struct Fetched {
@@ -285,10 +132,9 @@ void check_build(const AnsweringServer& server, const BuiltInput& input, const n
     throw net::RefusedError(fmt::format("input '{}' wants branch '{}', build {} is of '{}'",
                                         input.name, *origin.ref, record.build, *record.branch));
   }
-  const auto backwards = server.followed.going_back(source_in_flake(node), record);
-  if (backwards && !server.allow_older) {
-    throw net::RefusedError(
-        fmt::format("input '{}': {}; --allow-older follows it anyway", input.name, *backwards));
+  if (!server.allow_older) {
+    server.followed.refuse_older(source_in_flake(node), record,
+                                 fmt::format("input '{}': ", input.name));
   }
   if (!build.lock) return;
   if (const auto problem = lock_problem(*build.lock, mine)) {
@@ -351,10 +197,7 @@ void check_own_build(const AnsweringServer& server, const OwnFlake& own, const s
     throw net::RefusedError(fmt::format("this flake comes from {}, build {} is of {}",
                                         own.repository.place, record.build, record.url));
   }
-  const auto backwards = server.followed.going_back(source, record);
-  if (backwards && !server.allow_older) {
-    throw net::RefusedError(fmt::format("{}; --allow-older follows it anyway", *backwards));
-  }
+  if (!server.allow_older) server.followed.refuse_older(source, record, "");
   if (const auto problem = lock_problem(*build.lock, mine)) {
     throw net::RefusedError(
         fmt::format("build {} of {}: {}", record.build, record.repository, *problem));
@@ -387,7 +230,7 @@ void take_inputs(const Runner& runner, FlakeLock& lock, const ServerBuild& build
 
 // Gives the flake the inputs of the newest build of it in which this machine's targets succeeded;
 // without one, all stay as they are.
-void follow_own_build(const Runner& runner, const fs::path& flake, const Copy& copy,
+void follow_own_build(const Runner& runner, const fs::path& flake, const FlakeCopy& copy,
                       const AnsweringServer& server, const OwnFlake& own, UpdatedLock& result) {
   const std::string& repository = own.repository.repository;
   const auto build = last_success(server.api, repository, own.targets, server.keys);
@@ -428,7 +271,7 @@ void follow_own_build(const Runner& runner, const fs::path& flake, const Copy& c
   result.builds.push_back({source, record});
 }
 
-std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
+std::set<std::string> follow_server(const Runner& runner, const FlakeCopy& copy,
                                     const AnsweringServer& server, UpdatedLock& result) {
   FlakeLock lock = copy.parse();
   std::set<std::string> settled = follow_builds(runner, lock, server, result);
@@ -451,7 +294,7 @@ std::set<std::string> follow_server(const Runner& runner, const Copy& copy,
   return settled;
 }
 
-void update_rest(const Runner& runner, const Copy& copy, const std::set<std::string>& settled,
+void update_rest(const Runner& runner, const FlakeCopy& copy, const std::set<std::string>& settled,
                  const std::string& silent_host, UpdatedLock& result) {
   std::vector<std::string> rest;
   const FlakeLock lock = copy.parse();
@@ -491,7 +334,7 @@ void update_rest(const Runner& runner, const Copy& copy, const std::set<std::str
 
 UpdatedLock update_lock(const Runner& runner, const fs::path& flake, const AnsweringServer* server,
                         const std::optional<OwnFlake>& own, const std::string& silent_host) {
-  const Copy copy(runner, flake);
+  const FlakeCopy copy(runner, flake);
   UpdatedLock result;
   result.before = copy.before();
   copy.complete();

@@ -17,14 +17,11 @@ namespace nixbuild::cli {
 namespace {
 
 // The numbers of the newest builds in which `target` succeeded, or that succeeded as a whole if it
-// is empty; newest first. Nothing else of this response is used, as it is not signed.
+// is empty; newest first.
 std::vector<std::int64_t> successes(ApiClient& api, const std::string& repository,
-                                    const std::string& target, const char* limit) {
-  const auto list = api.get<protocol::BuildList>(protocol::with_query(
-      protocol::path_of(protocol::Operation::builds),
-      {{"repository", repository}, {"target", target}, {"result", "success"}, {"limit", limit}}));
+                                    const std::string& target, int limit) {
   std::vector<std::int64_t> numbers;
-  for (const protocol::Build& build : list.builds)
+  for (const protocol::Build& build : list_builds(api, repository, target, "success", limit))
     numbers.push_back(build.id);
   return numbers;
 }
@@ -33,9 +30,9 @@ std::optional<std::int64_t> newest_success(ApiClient& api, const std::string& re
                                            const std::vector<std::string>& targets) {
   const bool is_one = targets.size() <= 1;
   std::vector<std::int64_t> candidates =
-      successes(api, repository, targets.empty() ? "" : targets.front(), is_one ? "1" : "100");
+      successes(api, repository, targets.empty() ? "" : targets.front(), is_one ? 1 : 100);
   for (std::size_t i = 1; i < targets.size(); ++i) {
-    const auto others = successes(api, repository, targets[i], "100");
+    const auto others = successes(api, repository, targets[i], 100);
     std::erase_if(candidates, [&](std::int64_t number) {
       return std::find(others.begin(), others.end(), number) == others.end();
     });
@@ -54,6 +51,18 @@ bool is_success(const protocol::BuildRecord& record, const std::vector<std::stri
 }
 
 }  // namespace
+
+std::vector<protocol::Build> list_builds(ApiClient& api, const std::string& repository,
+                                         const std::string& target, const std::string& result,
+                                         int limit) {
+  return api
+      .get<protocol::BuildList>(protocol::with_query(protocol::path_of(protocol::Operation::builds),
+                                                     {{"repository", repository},
+                                                      {"target", target},
+                                                      {"result", result},
+                                                      {"limit", fmt::format("{}", limit)}}))
+      .builds;
+}
 
 bool comes_from(const nlohmann::json& node, const std::string& place) {
   return nix::origin_of(nix::FlakeLock::original_of(node)).place == place ||

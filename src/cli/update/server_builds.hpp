@@ -41,6 +41,13 @@ struct ServerBuild {
   std::string signer;                  // the key's name
 };
 
+// The repository's newest builds, according to the server. With `target`, those that have it, and
+// with `result`, those in which it has this result, or that have it themselves without a target.
+// This is not signed: what is followed needs a record.
+std::vector<protocol::Build> list_builds(ApiClient& api, const std::string& repository,
+                                         const std::string& target, const std::string& result,
+                                         int limit);
+
 // The repository's last build that was successful or, with `targets`, in which all of these
 // succeeded, whatever else failed. It is verified; nothing if the server reports none. Throws as
 // ApiClient does, and RefusedError if the record is not signed by one of `keys` or does not match.

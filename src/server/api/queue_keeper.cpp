@@ -55,7 +55,7 @@ void QueueKeeper::run() {
       if (!history) history = std::make_unique<history::History>(layout_.history());
       const std::uint64_t current = history->generation();
       // A queued build can lose its process without a change of the history.
-      if (current != generation || !waiting_.empty() || !history->queued().empty()) {
+      if (current != generation || has_queued_) {
         generation = current;
         look(*history, std::exchange(is_first, false));
       }
@@ -74,7 +74,8 @@ void QueueKeeper::run() {
 void QueueKeeper::look(history::History& history, bool is_first) {
   std::set<std::int64_t> waiting;
   std::set<std::string> repositories;
-  std::vector<protocol::Build> builds = history.queued();
+  const std::vector<protocol::Build> builds = history.queued();
+  has_queued_ = !builds.empty();
   for (const protocol::Build& build : builds) {
     // run-build takes the oldest of a repository.
     if (!repositories.insert(build.repository).second) continue;

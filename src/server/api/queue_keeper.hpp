@@ -43,6 +43,7 @@ class QueueKeeper {
   BuildFeed& feed_;
 
   // For the thread.
+  bool has_queued_ = false;             // at the last look
   std::set<std::int64_t> waiting_;      // builds that nobody was running at the last look
   std::map<std::int64_t, int> failed_;  // starts that failed
   std::map<std::int64_t, std::chrono::steady_clock::time_point> started_;

@@ -1,6 +1,5 @@
 #include "server/http/interface_watch.hpp"
 
-#include <ifaddrs.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -15,27 +14,34 @@
 
 namespace nixbuild::http {
 
-std::set<std::string> interface_addresses(const net::InterfaceAddress& wanted) {
+void visit_interface_addresses(
+    const std::function<void(const ifaddrs& entry, const std::string& host)>& visit) {
   ifaddrs* first = nullptr;
   if (::getifaddrs(&first) != 0) throw SystemError(errno, "reading this machine's addresses");
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
-  std::set<std::string> result;
   for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
-    if (entry->ifa_addr == nullptr || wanted.interface != entry->ifa_name) continue;
+    if (entry->ifa_addr == nullptr) continue;
     const int family = entry->ifa_addr->sa_family;
     if (family != AF_INET && family != AF_INET6) continue;
     sockaddr_storage address{};
     std::copy_n(reinterpret_cast<const char*>(entry->ifa_addr),
                 family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6),
                 reinterpret_cast<char*>(&address));
-    const std::string host = host_of(address);
+    visit(*entry, host_of(address));
+  }
+}
+
+std::set<std::string> interface_addresses(const net::InterfaceAddress& wanted) {
+  std::set<std::string> result;
+  visit_interface_addresses([&](const ifaddrs& entry, const std::string& host) {
+    if (wanted.interface != entry.ifa_name) return;
     const bool in_range =
         wanted.ranges.empty() ||
         std::any_of(wanted.ranges.begin(), wanted.ranges.end(), [&host](const std::string& range) {
           return net::address_in_range(host, range);
         });
     if (in_range) result.insert(host);
-  }
+  });
   return result;
 }
 

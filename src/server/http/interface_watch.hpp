@@ -1,6 +1,8 @@
 // Follows the addresses of a network interface, which may appear, disappear or not exist at all.
 #pragma once
 
+#include <ifaddrs.h>
+
 #include <functional>
 #include <set>
 #include <string>
@@ -10,6 +12,11 @@
 #include "server/http/worker.hpp"
 
 namespace nixbuild::http {
+
+// Calls `visit` with each entry of getifaddrs(3) that has an IPv4 or IPv6 address, and that address
+// as host_of() writes it. Throws SystemError.
+void visit_interface_addresses(
+    const std::function<void(const ifaddrs& entry, const std::string& host)>& visit);
 
 // The interface's current addresses in the wanted ranges. Link-local addresses include their zone.
 // Throws SystemError.

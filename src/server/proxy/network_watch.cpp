@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -27,7 +25,6 @@
 #include "common/base/error.hpp"
 #include "common/base/unique_fd.hpp"
 #include "server/http/interface_watch.hpp"
-#include "server/http/socket_address.hpp"
 
 namespace nixbuild::proxy {
 namespace {
@@ -40,18 +37,14 @@ constexpr std::chrono::seconds between_calls{1};
 // of other changes, such as scans of wireless networks.
 std::set<std::string> network_state() {
   std::set<std::string> state;
-  ifaddrs* first = nullptr;
-  if (::getifaddrs(&first) != 0) return state;
-  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
-  for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
-    if ((entry->ifa_flags & IFF_RUNNING) == 0 || entry->ifa_addr == nullptr) continue;
-    const int family = entry->ifa_addr->sa_family;
-    if (family != AF_INET && family != AF_INET6) continue;
-    sockaddr_storage address{};
-    std::copy_n(reinterpret_cast<const char*>(entry->ifa_addr),
-                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6),
-                reinterpret_cast<char*>(&address));
-    state.insert(std::string(entry->ifa_name) + ' ' + http::host_of(address));
+  try {
+    http::visit_interface_addresses([&](const ifaddrs& entry, const std::string& host) {
+      if ((entry.ifa_flags & IFF_RUNNING) != 0) {
+        state.insert(std::string(entry.ifa_name) + ' ' + host);
+      }
+    });
+  } catch (const SystemError&) {
+    state.clear();
   }
   return state;
 }
