@@ -97,8 +97,19 @@ class Machine:
                 str(self.builder.store), *map(str, words)]  # fmt: skip
 
     def run(self, *words, code=0, directory=None, **more):
-        result = subprocess.run(self.command(*words), env=self.environment(**more), cwd=directory or self.flake, text=True,
-                                stdin=subprocess.DEVNULL, capture_output=True, timeout=120)  # fmt: skip
+        with subprocess.Popen(self.command(*words), env=self.environment(**more), cwd=directory or self.flake, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              start_new_session=True) as process:  # fmt: skip
+            try:
+                output, error = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                running = subprocess.run(["ps", "-ww", "-o", "pid,ppid,etimes,wchan:24,args", "-g", str(process.pid)],
+                                         capture_output=True, text=True).stdout  # fmt: skip
+                sockets = subprocess.run(["ss", "-tanp"], capture_output=True, text=True).stdout
+                os.killpg(process.pid, signal.SIGKILL)
+                output, error = process.communicate()
+                raise AssertionError(f"it does not end\n{output}\n{error}\n{running}\n{sockets}") from None
+        result = subprocess.CompletedProcess(words, process.returncode, output, error)
         assert not SANITIZER_REPORT.search(result.stderr), result.stderr
         assert code is None or result.returncode == code, f"{result.returncode}\n{result.stdout}\n{result.stderr}"
         return result
