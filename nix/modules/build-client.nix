@@ -2,8 +2,9 @@
 { config, lib, pkgs, osConfig ? null, ... }:
 let
   cfg = config.programs.bootstrap;
-  inherit (import ./caches.nix { inherit lib; }) caches clientSettings recordKeys;
+  inherit (import ./caches.nix { inherit lib; }) caches clientSettings peerWarnings recordKeys;
   chosen = caches cfg;
+  systemIsPeer = osConfig.programs.bootstrap.buildServer.peer.enable or false;
   systemHasProxy = osConfig.programs.bootstrap.buildServer.proxy.enable or false;
   toml = pkgs.formats.toml { };
 in
@@ -20,7 +21,7 @@ in
   config = lib.mkIf cfg.enable (lib.mkMerge [
     {
       home.packages = [ cfg.package ];
-      inherit (chosen) warnings;
+      warnings = chosen.warnings ++ peerWarnings cfg;
       # Home Manager replaces the user's nix.conf, which may be what enables flakes.
       nix.settings.extra-experimental-features = [ "nix-command" "flakes" ];
     }
@@ -69,6 +70,36 @@ in
           Restart = "on-failure";
           RestartSec = 1;
           WatchdogSec = 30;
+          NoNewPrivileges = true;
+        };
+        Install.WantedBy = [ "default.target" ];
+      };
+    })
+    (lib.mkIf (cfg.buildServer.peer.enable && recordKeys cfg != [ ]) {
+      assertions = [{
+        assertion = pkgs.stdenv.hostPlatform.isLinux;
+        message = "programs.bootstrap.buildServer.peer: this works on Linux only.";
+      }];
+    })
+    (lib.mkIf (cfg.buildServer.peer.enable && recordKeys cfg != [ ] && !systemIsPeer) {
+      # As in systemd/nixbuild-peer.service.
+      systemd.user.services.nixbuild-peer = {
+        Unit = {
+          Description = "What the build server has signed of this machine's Nix store, for other machines";
+          Documentation = "man:nixbuild-serve-cache(1)";
+          StartLimitIntervalSec = 0;
+          X-Restart-Triggers = [ "${toml.generate "nixbuild-config.toml" cfg.settings}" ];
+        };
+        Service = {
+          Type = "notify";
+          StateDirectory = "nixbuild-peer";
+          Environment = [ "NIXBUILD_STATE_DIR=%S/nixbuild-peer" ];
+          ExecStart = "${cfg.package}/bin/nixbuild serve-cache --only-signed-by record_keys --nar-cache-size 2G";
+          Restart = "on-failure";
+          RestartSec = 1;
+          RestartPreventExitStatus = 2;
+          WatchdogSec = 30;
+          Nice = 10;
           NoNewPrivileges = true;
         };
         Install.WantedBy = [ "default.target" ];

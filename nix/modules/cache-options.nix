@@ -43,6 +43,10 @@ in
         '';
       };
 
+      peer.enable = lib.mkEnableOption ''
+        serving other machines of the tailnet what the build server has signed of this machine's store, and
+        nothing that was built here (Linux only)'';
+
       proxy.enable = lib.mkEnableOption ''
         a proxy on this machine, which Nix asks in the place of the caches, and which never waits for one
         that is away (Linux only)'';

@@ -57,6 +57,11 @@ let
     let key = cfg.buildServer.publicKey; in
     lib.optional (key != null && isPublicKey key) key;
 
+  # A peer serves what the server has signed, so it has to know the server's key.
+  peerWarnings = cfg: lib.optional (cfg.buildServer.peer.enable && recordKeys cfg == [ ])
+    ("programs.bootstrap.buildServer.peer.enable has no effect without "
+      + "programs.bootstrap.buildServer.publicKey, as a peer serves only what that key has signed.");
+
   # For a server that may be unreachable, or has built something a moment ago.
   clientSettings = {
     connect-timeout = lib.mkDefault 5;
@@ -65,5 +70,5 @@ let
   };
 in
 {
-  inherit cacheUrl caches clientSettings isPublicKey recordKeys;
+  inherit cacheUrl caches clientSettings isPublicKey peerWarnings recordKeys;
 }

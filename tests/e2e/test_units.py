@@ -15,12 +15,12 @@ from support.server import BINARY, program_environment
 pytestmark = pytest.mark.once
 
 SERVICES = ["nixbuild-api.service", "nixbuild-cache.service", "nixbuild-build@demo.service", "nixbuild-key.service",
-            "nixbuild-proxy.service"]
+            "nixbuild-peer.service", "nixbuild-proxy.service"]
 SOCKETS = ["nixbuild-api.socket", "nixbuild-cache.socket", "nixbuild-proxy.socket"]
 # What `systemd-analyze security` may say at most, of 10: "OK" ends at 5, and most services stand at 9.
 EXPOSURE = {
     "nixbuild-api.service": 2.5, "nixbuild-cache.service": 2.5, "nixbuild-build@demo.service": 2.5,
-    "nixbuild-key.service": 2.5, "nixbuild-proxy.service": 2.5,
+    "nixbuild-key.service": 2.5, "nixbuild-peer.service": 2.5, "nixbuild-proxy.service": 2.5,
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_a_unit_with_a_fault_does_not_verify(installed):
     assert "Failed to parse" in result.stderr and "ProtectHouse" in result.stderr
 
 
-@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@", "nixbuild-proxy"])
+@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@", "nixbuild-peer", "nixbuild-proxy"])
 def test_memory_is_bounded(installed, unit):
     text = the(installed, f"{unit}.service").read_text()
     assert re.search(r"^MemoryMax=[0-9]+[G%]$", text, re.M)
@@ -109,7 +109,7 @@ def test_exposure(installed, unit):
     assert float(match[1]) < EXPOSURE[unit], result.stdout
 
 
-@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@", "nixbuild-key", "nixbuild-proxy"])
+@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@", "nixbuild-key", "nixbuild-peer", "nixbuild-proxy"])
 def test_what_units_start_is_a_command_of_ours(installed, unit):
     text = the(installed, f"{unit}.service").read_text()
     words = re.search(r"^ExecStart=(.*)$", text, re.M)[1].replace("%i", "demo").split()
@@ -118,7 +118,7 @@ def test_what_units_start_is_a_command_of_ours(installed, unit):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@", "nixbuild-proxy"])
+@pytest.mark.parametrize("unit", ["nixbuild-api", "nixbuild-cache", "nixbuild-build@", "nixbuild-peer", "nixbuild-proxy"])
 def test_no_number_of_failures_is_the_last(installed, unit):
     assert re.search(r"^StartLimitIntervalSec=0$", the(installed, f"{unit}.service").read_text(), re.M)
 
@@ -126,10 +126,13 @@ def test_no_number_of_failures_is_the_last(installed, unit):
 def test_only_the_cache_gets_the_key(installed):
     texts = {path.name: path.read_text() for path in installed.glob("**/nixbuild-*.service")}
     assert [name for name, text in texts.items() if "LoadCredential" in text] == ["nixbuild-cache.service"]
-    for name in ("nixbuild-api.service", "nixbuild-build@.service", "nixbuild-cache.service"):
+    for name in ("nixbuild-api.service", "nixbuild-build@.service", "nixbuild-cache.service", "nixbuild-peer.service"):
         assert re.search(r"^InaccessiblePaths=.*-/etc/nixbuild/cache-key", texts[name], re.M), name
     users = {name: match[1] for name, text in texts.items() if (match := re.search(r"^User=(.*)$", text, re.M))}
-    assert sorted(users.values()) == ["nixbuild-api", "nixbuild-build", "nixbuild-cache"]
+    assert sorted(users.values()) == ["nixbuild-api", "nixbuild-build", "nixbuild-cache", "nixbuild-cache"]
+    # What a client's cache passes on has been signed; it has no key.
+    assert "--only-signed-by record_keys" in texts["nixbuild-peer.service"]
+    assert "-/var/lib/nixbuild" in texts["nixbuild-peer.service"]
     # The sockets hold loopback only.
     listening = "".join(path.read_text() for path in installed.glob("**/nixbuild-*.socket"))
     addresses = re.findall(r"^ListenStream=(.*):\d+$", listening, re.M)

@@ -251,6 +251,33 @@ in
       onNixos = { };
     };
   };
+  "client: a peer of other machines" = {
+    got =
+      let
+        peer = publicKey: osConfig: home [
+          default
+          (bootstrap { buildServer = { enable = true; inherit publicKey; peer.enable = true; }; })
+          { _module.args.osConfig = lib.mkForce osConfig; }
+        ];
+        alone = peer key null;
+      in
+      {
+        services = builtins.attrNames alone.systemd.user.services;
+        command = builtins.match ".*/bin/nixbuild (.*)" alone.systemd.user.services.nixbuild-peer.Service.ExecStart;
+        inherit (alone.programs.bootstrap.settings.client) record_keys;
+        unkeyed = (peer null null).systemd.user.services;
+        unkeyedWarns = mentions "peer.enable has no effect" (peer null null).warnings;
+        onNixos = (peer key { programs.bootstrap.buildServer.peer.enable = true; }).systemd.user.services;
+      };
+    want = {
+      services = [ "nixbuild-peer" ];
+      command = [ "serve-cache --only-signed-by record_keys --nar-cache-size 2G" ];
+      record_keys = [ key ];
+      unkeyed = { };
+      unkeyedWarns = true;
+      onNixos = { };
+    };
+  };
   "client: which machines have a proxy" = {
     got =
       let
@@ -527,6 +554,30 @@ in
       sockets.nixbuild-proxy = [ "sockets.target" ];
       wantedBy = [ "multi-user.target" ];
       withoutIt = { };
+    };
+  };
+  "NixOS client: a peer of other machines" = {
+    got =
+      let
+        config = nixos [ client (bootstrap { buildServer = { enable = true; publicKey = key; peer.enable = true; }; }) ];
+      in
+      {
+        packages = namesOf config.systemd.packages;
+        inherit (config.systemd.services.nixbuild-peer) wantedBy serviceConfig;
+        ports = config.networking.firewall.interfaces.tailscale0.allowedTCPPorts;
+        onServer = (nixos [
+          buildServer
+          client
+          { services.nixbuild.enable = true; }
+          (bootstrap { buildServer = { enable = true; publicKey = key; peer.enable = true; }; })
+        ]).systemd.services ? nixbuild-peer;
+      };
+    want = {
+      packages = [ "nixbuild" ];
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig = { DynamicUser = true; User = "nixbuild-peer"; Group = "nixbuild-peer"; };
+      ports = [ 5000 ];
+      onServer = false;
     };
   };
   "NixOS server: users are those of sysusers.d" = {

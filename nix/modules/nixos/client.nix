@@ -3,7 +3,7 @@
 let
   cfg = config.programs.bootstrap;
   synced = import ../synced-aliases.nix cfg.package;
-  inherit (import ../caches.nix { inherit lib; }) caches clientSettings recordKeys;
+  inherit (import ../caches.nix { inherit lib; }) caches clientSettings peerWarnings recordKeys;
   chosen = caches cfg;
 in
 {
@@ -15,7 +15,7 @@ in
   config = lib.mkIf cfg.enable (lib.mkMerge [
     {
       environment.systemPackages = [ cfg.package ];
-      inherit (chosen) warnings;
+      warnings = chosen.warnings ++ peerWarnings cfg;
     }
     (lib.mkIf cfg.buildServer.enable {
       services.nixbuild.settings.client = {
@@ -38,6 +38,21 @@ in
         wantedBy = [ "multi-user.target" ];
         restartTriggers = [ config.environment.etc."nixbuild/config.toml".source ];
       };
+    })
+    # A build server serves all of its store, on the same port.
+    (lib.mkIf (cfg.buildServer.peer.enable && recordKeys cfg != [ ] && !(config.services.nixbuild.enable or false)) {
+      systemd.packages = [ cfg.package ];
+      systemd.services.nixbuild-peer = {
+        wantedBy = [ "multi-user.target" ];
+        restartTriggers = [ config.environment.etc."nixbuild/config.toml".source ];
+        # The build server's users do not exist here.
+        serviceConfig = {
+          DynamicUser = true;
+          User = "nixbuild-peer";
+          Group = "nixbuild-peer";
+        };
+      };
+      networking.firewall.interfaces.${config.services.tailscale.interfaceName}.allowedTCPPorts = [ 5000 ];
     })
     (lib.mkIf (chosen.substituters != [ ]) {
       nix.settings = clientSettings // {

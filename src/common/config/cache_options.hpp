@@ -11,6 +11,9 @@
 
 namespace nixbuild::config {
 
+// In `only_signed_by`: the keys of `[client] record_keys`.
+constexpr const char* record_keys_word = "record_keys";
+
 struct CacheOptions {
   std::filesystem::path state_dir;  // this and the next are set at the file's top level
   std::string tailscale_interface = "tailscale0";
@@ -27,6 +30,7 @@ struct CacheOptions {
   int priority = 30;                        // lower is asked first; cache.nixos.org says 40
   unsigned threads = 0;                     // for serving and for compression; 0: one for each core
   std::vector<std::string> skip_signed_by;  // key names; answer 404 for paths they have signed
+  std::vector<std::string> only_signed_by;  // NAME:BASE64; not empty: serve only what they signed
   std::string public_url;                   // shown to people; empty: what the client requested
   std::vector<std::string> allowed_hosts;   // additional names of this server
   std::vector<std::string> trusted_proxies;  // addresses and ranges without a connection limit

@@ -44,6 +44,13 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
            "Answer 404 for paths that are signed with this key, such as cache.nixos.org-1, so that "
            "clients substitute them from there; `nix copy --from` this cache alone fails for their "
            "closures")
+      .add("only_signed_by", options.only_signed_by, "KEY",
+           "Serve only paths that this key, NAME:BASE64, has signed; create no key and sign "
+           "nothing. "
+           "record_keys stands for the keys in [client]")
+      .checked([](const std::string& text) {
+        if (text != record_keys_word) check_public_key(text);
+      })
       .add("public_url", options.public_url, "URL",
            "URL to show on the front page, for a cache behind a proxy (default: the URL that the "
            "client requested, with https if a proxy on this machine says so)")

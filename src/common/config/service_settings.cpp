@@ -11,7 +11,6 @@
 #include "common/config/problems.hpp"
 #include "common/net/listen_address.hpp"
 #include "common/net/server_address.hpp"
-#include "common/nix/keys.hpp"
 
 namespace nixbuild::config {
 namespace {
@@ -38,13 +37,7 @@ void add_client_settings(Settings& settings, ClientOptions& options) {
       .add("token_file", options.token_file, "FILE", "Send the token in this file to the server")
       .add("record_keys", options.record_keys, "KEY",
            "Follow only builds whose record this key signed, NAME:BASE64; Nix has to trust it, too")
-      .checked([](const std::string& text) {
-        try {
-          nix::PublicKey::parse(text);
-        } catch (const FormatError& error) {
-          throw UsageError(fmt::format("'{}': {}", text, error.what()));
-        }
-      });
+      .checked(check_public_key);
 }
 
 void add_api_settings(Settings& settings, ApiOptions& options) {

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "common/base/error.hpp"
+#include "common/nix/keys.hpp"
 
 namespace nixbuild::config {
 namespace {
@@ -258,6 +259,14 @@ std::string toml_string(std::string_view text) {
     }
   }
   return out + '"';
+}
+
+void check_public_key(const std::string& text) {
+  try {
+    nix::PublicKey::parse(text);
+  } catch (const FormatError& error) {
+    throw UsageError(fmt::format("'{}': {}", text.substr(0, text.find(':')), error.what()));
+  }
 }
 
 std::uint64_t parse_size(std::string_view text) {

@@ -120,6 +120,10 @@ class Settings {
 // The text as a TOML basic string, including quotes. Source: TOML 1.0, "String".
 std::string toml_string(std::string_view text);
 
+// Throws UsageError unless the text is a public key, NAME:BASE64. The message does not contain the
+// text, which may be a secret key.
+void check_public_key(const std::string& text);
+
 // Bytes from "20G", "512M", "4096". Throws UsageError.
 std::uint64_t parse_size(std::string_view text);
 // The shortest exact form that parse_size reads.

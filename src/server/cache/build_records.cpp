@@ -77,6 +77,9 @@ http::Response BuildRecords::signed_record(std::int64_t id) const {
                          "same state directory\n",
                          history_.string()));
   }
+  if (keys_.signs_nothing()) {
+    return http::text_response(503, "it runs with --only-signed-by and has no key\n");
+  }
   try {
     history::History history(history_, history::Access::read_only);
     auto record = history.record(id);

@@ -29,6 +29,11 @@ constexpr unsigned worker_threads = 2;
 
 config::CacheOptions completed(config::CacheOptions options) {
   if (options.state_dir.empty()) throw UsageError("serve-cache: no state directory is given");
+  if (!options.only_signed_by.empty() && !options.secret_key_files.empty()) {
+    throw UsageError(
+        "serve-cache: --only-signed-by excludes --secret-key-file; a cache that serves only what "
+        "others have signed signs nothing");
+  }
   if (options.threads == 0) options.threads = std::max(1U, std::thread::hardware_concurrency());
   if (options.real_store_dir.empty()) options.real_store_dir = options.store_dir;
   if (options.nix_log_dir.empty()) {
@@ -46,6 +51,15 @@ config::CacheOptions completed(config::CacheOptions options) {
 store::StoreLayout layout_of(const config::CacheOptions& options) {
   return {nix::StoreDir(options.store_dir), options.real_store_dir, options.nix_state_dir,
           options.nix_log_dir};
+}
+
+// Hides what none of `keys` has signed.
+store::PathFilter filter_of(const VerifyingKeys& keys, const nix::StoreDir& store_dir) {
+  if (keys.empty()) return {};
+  return [&keys, store_dir](const nix::PathInfo& info) {
+    return !info.signatures.empty() &&
+           keys.verify(nix::fingerprint(store_dir, info), info.signatures);
+  };
 }
 
 CompressedNars::Options compression_options(const config::CacheOptions& options) {
@@ -87,15 +101,18 @@ std::vector<std::string> hosts_of(const config::CacheOptions& options) {
 CacheService::CacheService(const config::CacheOptions& options)
     : options_(completed(options)),
       priority_(options_.priority),
-      keys_(options_.secret_key_files, options_.state_dir),
-      store_(layout_of(options_)),
+      only_signed_by_(options_.only_signed_by),
+      keys_(only_signed_by_.empty() ? SigningKeys(options_.secret_key_files, options_.state_dir)
+                                    : SigningKeys()),
+      store_(layout_of(options_), store::StoreReader::default_patience,
+             filter_of(only_signed_by_, nix::StoreDir(options_.store_dir))),
       nar_cache_(options_.state_dir / "nar-cache", options_.nar_cache_size),
       compressed_(nar_cache_, store_.layout(), options_.threads, compression_options(options_),
                   unservable_),
       narinfos_(store_, nar_cache_, keys_, unservable_, advertised_recipe(options_, compressed_),
                 options_.skip_signed_by),
       nars_(store_, narinfos_, compressed_, unservable_),
-      realisations_(store_, keys_),
+      realisations_(store_, keys_, only_signed_by_),
       host_rule_(std::make_shared<http::HostRule>("[cache] allowed_host", hosts_of(options_))),
       workers_(worker_threads),
       listings_(store_, narinfos_, workers_),
@@ -108,6 +125,9 @@ CacheService::CacheService(const config::CacheOptions& options)
       control_router_(make_control_router()) {
   for (const nix::PublicKey& key : keys_.public_keys()) {
     log::info("signing with {}", key.to_string());
+  }
+  for (const nix::PublicKey& key : only_signed_by_.all()) {
+    log::info("serving what {} has signed", key.to_string());
   }
 }
 
@@ -135,7 +155,9 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
   router->get("/{hash}.ls",
               [this](const Request&, PathParameters path) { return listings_.handle(path[0]); });
   // A derivation's name may contain a '?', which Nix does not escape in the URL.
-  router->get("/log/{name}", [this](const Request& request, PathParameters path) {
+  router->get("/log/{name}", [this](const Request& request, PathParameters path) -> http::Reply {
+    // Logs are of what was built here, and nobody signs them.
+    if (!only_signed_by_.empty()) return not_found("no such log\n");
     if (request.query.empty()) return build_logs_.handle(path[0]);
     return build_logs_.handle(fmt::format("{}?{}", path[0], request.query));
   });
@@ -162,7 +184,11 @@ std::shared_ptr<const http::Router> CacheService::make_router() {
               });
   router->get("/", [this](const Request& request, PathParameters) {
     http::Response response = http::text_response(
-        200, render_front_page(url_for(request), store_.layout().store_dir, keys_.public_keys()));
+        200,
+        only_signed_by_.empty()
+            ? render_front_page(url_for(request), store_.layout().store_dir, keys_.public_keys())
+            : render_keyless_front_page(url_for(request), store_.layout().store_dir,
+                                        only_signed_by_.all()));
     response.content_type = "text/html; charset=utf-8";
     response.headers.emplace_back("Content-Security-Policy",
                                   "default-src 'none'; style-src 'unsafe-inline'");

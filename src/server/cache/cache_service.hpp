@@ -16,6 +16,7 @@
 #include "server/cache/realisations.hpp"
 #include "server/cache/signing_keys.hpp"
 #include "server/cache/store_files.hpp"
+#include "server/cache/verifying_keys.hpp"
 #include "server/cache/warming.hpp"
 #include "server/http/host_rule.hpp"
 #include "server/http/router.hpp"
@@ -52,6 +53,7 @@ class CacheService final : public http::Service {
 
   const config::CacheOptions options_;
   std::atomic<int> priority_;
+  const VerifyingKeys only_signed_by_;
   SigningKeys keys_;
   store::StoreReader store_;
   narcache::NarCache nar_cache_;

@@ -18,6 +18,19 @@ pre { padding: .75rem 1rem; overflow-x: auto; border-radius: .5rem; border: 1px 
 code { font: 14px/1.5 ui-monospace, monospace; }
 )";
 
+std::string page_head(const nix::StoreDir& store_dir) {
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>Nix binary cache</title>\n<style>{}</style>\n</head>\n<body>\n"
+      "<h1>Nix binary cache</h1>\n<p>Signed packages of <code>{}</code>.</p>\n",
+      style, http::escape_html(store_dir.path()));
+}
+
+constexpr std::string_view page_end =
+    "<p><a href=\"/nix-cache-info\">nix-cache-info</a> · <a href=\"/health\">health</a> · "
+    "<a href=\"/metrics\">metrics</a> · nixbuild " NIXBUILD_VERSION "</p>\n</body>\n</html>\n";
+
 void add_block(std::string& page, std::string_view title, std::string_view text) {
   page += fmt::format("<h2>{}</h2>\n<pre><code>{}</code></pre>\n", title, http::escape_html(text));
 }
@@ -42,12 +55,7 @@ std::string render_front_page(std::string_view url, const nix::StoreDir& store_d
     names += (names.empty() ? "" : " ") + text;
     quoted += (quoted.empty() ? "" : " ") + nix::nix_string(text);
   }
-  std::string page = fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>Nix binary cache</title>\n<style>{}</style>\n</head>\n<body>\n"
-      "<h1>Nix binary cache</h1>\n<p>Signed packages of <code>{}</code>.</p>\n",
-      style, http::escape_html(store_dir.path()));
+  std::string page = page_head(store_dir);
   add_block(page, "Public key", names);
   add_block(page, "nix.conf",
             fmt::format("extra-substituters = {}\nextra-trusted-public-keys = {}\n", url, names));
@@ -58,10 +66,21 @@ std::string render_front_page(std::string_view url, const nix::StoreDir& store_d
   add_block(page, "Once, by hand",
             fmt::format("nix copy --from '{}' STORE-PATH --option extra-trusted-public-keys '{}'\n",
                         url, names));
-  page += fmt::format(
-      "<p><a href=\"/nix-cache-info\">nix-cache-info</a> · <a href=\"/health\">health</a> · "
-      "<a href=\"/metrics\">metrics</a> · nixbuild {}</p>\n</body>\n</html>\n",
-      NIXBUILD_VERSION);
+  page += page_end;
+  return page;
+}
+
+std::string render_keyless_front_page(std::string_view url, const nix::StoreDir& store_dir,
+                                      const std::vector<nix::PublicKey>& signed_by) {
+  std::string page = page_head(store_dir);
+  page += "<p>This machine has no key. It passes on what these keys have signed:</p>\n<ul>\n";
+  for (const nix::PublicKey& key : signed_by)
+    page += fmt::format("<li><code>{}</code></li>\n", http::escape_html(key.to_string()));
+  page += "</ul>\n<p>Trust a key only if its owner told you what it is.</p>\n";
+  add_block(page, "For the proxy of another machine, config.toml",
+            fmt::format("[proxy]\npeers = [{}]\n", nix::nix_string(url)));
+  add_block(page, "For Nix itself, nix.conf", fmt::format("extra-substituters = {}\n", url));
+  page += page_end;
   return page;
 }
 

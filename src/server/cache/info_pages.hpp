@@ -20,4 +20,8 @@ std::string render_nix_cache_info(const nix::StoreDir& store_dir, int priority,
 std::string render_front_page(std::string_view url, const nix::StoreDir& store_dir,
                               const std::vector<nix::PublicKey>& keys);
 
+// The same for a cache without keys, which serves what `signed_by` have signed.
+std::string render_keyless_front_page(std::string_view url, const nix::StoreDir& store_dir,
+                                      const std::vector<nix::PublicKey>& signed_by);
+
 }  // namespace nixbuild::cache

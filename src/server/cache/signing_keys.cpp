@@ -38,6 +38,7 @@ SigningKeys::Keys SigningKeys::load(const std::vector<std::filesystem::path>& fi
 }
 
 void SigningKeys::reload(const std::vector<std::filesystem::path>& files) {
+  if (signs_nothing()) return;
   auto loaded = std::make_shared<const Keys>(load(files));
   const std::lock_guard lock(mutex_);
   keys_ = std::move(loaded);

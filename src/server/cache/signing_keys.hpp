@@ -18,9 +18,13 @@ namespace nixbuild::cache {
 // Thread-safe.
 class SigningKeys {
  public:
+  // No keys, now and later: nothing is signed.
+  SigningKeys() : keys_(std::make_shared<const Keys>()) {}
   // If `files` is empty, uses a key in `state_dir`, which is generated if missing. Throws
   // UsageError if a key cannot be used.
   SigningKeys(const std::vector<std::filesystem::path>& files, std::filesystem::path state_dir);
+
+  bool signs_nothing() const { return state_dir_.empty(); }
 
   // Reads `files`, which may differ from the previous ones. Throws like the constructor, and then
   // keeps the current keys.

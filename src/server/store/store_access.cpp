@@ -35,8 +35,9 @@ bool needs_a_writer(const sqlite::SqliteError& failure, const DatabaseFiles& fil
 
 }  // namespace
 
-StoreAccess::StoreAccess(StoreLayout layout)
+StoreAccess::StoreAccess(StoreLayout layout, PathFilter visible)
     : layout_(std::move(layout)),
+      visible_(std::move(visible)),
       files_(layout_.nix_state_dir),
       daemon_(layout_.nix_state_dir / "daemon-socket" / "socket") {}
 

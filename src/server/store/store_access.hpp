@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 
+#include "common/nix/path_info.hpp"
 #include "server/store/daemon_connection.hpp"
 #include "server/store/database_opening.hpp"
 #include "server/store/row_index.hpp"
@@ -16,11 +18,15 @@
 
 namespace nixbuild::store {
 
+// Whether a path may be seen.
+using PathFilter = std::function<bool(const nix::PathInfo&)>;
+
 // Thread-safe. Make one per store, and from it one StoreDatabase per thread.
 class StoreAccess {
  public:
-  // Opens nothing yet.
-  explicit StoreAccess(StoreLayout layout);
+  // Opens nothing yet. Paths that `visible` rejects count as absent (null: none does); it is called
+  // by any thread.
+  explicit StoreAccess(StoreLayout layout, PathFilter visible = {});
   StoreAccess(const StoreAccess&) = delete;
   StoreAccess& operator=(const StoreAccess&) = delete;
 
@@ -44,6 +50,7 @@ class StoreAccess {
   std::shared_ptr<DatabaseOpening> open_with_help(const sqlite::SqliteError& failure);
 
   const StoreLayout layout_;
+  const PathFilter visible_;
   const DatabaseFiles files_;
   RowIndex row_index_;
 

@@ -109,6 +109,7 @@ class StoreDatabase::Impl {
     while (references_.step())
       info.references.push_back(parse_path(references_.view(0)));
     std::sort(info.references.begin(), info.references.end());
+    if (access_->visible_ && !access_->visible_(info)) return std::nullopt;
     return info;
   }
 
@@ -130,13 +131,18 @@ class StoreDatabase::Impl {
       throw StoreUnavailable("the index of NAR hashes is being made" +
                              (failure.empty() ? failure : ", again because of this: " + failure));
     }
+    bool is_hidden = false;
     for (const std::int64_t id : index().rows_with_nar_hash(hash)) {
       const sqlite::StatementUse use(row_by_id_);
       row_by_id_.bind(id);
       if (!row_by_id_.step()) continue;
       const std::string_view path = row_by_id_.view(0);
-      if (parse_hash(row_by_id_.view(1), path) == hash) return parse_path(path);
+      if (parse_hash(row_by_id_.view(1), path) != hash) continue;
+      nix::StorePath found = parse_path(path);
+      if (!access_->visible_ || path_info(found.hash_part())) return found;
+      is_hidden = true;
     }
+    if (is_hidden) return std::nullopt;
     if (!index().confirm_no_nar(generation)) {
       index().start_scan(opening_, generation);
       throw StoreUnavailable("the index of NAR hashes is being renewed");

@@ -33,7 +33,7 @@ class StoreDatabase {
   // Queries never wait: they throw StoreUnavailable immediately, and the caller decides how long to
   // retry. The first one may throw it for about 20 ms, while the Nix daemon is asked to open the
   // database. A malformed row, which Nix cannot read either, is treated as absent: it is logged,
-  // and other rows remain usable.
+  // and other rows remain usable. For the first two, so is a path that StoreAccess hides.
   std::optional<nix::PathInfo> query_path_info(std::string_view hash_part);
   // A path that has that NAR, found by our own index (see RowIndex). The first call starts to build
   // the index; until it is complete, throws StoreUnavailable.

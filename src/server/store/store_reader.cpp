@@ -12,8 +12,8 @@ constexpr std::chrono::milliseconds log_delay{200};
 
 }  // namespace
 
-StoreReader::StoreReader(StoreLayout layout, std::chrono::milliseconds patience)
-    : access_(std::make_shared<StoreAccess>(std::move(layout))),
+StoreReader::StoreReader(StoreLayout layout, std::chrono::milliseconds patience, PathFilter visible)
+    : access_(std::make_shared<StoreAccess>(std::move(layout), std::move(visible))),
       patience_(patience),
       databases_([this] { return std::make_unique<StoreDatabase>(access_); }) {}
 

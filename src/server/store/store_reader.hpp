@@ -33,7 +33,8 @@ class StoreReader {
   static constexpr std::chrono::milliseconds retry_interval{20};
   static constexpr std::chrono::seconds default_patience{5};
 
-  explicit StoreReader(StoreLayout layout, std::chrono::milliseconds patience = default_patience);
+  explicit StoreReader(StoreLayout layout, std::chrono::milliseconds patience = default_patience,
+                       PathFilter visible = {});
 
   const StoreLayout& layout() const noexcept { return access_->layout(); }
 

@@ -481,3 +481,56 @@ TEST_CASE("the pages for people and programs") {
         std::string::npos);
   CHECK(metrics.ends_with("\n"));
 }
+
+TEST_CASE("with --only-signed-by, nothing else is served, warmed or signed") {
+  const test::TemporaryDirectory keys;
+  const nix::SecretKey key = keys::generate_key_file(keys.path() / "server", "server-1");
+  CacheServiceFixture fixture([&](config::CacheOptions& options) {
+    options.only_signed_by = {key.public_key().to_string()};
+  });
+  const std::string build_id = "0123456789abcdef";
+  const auto add_debug_path = [&](const std::string& hash_part, const std::string& signatures) {
+    const std::string name = hash_part + "-x-debug";
+    const fs::path directory = fixture.store() / name / "lib/debug/.build-id/01";
+    fs::create_directories(directory);
+    std::ofstream(directory / "23456789abcdef.debug") << "debug information";
+    fixture.add(hash_part, "x-debug", {}, signatures);
+  };
+  add_debug_path(hash_c, "");
+  const auto is_absent = [&](const std::string& target) {
+    CAPTURE(target);
+    CHECK(fixture.get(target).status == 404);
+  };
+  for (const std::string& hash_part : {hash_a, hash_b, hash_c}) {
+    is_absent("/" + hash_part + ".narinfo");
+    is_absent("/" + hash_part + ".ls");
+    is_absent("/serve/" + hash_part);
+    is_absent("/nar/" + hash_part + ".nar");
+  }
+  is_absent("/nar/" + nix::sha256(fixture.nar(hash_a + "-a")).base32() + ".nar");
+  is_absent("/debuginfo/" + build_id);
+  is_absent("/buildid/" + build_id + "/debuginfo");
+  const Json warmed = Json::parse(
+      body_text(fixture.control(http::Method::post, "/warm", "/nix/store/" + hash_b + "-b\n")));
+  CHECK(warmed["paths"] == 0);
+  CHECK_FALSE(fs::exists(fixture.options.state_dir / "cache-key"));
+  CHECK(body_text(fixture.get("/nix-cache-info")).find("PublicKey") == std::string::npos);
+  fixture.service->reload(fixture.options);
+  CHECK_FALSE(fs::exists(fixture.options.state_dir / "cache-key"));
+
+  // The same bytes at a path that the key has signed.
+  const std::string content = fixture.nar(hash_a + "-a");
+  fs::copy_file(fixture.store() / (hash_a + "-a"), fixture.store() / (absent + "-same"));
+  const nix::PathInfo info{*nix::StorePath::parse(absent + "-same"),
+                           nix::sha256(content),
+                           content.size(),
+                           {},
+                           {},
+                           {},
+                           {}};
+  fixture.add(absent, "same", {}, key.sign(nix::fingerprint(nix::StoreDir(), info)));
+  CHECK(fixture.narinfo(absent).info.signatures.size() == 1);
+  CHECK(body_text(fixture.get("/nar/" + nix::sha256(content).base32() + ".nar")) == content);
+  is_absent("/nar/" + hash_a + ".nar");
+  is_absent("/" + hash_a + ".narinfo");
+}

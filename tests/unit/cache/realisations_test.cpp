@@ -67,3 +67,41 @@ TEST_CASE("a build trace's signature covers derivation, output name and output")
                                     R"(","outputName":"out"},"value":{"outPath":")" +
                                     output.base_name() + "\"}}"));
 }
+
+TEST_CASE("only what a key has signed of a realisation is passed on") {
+  const test::TemporaryDirectory directory;
+  const test::TemporaryDirectory another;
+  const SigningKeys keys({}, directory.path());
+  const VerifyingKeys trusted({keys.public_keys().at(0).to_string()});
+  const SigningKeys foreign({}, another.path());  // of the same name
+  const auto signed_by = [](const SigningKeys& signer, const store::Realisation& realisation) {
+    store::Realisation result = realisation;
+    result.signatures = Json::parse(render_realisation(realisation, signer))["signatures"];
+    return result;
+  };
+  const store::Realisation plain{"sha256:1f3a!out", output, {}, {}};
+  const store::Realisation dependent{"sha256:1f3a!out", output, {}, {{"sha256:2b!out", other}}};
+  CHECK_FALSE(signed_part(plain, trusted));
+  CHECK_FALSE(signed_part(signed_by(foreign, plain), trusted));
+  CHECK(signed_part(signed_by(keys, plain), trusted) == signed_by(keys, plain));
+  CHECK(signed_part(signed_by(keys, dependent), trusted) == signed_by(keys, dependent));
+  // The dependencies were added later, and not signed.
+  store::Realisation changed = signed_by(keys, plain);
+  changed.dependent_realisations = dependent.dependent_realisations;
+  CHECK(signed_part(changed, trusted) == signed_by(keys, plain));
+  changed.output = other;
+  CHECK_FALSE(signed_part(changed, trusted));
+}
+
+TEST_CASE("only build traces that a key has signed are passed on") {
+  const test::TemporaryDirectory directory;
+  const SigningKeys keys({}, directory.path());
+  const VerifyingKeys trusted({keys.public_keys().at(0).to_string()});
+  store::BuildTrace trace{output, {}};
+  CHECK_FALSE(is_signed(derivation, "out", trace, trusted));
+  trace.signatures = Json::parse(render_build_trace(derivation, "out", trace, keys))["signatures"];
+  CHECK(is_signed(derivation, "out", trace, trusted));
+  CHECK_FALSE(is_signed(derivation, "dev", trace, trusted));
+  trace.output = other;
+  CHECK_FALSE(is_signed(derivation, "out", trace, trusted));
+}
