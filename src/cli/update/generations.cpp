@@ -158,9 +158,12 @@ std::optional<fs::path> current_generation(ConfigurationKind kind, const std::st
 }
 
 std::vector<fs::path> profiles_in_home() {
+  return profiles_in(profiles_directory());
+}
+
+std::vector<fs::path> profiles_in(const fs::path& directory) {
   std::vector<fs::path> profiles;
   std::error_code error;
-  const fs::path directory = profiles_directory();
   if (directory.empty()) return profiles;
   for (fs::directory_iterator entries(directory, error);
        !error && entries != fs::directory_iterator(); entries.increment(error)) {

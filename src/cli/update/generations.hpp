@@ -55,7 +55,9 @@ std::string render(const ClosureChanges& changes, const Closure& before, const C
 std::optional<std::filesystem::path> current_generation(ConfigurationKind kind,
                                                         const std::string& user);
 
-// Profiles with generations in this user's home, such as home-manager's; may be empty.
+// Profiles with generations in a directory; may be empty.
+std::vector<std::filesystem::path> profiles_in(const std::filesystem::path& directory);
+// The same for this user's home, such as home-manager's.
 std::vector<std::filesystem::path> profiles_in_home();
 
 // The closure of a path, according to Nix. Throws Error.

@@ -6,13 +6,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <set>
 #include <system_error>
 #include <utility>
 
 #include "cli/update/generations.hpp"
+#include "cli/update/old_generations.hpp"
 #include "cli/update/runner.hpp"
 #include "common/base/error.hpp"
+#include "common/config/load.hpp"
 
 namespace nixbuild::cli {
 namespace fs = std::filesystem;
@@ -78,18 +82,29 @@ std::vector<std::string> UpdatePlan::rebuild(const Configuration& configuration,
 }
 
 std::vector<std::vector<std::string>> UpdatePlan::collect() const {
-  const auto days = std::chrono::duration_cast<std::chrono::days>(options_.keep);
-  const std::vector<std::string> words = {"nix-collect-garbage", "--delete-older-than",
-                                          fmt::format("{}d", days.count())};
+  const fs::path shared =
+      fs::path(config::process_environment("NIX_STATE_DIR").value_or("/nix/var/nix")) / "profiles";
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const std::set<fs::path> in_use = systems_in_use();
   std::vector<std::vector<std::string>> result;
-  if (has(ConfigurationKind::nixos) && !identity_.is_root) result.push_back(as_root(words));
-  // Before Nix 2.14 nix-collect-garbage looks only below /nix/var/nix, but home-manager has its
-  // profile in the home directory.
-  for (const fs::path& profile : profiles_in_home()) {
-    result.push_back({"nix-env", "--profile", profile.string(), "--delete-generations",
-                      fmt::format("{}d", days.count())});
-  }
-  result.push_back(words);
+  const auto add = [&](const fs::path& profile, bool is_root_owned) {
+    const std::vector<std::int64_t> old =
+        old_generations(generations_of(profile), now, options_.keep,
+                        static_cast<std::size_t>(options_.keep_generations), in_use);
+    if (old.empty()) return;
+    std::vector<std::string> words = {"nix-env", "--profile", profile.string(),
+                                      "--delete-generations"};
+    for (const std::int64_t number : old)
+      words.push_back(fmt::format("{}", number));
+    result.push_back(is_root_owned ? as_root(std::move(words)) : std::move(words));
+  };
+  if (has(ConfigurationKind::nixos)) add(shared / "system", true);
+  // Where a user's profiles were before Nix 2.14.
+  for (const fs::path& profile : profiles_in(shared / "per-user" / identity_.user))
+    add(profile, false);
+  for (const fs::path& profile : profiles_in_home())
+    add(profile, false);
+  result.push_back({"nix-collect-garbage"});
   return result;
 }
 

@@ -27,7 +27,8 @@ class UpdatePlan {
                                  const std::vector<std::string>& options) const;
   std::vector<std::string> rebuild(const Configuration& configuration,
                                    const std::vector<std::string>& options) const;
-  // Deletes old generations, then unused store paths: root's, if there is a NixOS, and the user's.
+  // Deletes old generations, then unused store paths: the system's, if there is a NixOS, and those
+  // of the user's profiles. Never one that runs, was booted, or is its profile's current one.
   std::vector<std::vector<std::string>> collect() const;
 
   const std::vector<Configuration>& configurations() const noexcept { return configurations_; }

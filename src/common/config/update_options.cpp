@@ -22,6 +22,8 @@ void add_update_settings(Settings& settings, UpdateOptions& options) {
       .add("target", options.target, "TARGET",
            "Target that --built follows, such as nixosConfigurations.laptop or "
            "homeConfigurations.ann")
+      .add("keep_generations", options.keep_generations, 1, 1000,
+           "Keep this many of the newest generations, however old they are")
       .add_duration("keep", options.keep, "Delete generations older than this")
       .checked([](const std::string& text) {
         constexpr std::chrono::seconds day = std::chrono::days{1};

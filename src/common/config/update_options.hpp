@@ -16,6 +16,7 @@ struct UpdateOptions {
   std::string branch;      // empty: the remote's HEAD
   std::string target;      // "nixosConfigurations.laptop"
   std::chrono::seconds keep = std::chrono::days{30};  // whole days
+  int keep_generations = 5;
 };
 
 // Adds the table [update], bound to `options`.
