@@ -78,7 +78,7 @@ std::string render_keyless_front_page(std::string_view url, const nix::StoreDir&
     page += fmt::format("<li><code>{}</code></li>\n", http::escape_html(key.to_string()));
   page += "</ul>\n<p>Trust a key only if its owner told you what it is.</p>\n";
   add_block(page, "For the proxy of another machine, config.toml",
-            fmt::format("[proxy]\npeers = [{}]\n", nix::nix_string(url)));
+            fmt::format("[proxy]\nupstream = [{}]\n", nix::nix_string(url)));
   add_block(page, "For Nix itself, nix.conf", fmt::format("extra-substituters = {}\n", url));
   page += page_end;
   return page;

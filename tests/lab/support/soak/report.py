@@ -20,7 +20,7 @@ class Report:
         self.counts = collections.Counter()
         self.faults = collections.Counter()
         self.violations = []
-        self.windows = []  # [begin, end, what may fail] of each fault; the end is None while it lasts
+        self.windows = []  # [end, what may fail, what it strains] of each fault; the end is None while it lasts
 
     def count(self, what, number=1):
         with self.lock:
@@ -38,22 +38,25 @@ class Report:
         print(f"{self.clock()}  {text}", flush=True)
 
     @contextlib.contextmanager
-    def fault(self, name, excuses):
-        """It lasts until the end of the `with`; `excuses` are the kinds of work that may fail for it."""
+    def fault(self, name, excuses, strains=frozenset()):
+        """It lasts until the end of the `with`; `excuses` are the kinds of work that may fail for it, `strains` those
+        that survive one such fault, but not always a second one."""
         self.say(name)
-        window = [time.monotonic(), None, excuses]
+        window = [None, excuses, strains]
         with self.lock:
             self.faults[name.split(":")[0]] += 1
             self.windows.append(window)
         try:
             yield
         finally:
-            window[1] = time.monotonic()
+            window[0] = time.monotonic()
 
     def is_excused(self, kind, begin):
-        """Whether a fault for which such work may fail lasted at some time since `begin`."""
+        """Whether faults for which such work may fail lasted at some time since `begin`."""
         with self.lock:
-            return any(kind in kinds and (end is None or end + GRACE > begin) for _, end, kinds in self.windows)
+            windows = list(self.windows)
+        excused = any(kind in kinds and (end is None or end + GRACE > begin) for end, kinds, _ in windows)
+        return excused or sum(kind in strained and (end is None or end > begin) for end, _, strained in windows) > 1
 
     def summary(self):
         lines = ["", "What was done:"]
