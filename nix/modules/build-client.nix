@@ -67,6 +67,7 @@ in
         Service = {
           Type = "notify";
           ExecStart = "${cfg.package}/bin/nixbuild serve-proxy";
+          CacheDirectory = "nixbuild-proxy";
           Restart = "on-failure";
           RestartSec = 1;
           WatchdogSec = 30;

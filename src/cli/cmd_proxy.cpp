@@ -33,10 +33,15 @@ std::string render(const std::string& address, const ProxyStatus& status) {
   const TimeStyle style = time_style(STDOUT_FILENO);
   const std::size_t columns = terminal::width(STDOUT_FILENO);
   std::string out = fmt::format("proxy     {}, nixbuild {}\n", address, printable(status.version));
-  out += fmt::format("narinfos  {} from memory, {} from caches, {} absent\n", status.from_memory,
-                     status.from_upstreams, status.absent);
-  out += fmt::format("NARs      {} sent, {} resumed after a failure\n\n", status.nars_sent,
-                     status.nars_continued);
+  out += fmt::format("narinfos  {} from memory, {} from disk, {} from caches, {} absent\n",
+                     status.from_memory, status.from_disk, status.from_upstreams, status.absent);
+  out += fmt::format("NARs      {} sent, {} of them from disk, {} resumed after a failure\n",
+                     status.nars_sent, status.nars_from_disk, status.nars_continued);
+  if (status.disk_limit > 0) {
+    out += fmt::format("disk      {} NARs, {} of {}\n", status.disk_nars,
+                       format_bytes(status.disk_bytes), format_bytes(status.disk_limit));
+  }
+  out += '\n';
   Table caches({"CACHE", "STATE", "SINCE", "PATHS", "RECEIVED", "LAST ERROR"});
   for (const ProxyStatus::Upstream& upstream : status.upstreams) {
     caches.add({printable(upstream.url), printable(upstream.state),

@@ -128,6 +128,23 @@ def machine(root):
 
 
 @pytest.fixture
+def tiny_file_system(root):
+    """mount(directory, size) puts a small file system there."""
+    mounted = []
+
+    def mount(directory, size):
+        directory.mkdir(parents=True)
+        result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True)
+        if result.returncode:
+            pytest.skip(f"no tmpfs can be mounted here: {result.stderr.decode().strip()}")
+        mounted.append(directory)
+
+    yield mount
+    for directory in mounted:
+        subprocess.run(["umount", "-l", directory], check=False)
+
+
+@pytest.fixture
 def nobody():
     """The name of an unprivileged user that servers can be started as."""
     if os.geteuid() != 0:

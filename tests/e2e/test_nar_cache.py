@@ -43,23 +43,6 @@ def wait_for_cached(server, count):
     return files
 
 
-@pytest.fixture
-def tiny_file_system(root):
-    """mount(directory, size) puts a small file system there."""
-    mounted = []
-
-    def mount(directory, size):
-        directory.mkdir(parents=True)
-        result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True)
-        if result.returncode:
-            pytest.skip(f"no tmpfs can be mounted here: {result.stderr.decode().strip()}")
-        mounted.append(directory)
-
-    yield mount
-    for directory in mounted:
-        subprocess.run(["umount", "-l", directory], check=False)
-
-
 def test_full(sample, root, serve, tiny_file_system):
     state = root / "state"
     tiny_file_system(state / "nar-cache", "256k")

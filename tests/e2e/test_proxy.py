@@ -160,7 +160,7 @@ def test_its_state_for_people_and_programs(sample, shared_server, proxy_of, upst
     assert fetch(proxy, path).status == 200 and narinfo_of(proxy, "/nix/store/" + ABSENT + "-x").status == 404
     health = json.loads(fetch(proxy, "/health").text)
     assert health["status"] == "healthy" and health["downloads"] == []
-    assert health["narinfos"] == {"from_memory": 1, "from_upstreams": 1, "absent": 1} and health["nars"]["sent"] == 1
+    assert health["narinfos"] == {"from_memory": 1, "from_disk": 0, "from_upstreams": 1, "absent": 1} and health["nars"]["sent"] == 1
     assert health["upstreams"][0]["narinfos_found"] == 1 and health["upstreams"][0]["nar_bytes"] > 0
     page = fetch(proxy, "/")
     assert page.status == 200 and page.headers["content-type"].startswith("text/html")
@@ -433,7 +433,7 @@ def test_a_cut_download_goes_on_with_the_same_upstream(nix, sample, serve, make_
 def test_nobody_has_the_rest(sample, serve, proxy_of):
     """The connection is cut, and what comes back for the rest is told that it is gone."""
     server = serve(sample.store, "--compression", "none")
-    with CuttingProxy(server, [400_000]) as dying:
+    with CuttingProxy(server, [400_000] + [1] * 9) as dying:
         dying.on_cut = dying.die
         proxy = proxy_of(dying.url, states=["up"])
         path = "/" + oracle.parse_narinfo(narinfo_of(proxy, sample.blob).text)["URL"]

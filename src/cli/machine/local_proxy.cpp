@@ -44,10 +44,16 @@ ProxyStatus parse_proxy_status(const std::string& text) {
     }
     const nlohmann::json& narinfos = json.at("narinfos");
     status.from_memory = narinfos.at("from_memory").get<std::uint64_t>();
+    status.from_disk = narinfos.at("from_disk").get<std::uint64_t>();
     status.from_upstreams = narinfos.at("from_upstreams").get<std::uint64_t>();
     status.absent = narinfos.at("absent").get<std::uint64_t>();
     status.nars_sent = json.at("nars").at("sent").get<std::uint64_t>();
+    status.nars_from_disk = json.at("nars").at("from_disk").get<std::uint64_t>();
     status.nars_continued = json.at("nars").at("continued").get<std::uint64_t>();
+    const nlohmann::json& disk = json.at("disk");
+    status.disk_limit = disk.at("limit").get<std::uint64_t>();
+    status.disk_bytes = disk.at("bytes").get<std::uint64_t>();
+    status.disk_nars = disk.at("nars").get<std::uint64_t>();
     return status;
   } catch (const nlohmann::json::exception& error) {
     throw FormatError(error.what());

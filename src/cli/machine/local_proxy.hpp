@@ -31,10 +31,15 @@ struct ProxyStatus {
   std::vector<Upstream> upstreams;
   std::vector<Download> downloads;
   std::uint64_t from_memory = 0;  // narinfos
+  std::uint64_t from_disk = 0;
   std::uint64_t from_upstreams = 0;
   std::uint64_t absent = 0;
   std::uint64_t nars_sent = 0;
+  std::uint64_t nars_from_disk = 0;
   std::uint64_t nars_continued = 0;
+  std::uint64_t disk_limit = 0;  // bytes; 0: nothing is kept on disk
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t disk_nars = 0;
 };
 
 // Reads the body of the proxy's /health. Throws FormatError.

@@ -16,6 +16,11 @@ void add_proxy_settings(Settings& settings, ProxyOptions& options) {
            "Ask this cache, HOST, HOST:PORT or a URL; several are asked in their order (default: "
            "port 5000 of the build server)")
       .checked([](const std::string& text) { net::parse_server_address(text, net::cache_port); })
+      .add_size("cache_size", options.cache_size,
+                "Keep up to this much of NARs and narinfos on disk, and serve them while their "
+                "upstream is away; 0 keeps none")
+      .add("cache_dir", options.cache_dir, "DIR",
+           "Directory for what is kept (default: $CACHE_DIRECTORY, else ~/.cache/nixbuild-proxy)")
       .add("store_dir", options.store_dir, "DIR", "The directory that store paths begin with")
       .checked([](const std::string& text) { nix::StoreDir{text}; })
       .add("priority", options.priority, 0, 1'000'000,

@@ -21,4 +21,9 @@ std::filesystem::path resolve_state_dir(
 // A user's own: $XDG_STATE_HOME/nixbuild, else ~/.local/state/nixbuild. Throws as above.
 std::filesystem::path user_state_dir(const Environment& environment);
 
+// Where serve-proxy keeps what it need not lose: `configured` if not empty, else the first of
+// systemd's $CACHE_DIRECTORY, else nixbuild-proxy in $XDG_CACHE_HOME or ~/.cache. Throws as above.
+std::filesystem::path resolve_cache_dir(const std::filesystem::path& configured,
+                                        const Environment& environment);
+
 }  // namespace nixbuild::config

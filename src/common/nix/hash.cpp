@@ -123,6 +123,9 @@ struct Sha256Hasher::State {
 
 Sha256Hasher::Sha256Hasher() : state_(std::make_unique<State>()) {}
 Sha256Hasher::~Sha256Hasher() = default;
+Sha256Hasher::Sha256Hasher(const Sha256Hasher& other) : state_(std::make_unique<State>()) {
+  if (EVP_MD_CTX_copy_ex(state_->context, other.state_->context) != 1) throw_digest_error();
+}
 Sha256Hasher::Sha256Hasher(Sha256Hasher&&) noexcept = default;
 Sha256Hasher& Sha256Hasher::operator=(Sha256Hasher&&) noexcept = default;
 

@@ -40,6 +40,9 @@ class Sha256Hasher {
   ~Sha256Hasher();
   Sha256Hasher(Sha256Hasher&&) noexcept;
   Sha256Hasher& operator=(Sha256Hasher&&) noexcept;
+  // A copy goes on from what both have seen so far.
+  Sha256Hasher(const Sha256Hasher& other);
+  Sha256Hasher& operator=(const Sha256Hasher&) = delete;
 
   void update(std::span<const std::uint8_t> bytes);
   void update(std::string_view bytes);

@@ -122,6 +122,7 @@ bool Connection::read_header() {
 void Connection::begin_request() {
   const bool has_body = parser_.has_body();
   request_.method = parser_.method();
+  request_.is_head = parser_.is_head();
   request_.target = parser_.target();
   request_.peer = peer_;
   request_.socket = socket_.get();

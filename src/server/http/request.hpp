@@ -11,7 +11,7 @@
 
 namespace nixbuild::http {
 
-// A handler never sees HEAD: it gets GET, and the server omits the body.
+// HEAD is GET for handlers, and the server omits the body; see Request::is_head.
 enum class Method : std::uint8_t { get, post, put, del, options, other };
 
 // `Range: bytes=…` with one range. Exactly one of the three forms: first-last, first-, -suffix.
@@ -31,6 +31,7 @@ class RequestHeaders {
 
 struct Request {
   Method method = Method::get;
+  bool is_head = false;     // a body need not be made, if its size is known without
   std::string_view target;  // as sent, at most Limits::target_size bytes
   // The target's path, percent-decoded once and checked: it begins with '/' and contains no NUL and
   // no "." or ".." segment, however encoded. Other paths are answered 400 before any handler.

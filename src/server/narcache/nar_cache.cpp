@@ -36,10 +36,14 @@ std::string reason(int error_number) {
   return std::generic_category().message(error_number);
 }
 
+std::string_view suffix_of(compress::Compression compression) {
+  return compression == compress::Compression::none ? "file" : compress::nar_suffix(compression);
+}
+
 std::string file_name(const NarKey& key, const NarCache::FileInfo& info) {
   const std::string tag = key.recipe.library == 0 ? "" : compress::tag_of(key.recipe) + '-';
   return fmt::format("{}-{}{}-{}.{}", key.nar_hash.base32(), tag, info.hash.base32(), info.size,
-                     compress::nar_suffix(key.recipe.compression));
+                     suffix_of(key.recipe.compression));
 }
 
 std::optional<std::pair<NarKey, NarCache::FileInfo>> parse_file_name(std::string_view name) {
@@ -61,13 +65,12 @@ std::optional<std::pair<NarKey, NarCache::FileInfo>> parse_file_name(std::string
     key.recipe = *recipe;
     parts.erase(parts.begin() + 1);
   } else {
-    key.recipe.compression = suffix == compress::nar_suffix(compress::Compression::xz)
-                                 ? compress::Compression::xz
-                                 : compress::Compression::zstd;
+    using compress::Compression;
+    for (const Compression compression : {Compression::none, Compression::xz, Compression::zstd}) {
+      if (suffix == suffix_of(compression)) key.recipe.compression = compression;
+    }
   }
-  if (parts.size() != 3 || suffix != compress::nar_suffix(key.recipe.compression)) {
-    return std::nullopt;
-  }
+  if (parts.size() != 3 || suffix != suffix_of(key.recipe.compression)) return std::nullopt;
   if (parts[0].size() != hash_length || parts[1].size() != hash_length) return std::nullopt;
   const auto nar_hash = nix::Sha256::parse(fmt::format("sha256:{}", parts[0]));
   const auto file_hash = nix::Sha256::parse(fmt::format("sha256:{}", parts[1]));
@@ -110,8 +113,7 @@ NarCache::NarCache(fs::path directory, std::uint64_t limit)
     claim_directory();
     load();
   } catch (const NarCacheError& error) {
-    log::warn("NAR cache {}: {}; compressed NARs are made anew for each request",
-              directory_.string(), error.what());
+    log::warn("NAR cache {}: {}; no file is kept", directory_.string(), error.what());
   }
 }
 
@@ -122,8 +124,8 @@ void NarCache::claim_directory() {
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) {
       throw Error(
-          fmt::format("NAR cache {}: another serve-cache uses it; stop that one or give this "
-                      "one a --state-dir of its own",
+          fmt::format("NAR cache {}: another server uses it; stop that one or give this one a "
+                      "directory of its own",
                       directory_.string()));
     }
     throw NarCacheError(fmt::format("locking it: {}", reason(errno)));
@@ -323,8 +325,7 @@ NarCache::Opened NarCache::open(const NarKey& key) {
     if (error == EMFILE || error == ENFILE || error == ENOMEM) {
       throw SystemError(error, fmt::format("opening {}", path_of(key, info).string()));
     }
-    log::warn("NAR cache: {} cannot be opened ({}), it will be made anew",
-              path_of(key, info).string(), reason(error));
+    log::warn("NAR cache: {} cannot be opened ({})", path_of(key, info).string(), reason(error));
     forget(key, info, false);
     const std::lock_guard lock(mutex_);
     ++counts_.misses;
@@ -356,8 +357,7 @@ void NarCache::verify(const NarKey& key) {
   const Identity before = identity_of(fd.get());
   const bool matches = content_matches(fd.get(), *info);
   if (!matches || identity_of(fd.get()) != before) {
-    log::warn("NAR cache: {} is damaged, removed; it will be made anew",
-              path_of(key, *info).string());
+    log::warn("NAR cache: {} is damaged, removed", path_of(key, *info).string());
     forget(key, *info, true);
     const std::lock_guard lock(mutex_);
     ++counts_.rejected;
@@ -444,10 +444,10 @@ void NarCache::Writer::append(std::string_view bytes) {
   }
 }
 
-void NarCache::Writer::commit(const nix::Sha256& file_hash) {
+void NarCache::Writer::commit(const nix::Sha256& file_hash, Flush flush) {
   const FileInfo info{file_hash, size_};
   const fs::path path = cache_.path_of(key_, info);
-  if (::fsync(file_->get()) != 0) {
+  if (flush == Flush::yes && ::fsync(file_->get()) != 0) {
     throw NarCacheError(fmt::format("flushing {}: {}", path_, reason(errno)));
   }
   {
@@ -464,6 +464,7 @@ void NarCache::Writer::commit(const nix::Sha256& file_hash) {
     cache_.growing_ -= std::exchange(size_, 0);
     cache_.insert(key_, std::move(entry), doomed);
   }
+  if (flush == Flush::no) return;
   // Without this, the file may be missing after a power failure, but never wrong, so ignore
   // failures.
   try {

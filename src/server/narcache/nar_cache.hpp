@@ -1,7 +1,9 @@
-// The NAR cache: compressed NARs as files in a directory that only serve-cache uses.
+// The NAR cache: compressed NARs, or files that other caches have made, in a directory that only
+// one process uses.
 //
 // A file is named <NAR hash>-<recipe>-<file hash>-<size>.nar.zst (or .xz), so a restarted server
 // learns everything it needs from the name; files of older versions have no recipe in their names.
+// A file that was not made here is named <key's hash>-<file hash>-<size>.file.
 // A file is written under a temporary name ("tmp-…"), flushed and renamed. An entry's key includes
 // the recipe, because another level or library produces a different file.
 //
@@ -57,7 +59,9 @@ class NarCacheFull : public NarCacheError {
 
 struct NarKey {
   nix::Sha256 nar_hash;
-  compress::Recipe recipe;  // its compression is never none
+  // With the compression none: a file that was not made here, whatever it is. `nar_hash` is then
+  // any hash that its owner finds it by.
+  compress::Recipe recipe;
 
   friend auto operator<=>(const NarKey&, const NarKey&) = default;
 };
@@ -204,8 +208,12 @@ class NarCache::Writer {
   // The file can be read up to what has been appended.
   const std::shared_ptr<const UniqueFd>& file() const noexcept { return file_; }
   std::uint64_t size() const noexcept { return size_; }
-  // Flushes the file and makes it the entry for its key. Throws NarCacheError.
-  void commit(const nix::Sha256& file_hash);
+  // Replaces the key, for a file whose own hash is its key.
+  void set_key(const NarKey& key) { key_ = key; }
+  // Makes the file the entry for its key. Without a flush it may be damaged after a power failure,
+  // which is found out before it is used, or be lost. Throws NarCacheError.
+  enum class Flush : std::uint8_t { no, yes };
+  void commit(const nix::Sha256& file_hash, Flush flush = Flush::yes);
 
  private:
   friend class NarCache;

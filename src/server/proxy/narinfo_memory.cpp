@@ -12,6 +12,11 @@ constexpr std::size_t overhead = 300;
 
 }  // namespace
 
+std::optional<nix::Sha256> Found::file_hash() const {
+  const auto expected = expected_hash(narinfo.fields);
+  return expected ? expected : measured_hash;
+}
+
 std::size_t NarinfoMemory::HashOfKey::operator()(const Key& key) const noexcept {
   const std::string_view text(key.hash.data(), key.hash.size());
   return std::hash<std::string_view>()(text) ^ std::hash<const void*>()(key.upstream);

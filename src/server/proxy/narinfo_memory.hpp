@@ -23,6 +23,11 @@ struct Found {
   UpstreamNarinfo narinfo;
   http::SharedText text;  // for clients
   std::string etag;       // the upstream's, or empty
+  // Of its file as it was received, if the narinfo does not name it.
+  std::optional<nix::Sha256> measured_hash;
+
+  // Its file's hash, if it is known.
+  std::optional<nix::Sha256> file_hash() const;
 };
 using FoundPtr = std::shared_ptr<const Found>;
 

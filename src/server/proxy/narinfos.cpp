@@ -22,6 +22,8 @@ using std::chrono::seconds;
 
 constexpr std::size_t memory_limit = std::size_t{8} << 20;  // bytes
 constexpr minutes found_lifetime{5};  // then the upstream is asked whether it has changed
+// The same if its NAR is on disk.
+constexpr minutes kept_lifetime{60};
 constexpr seconds absent_lifetime{10};
 constexpr minutes rejected_lifetime{10};
 // An upstream that is up may take so long.
@@ -31,6 +33,11 @@ constexpr unsigned most_running = 64;
 // Of all questions, the part that may be put to a second upstream because the first is slow.
 constexpr double hedges_a_question = 0.1;
 constexpr double most_hedges = 32;
+
+std::int64_t seconds_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::floor<seconds>(now).count();
+}
 
 http::Response narinfo_response(const Found& found) {
   http::Response response;
@@ -93,20 +100,70 @@ struct Narinfos::Candidate {
   bool done = false;
 };
 
-Narinfos::Narinfos(Upstreams& upstreams, const nix::StoreDir& store_dir)
-    : upstreams_(upstreams), store_dir_(store_dir), memory_(memory_limit) {}
+Narinfos::Narinfos(Upstreams& upstreams, DiskCache& disk, const nix::StoreDir& store_dir)
+    : upstreams_(upstreams), disk_(disk), store_dir_(store_dir), memory_(memory_limit) {}
 
-const NarinfoMemory::Entry* Narinfos::remembered(const Upstream& upstream,
-                                                 std::string_view hash_part) {
-  const NarinfoMemory::Entry* entry = memory_.find(upstream, hash_part);
-  return entry != nullptr && Steady::now() < entry->valid_until ? entry : nullptr;
+// From memory, or else read from disk.
+const NarinfoMemory::Entry* Narinfos::known(Upstream& upstream, std::string_view hash_part) {
+  if (const NarinfoMemory::Entry* entry = memory_.find(upstream, hash_part)) return entry;
+  std::optional<KeptNarinfo> kept = disk_.narinfo(upstream.id(), hash_part);
+  if (!kept) return nullptr;
+  try {
+    UpstreamNarinfo narinfo =
+        parse_upstream_narinfo(store_dir_, hash_part, upstream.id(), kept->text);
+    auto text = std::make_shared<const std::string>(std::exchange(narinfo.text, {}));
+    // A clock that was set back makes it old.
+    const seconds age(seconds_now() - kept->fetched);
+    const seconds left = age >= seconds(0) ? found_lifetime - age : -kept_lifetime;
+    memory_.put(upstream, hash_part,
+                {std::make_shared<const Found>(Found{&upstream, std::move(narinfo), std::move(text),
+                                                     std::move(kept->etag), kept->measured_hash}),
+                 Steady::now() + left});
+  } catch (const FormatError& error) {
+    log::debug("narinfo on disk: {}", error.what());
+    disk_.remove_narinfo(upstream.id(), hash_part);
+  }
+  return memory_.find(upstream, hash_part);
+}
+
+bool Narinfos::is_on_disk(const Found& found) const {
+  const auto hash = found.file_hash();
+  return hash && disk_.has_nar(*hash);
+}
+
+bool Narinfos::is_fresh(const NarinfoMemory::Entry& entry) const {
+  const TimePoint now = Steady::now();
+  if (now < entry.valid_until) return true;
+  return entry.found && now < entry.valid_until + (kept_lifetime - found_lifetime) &&
+         is_on_disk(*entry.found);
+}
+
+FoundPtr Narinfos::last_known(Upstream& upstream, std::string_view hash_part) {
+  const NarinfoMemory::Entry* entry = known(upstream, hash_part);
+  return entry != nullptr ? entry->found : nullptr;
+}
+
+// What can be answered without the upstream.
+FoundPtr Narinfos::kept(Upstream& upstream, std::string_view hash_part) {
+  if (!disk_.is_enabled()) return nullptr;
+  FoundPtr found = last_known(upstream, hash_part);
+  return found && is_on_disk(*found) ? found : nullptr;
+}
+
+const NarinfoMemory::Entry* Narinfos::remembered(Upstream& upstream, std::string_view hash_part) {
+  const NarinfoMemory::Entry* entry = known(upstream, hash_part);
+  return entry != nullptr && is_fresh(*entry) ? entry : nullptr;
 }
 
 http::Reply Narinfos::handle(std::string_view hash_part) {
   if (!nix::is_hash_part(hash_part)) return not_found();
   for (const auto& upstream : upstreams_.all()) {
-    if (upstream->is_away()) continue;
     if (!upstream->is_up()) {
+      if (const FoundPtr found = kept(*upstream, hash_part)) {
+        ++statistics_.from_disk;
+        return narinfo_response(*found);
+      }
+      if (upstream->is_away()) continue;
       if (Steady::now() >= upstreams_.deadline()) continue;
       return answer_later(std::string(hash_part));
     }
@@ -122,19 +179,19 @@ http::Reply Narinfos::handle(std::string_view hash_part) {
 }
 
 asio::awaitable<http::Response> Narinfos::answer_later(std::string hash_part) {
-  asio::awaitable<FoundPtr> finding = find(std::move(hash_part));
-  const FoundPtr found = co_await std::move(finding);
-  if (!found) {
+  asio::awaitable<Answer> finding = find(std::move(hash_part));
+  const Answer answer = co_await std::move(finding);
+  if (!answer.found) {
     ++statistics_.absent;
     co_return not_found();
   }
-  ++statistics_.from_upstreams;
-  co_return narinfo_response(*found);
+  ++(answer.from_disk ? statistics_.from_disk : statistics_.from_upstreams);
+  co_return narinfo_response(*answer.found);
 }
 
 // Goes through the upstreams anew whenever something has changed: a question is answered, an
 // upstream is no longer unknown, or time is up.
-asio::awaitable<FoundPtr> Narinfos::find(std::string hash_part) {
+asio::awaitable<Narinfos::Answer> Narinfos::find(std::string hash_part) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
   hedges_left_ = std::min(most_hedges, hedges_left_ + hedges_a_question);
   std::vector<Candidate> candidates;
@@ -148,7 +205,7 @@ asio::awaitable<FoundPtr> Narinfos::find(std::string hash_part) {
     bool is_asking = false;
     for (Candidate& candidate : candidates) {
       if (candidate.done || !candidate.query) continue;
-      if (candidate.query->found) co_return candidate.query->found;
+      if (candidate.query->found) co_return Answer{candidate.query->found, false};
       candidate.done = candidate.query->done;
       if (candidate.done) continue;
       candidate.query->changed->add(waiter);
@@ -165,11 +222,12 @@ asio::awaitable<FoundPtr> Narinfos::find(std::string hash_part) {
         continue;
       }
       if (!upstream.is_up()) {
+        if (FoundPtr found = kept(upstream, hash_part)) co_return Answer{std::move(found), true};
         candidate.done = true;
         continue;
       }
       if (const NarinfoMemory::Entry* entry = remembered(upstream, hash_part)) {
-        if (entry->found) co_return entry->found;
+        if (entry->found) co_return Answer{entry->found, false};
         candidate.done = true;
         continue;
       }
@@ -187,10 +245,17 @@ asio::awaitable<FoundPtr> Narinfos::find(std::string hash_part) {
       hedge_at = now + upstream.hedge_delay();
       is_asking = true;
     }
-    if (!is_pending) co_return nullptr;
+    if (!is_pending) break;
     asio::awaitable<void> waiting = waiter->wait(wake_at);
     co_await std::move(waiting);
   }
+  // Those that were asked and did not say that they do not have it have failed.
+  for (const Candidate& candidate : candidates) {
+    if (FoundPtr found = kept(*candidate.upstream, hash_part)) {
+      co_return Answer{std::move(found), true};
+    }
+  }
+  co_return Answer{};
 }
 
 bool Narinfos::take_hedge() {
@@ -215,6 +280,19 @@ asio::awaitable<FoundPtr> Narinfos::ask(Upstream& upstream, std::string hash_par
 
 void Narinfos::reject(const Upstream& upstream, std::string_view hash_part) {
   memory_.put(upstream, hash_part, {nullptr, Steady::now() + rejected_lifetime});
+  disk_.remove_narinfo(upstream.id(), hash_part);
+}
+
+void Narinfos::set_measured_hash(const Found& found, const nix::Sha256& file_hash) {
+  const std::string hash_part(found.narinfo.fields.info.path.hash_part());
+  const NarinfoMemory::Entry* entry = memory_.find(*found.upstream, hash_part);
+  // Another narinfo has come meanwhile.
+  if (entry == nullptr || entry->found.get() != &found || found.file_hash()) return;
+  auto changed = std::make_shared<Found>(found);
+  changed->measured_hash = file_hash;
+  memory_.put(*found.upstream, hash_part, {std::move(changed), entry->valid_until});
+  disk_.change_narinfo(found.upstream->id(), hash_part,
+                       [file_hash](KeptNarinfo& kept) { kept.measured_hash = file_hash; });
 }
 
 Narinfos::QueryPtr Narinfos::query(Upstream& upstream, const std::string& hash_part) {
@@ -248,8 +326,7 @@ asio::awaitable<FoundPtr> Narinfos::request(Upstream& upstream, std::string hash
   if (!upstream.is_up()) co_return nullptr;
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
   const std::shared_ptr<HttpLoop> loop = loop_;
-  FoundPtr known;
-  if (const NarinfoMemory::Entry* entry = memory_.find(upstream, hash_part)) known = entry->found;
+  const FoundPtr known = last_known(upstream, hash_part);
   TransferRequest wanted = upstream.request(hash_part + ".narinfo");
   wanted.decode = true;
   if (known) wanted.etag = known->etag;
@@ -304,6 +381,9 @@ FoundPtr Narinfos::judge(Upstream& upstream, std::string_view hash_part, const F
       if (!known) break;
       upstream.answered(fetch.time());
       memory_.put(upstream, hash_part, {known, now + found_lifetime});
+      disk_.change_narinfo(upstream.id(), hash_part, [fetched = seconds_now()](KeptNarinfo& kept) {
+        kept.fetched = fetched;
+      });
       return known;
     case 401:
     case 403:
@@ -312,17 +392,22 @@ FoundPtr Narinfos::judge(Upstream& upstream, std::string_view hash_part, const F
       upstream.answered(fetch.time());
       ++upstream.counters.narinfos_absent;
       memory_.put(upstream, hash_part, {nullptr, now + absent_lifetime});
+      disk_.remove_narinfo(upstream.id(), hash_part);
       return nullptr;
     case 200:
       try {
         UpstreamNarinfo narinfo =
             parse_upstream_narinfo(store_dir_, hash_part, upstream.id(), fetch.body());
         auto text = std::make_shared<const std::string>(std::exchange(narinfo.text, {}));
-        FoundPtr found = std::make_shared<const Found>(
-            Found{&upstream, std::move(narinfo), std::move(text), fetch.head().etag});
+        std::optional<nix::Sha256> measured_hash;
+        if (known && known->narinfo.fields == narinfo.fields) measured_hash = known->measured_hash;
+        FoundPtr found = std::make_shared<const Found>(Found{
+            &upstream, std::move(narinfo), std::move(text), fetch.head().etag, measured_hash});
         upstream.answered(fetch.time());
         ++upstream.counters.narinfos_found;
         memory_.put(upstream, hash_part, {found, now + found_lifetime});
+        disk_.put_narinfo(upstream.id(), hash_part,
+                          {seconds_now(), found->etag, measured_hash, fetch.body()});
         return found;
       } catch (const FormatError& error) {
         upstream.failed(fmt::format("narinfo of {}: {}", hash_part, error.what()));

@@ -3,6 +3,8 @@
 // An upstream is asked one question about a path at a time, however many clients want to know. The
 // next upstream is asked when the one before it does not have the path or fails; and as well, if it
 // takes longer than it usually does.
+//
+// With a cache on disk, a narinfo whose NAR is there is also answered while its upstream is away.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -17,6 +19,7 @@
 
 #include "server/http/request.hpp"
 #include "server/http/response.hpp"
+#include "server/proxy/disk_cache.hpp"
 #include "server/proxy/narinfo_memory.hpp"
 #include "server/proxy/upstreams.hpp"
 
@@ -26,12 +29,13 @@ class Narinfos {
  public:
   struct Statistics {
     std::uint64_t from_memory = 0;
+    std::uint64_t from_disk = 0;  // while the upstream was away
     std::uint64_t from_upstreams = 0;
     std::uint64_t absent = 0;
     std::uint64_t hedges = 0;
   };
 
-  Narinfos(Upstreams& upstreams, const nix::StoreDir& store_dir);
+  Narinfos(Upstreams& upstreams, DiskCache& disk, const nix::StoreDir& store_dir);
   // To be called before the first request.
   void start(std::shared_ptr<HttpLoop> loop) { loop_ = std::move(loop); }
   void stop() { loop_.reset(); }
@@ -40,6 +44,11 @@ class Narinfos {
 
   // What this upstream says; null: it does not have the path, or cannot be asked.
   boost::asio::awaitable<FoundPtr> ask(Upstream& upstream, std::string hash_part);
+  // What this upstream last said, however long ago; null: it did not have the path, or nothing is
+  // known.
+  FoundPtr last_known(Upstream& upstream, std::string_view hash_part);
+  // The hash of the file that this narinfo, which does not have it, names.
+  void set_measured_hash(const Found& found, const nix::Sha256& file_hash);
   // Its NAR was not what the narinfo says: the upstream is taken not to have it for some time.
   void reject(const Upstream& upstream, std::string_view hash_part);
 
@@ -62,9 +71,17 @@ class Narinfos {
   class Turn;
   struct Candidate;
 
-  const NarinfoMemory::Entry* remembered(const Upstream& upstream, std::string_view hash_part);
+  const NarinfoMemory::Entry* known(Upstream& upstream, std::string_view hash_part);
+  bool is_fresh(const NarinfoMemory::Entry& entry) const;
+  bool is_on_disk(const Found& found) const;
+  FoundPtr kept(Upstream& upstream, std::string_view hash_part);
+  const NarinfoMemory::Entry* remembered(Upstream& upstream, std::string_view hash_part);
   boost::asio::awaitable<http::Response> answer_later(std::string hash_part);
-  boost::asio::awaitable<FoundPtr> find(std::string hash_part);
+  struct Answer {
+    FoundPtr found;  // null: nobody has it
+    bool from_disk = false;
+  };
+  boost::asio::awaitable<Answer> find(std::string hash_part);
   QueryPtr query(Upstream& upstream, const std::string& hash_part);
   boost::asio::awaitable<void> run(Upstream& upstream, std::string hash_part, QueryPtr query);
   boost::asio::awaitable<FoundPtr> request(Upstream& upstream, std::string hash_part);
@@ -73,6 +90,7 @@ class Narinfos {
   bool take_hedge();
 
   Upstreams& upstreams_;
+  DiskCache& disk_;
   const nix::StoreDir store_dir_;
   std::shared_ptr<HttpLoop> loop_;
   NarinfoMemory memory_;

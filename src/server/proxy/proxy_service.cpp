@@ -16,8 +16,9 @@ ProxyService::ProxyService(const config::ProxyOptions& options)
       store_dir_(options.store_dir),
       host_rule_(std::make_shared<http::HostRule>("[proxy] allowed_host", options.allowed_hosts)),
       upstreams_(options.upstreams, store_dir_),
-      narinfos_(upstreams_, store_dir_),
-      nars_(upstreams_, narinfos_),
+      disk_(options.cache_dir, options.cache_size),
+      narinfos_(upstreams_, disk_, store_dir_),
+      nars_(upstreams_, narinfos_, disk_),
       router_(make_router()) {}
 
 void ProxyService::start(http::Server& server) {
@@ -32,6 +33,7 @@ void ProxyService::stop() {
   loop_->close();
   narinfos_.stop();
   nars_.stop();
+  disk_.stop();
   loop_.reset();
 }
 
@@ -70,12 +72,12 @@ http::Response ProxyService::cache_info() const {
 }
 
 http::Response ProxyService::health() const {
-  return http::json_response(200, render_health({upstreams_, narinfos_, nars_}, store_dir_));
+  return http::json_response(200, render_health({upstreams_, narinfos_, nars_, disk_}, store_dir_));
 }
 
 http::Response ProxyService::status_page() const {
   http::Response response =
-      http::text_response(200, render_status_page({upstreams_, narinfos_, nars_}));
+      http::text_response(200, render_status_page({upstreams_, narinfos_, nars_, disk_}));
   response.content_type = "text/html; charset=utf-8";
   response.cache_control = "no-store";
   response.headers.emplace_back("Content-Security-Policy",
@@ -90,6 +92,7 @@ http::Response ProxyService::metrics() const {
   const Narinfos::Statistics narinfos = narinfos_.statistics();
   out.family("narinfos_total", "counter", "Narinfos asked for, by where they were found.");
   out.sample(narinfos.from_memory, "from=\"memory\"");
+  out.sample(narinfos.from_disk, "from=\"disk\"");
   out.sample(narinfos.from_upstreams, "from=\"upstreams\"");
   out.sample(narinfos.absent, "from=\"nowhere\"");
   out.single("narinfo_hedges_total", "counter",
@@ -100,11 +103,24 @@ http::Response ProxyService::metrics() const {
   const Nars::Statistics nars = nars_.statistics();
   out.single("nars_running", "gauge", "NARs on their way.", nars.running);
   out.single("nars_sent_total", "counter", "NARs sent to their end.", nars.sent);
+  out.single("nars_from_disk_total", "counter", "Of these, those that were on disk.",
+             nars.from_disk);
+  out.single("nars_kept_total", "counter", "NARs written to the disk.", nars.kept);
   out.single("nars_continued_total", "counter",
              "Downloads that went on after an upstream had failed.", nars.continued);
   out.single("nars_mismatched_total", "counter", "NARs without the hash that their narinfo says.",
              nars.mismatches);
   out.single("nars_cut_total", "counter", "NARs whose rest no upstream had.", nars.cut);
+  const auto on_disk = [&](std::string_view name, const narcache::NarCache::Statistics& files) {
+    out.single(fmt::format("disk_{}_entries", name), "gauge", "Files on disk.", files.entries);
+    out.single(fmt::format("disk_{}_bytes", name), "gauge", "Their size.", files.bytes);
+    out.single(fmt::format("disk_{}_evictions_total", name), "counter",
+               "Files removed for want of space.", files.evictions);
+    out.single(fmt::format("disk_{}_rejected_total", name), "counter",
+               "Files removed as they were damaged.", files.rejected);
+  };
+  on_disk("nars", disk_.nar_statistics());
+  on_disk("narinfos", disk_.narinfo_statistics());
   const auto each = [&](auto&& value_of) {
     for (const auto& upstream : upstreams_.all())
       out.sample(value_of(*upstream), fmt::format("upstream=\"{}\"", upstream->url()));

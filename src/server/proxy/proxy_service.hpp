@@ -10,6 +10,7 @@
 #include "server/http/host_rule.hpp"
 #include "server/http/router.hpp"
 #include "server/http/serve.hpp"
+#include "server/proxy/disk_cache.hpp"
 #include "server/proxy/http_loop.hpp"
 #include "server/proxy/narinfos.hpp"
 #include "server/proxy/nars.hpp"
@@ -37,6 +38,7 @@ class ProxyService final : public http::Service {
   const nix::StoreDir store_dir_;
   const std::shared_ptr<http::HostRule> host_rule_;
   Upstreams upstreams_;
+  DiskCache disk_;
   Narinfos narinfos_;
   Nars nars_;
   std::shared_ptr<HttpLoop> loop_;

@@ -77,18 +77,29 @@ void add_downloads(std::string& page, const std::vector<Nars::Progress>& downloa
 
 void add_requests(std::string& page, const Narinfos::Statistics& narinfos,
                   const Nars::Statistics& nars) {
-  const std::uint64_t found = narinfos.from_memory + narinfos.from_upstreams;
+  const std::uint64_t found = narinfos.from_memory + narinfos.from_disk + narinfos.from_upstreams;
   const std::uint64_t all = found + narinfos.absent;
   page += "<h2>Requests since the start</h2>\n<ul>\n";
   page += fmt::format("<li>{} narinfos", all);
   if (all > 0) {
-    page += fmt::format(": {} found ({} %), {} of them in memory; {} absent", found,
-                        found * 100 / all, narinfos.from_memory, narinfos.absent);
+    page += fmt::format(
+        ": {} found ({} %), {} of them in memory, {} on disk while their cache was away; {} absent",
+        found, found * 100 / all, narinfos.from_memory, narinfos.from_disk, narinfos.absent);
   }
   page += fmt::format(
-      "</li>\n<li>{} NARs sent; {} downloads resumed after a failure, {} cut, {} with a wrong "
-      "hash</li>\n</ul>\n",
-      nars.sent, nars.continued, nars.cut, nars.mismatches);
+      "</li>\n<li>{} NARs sent, {} of them from disk; {} downloads resumed after a failure, {} "
+      "cut, "
+      "{} with a wrong hash</li>\n</ul>\n",
+      nars.sent, nars.from_disk, nars.continued, nars.cut, nars.mismatches);
+}
+
+void add_disk(std::string& page, const DiskCache& disk) {
+  if (!disk.is_enabled()) return;
+  const narcache::NarCache::Statistics nars = disk.nar_statistics();
+  const narcache::NarCache::Statistics narinfos = disk.narinfo_statistics();
+  page += fmt::format("<h2>On disk</h2>\n<p>{} NARs and {} narinfos: {} of {}.</p>\n", nars.entries,
+                      narinfos.entries, mebibytes(nars.bytes + narinfos.bytes),
+                      mebibytes(disk.limit()));
 }
 
 }  // namespace
@@ -119,18 +130,27 @@ std::string render_health(const StatusParts& parts, const nix::StoreDir& store_d
   }
   const Narinfos::Statistics narinfos = parts.narinfos.statistics();
   const Nars::Statistics nars = parts.nars.statistics();
+  const narcache::NarCache::Statistics disk_nars = parts.disk.nar_statistics();
+  const narcache::NarCache::Statistics disk_narinfos = parts.disk.narinfo_statistics();
   const nlohmann::json json = {{"status", is_any_up(parts.upstreams) ? "healthy" : "degraded"},
                                {"upstreams", upstreams},
                                {"narinfos",
                                 {{"from_memory", narinfos.from_memory},
+                                 {"from_disk", narinfos.from_disk},
                                  {"from_upstreams", narinfos.from_upstreams},
                                  {"absent", narinfos.absent}}},
                                {"nars",
                                 {{"sent", nars.sent},
+                                 {"from_disk", nars.from_disk},
                                  {"continued", nars.continued},
                                  {"mismatched", nars.mismatches},
                                  {"cut", nars.cut}}},
                                {"downloads", downloads},
+                               {"disk",
+                                {{"limit", parts.disk.limit()},
+                                 {"bytes", disk_nars.bytes + disk_narinfos.bytes},
+                                 {"nars", disk_nars.entries},
+                                 {"narinfos", disk_narinfos.entries}}},
                                {"store_dir", store_dir.path()},
                                {"version", NIXBUILD_VERSION}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -148,6 +168,7 @@ std::string render_status_page(const StatusParts& parts) {
       style);
   add_upstreams(page, parts.upstreams);
   add_downloads(page, parts.nars.running());
+  add_disk(page, parts.disk);
   add_requests(page, parts.narinfos.statistics(), parts.nars.statistics());
   page += fmt::format(
       "<p><a href=\"/nix-cache-info\">nix-cache-info</a> · <a href=\"/health\">health</a> · "

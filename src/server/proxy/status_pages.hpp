@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/nix/store_path.hpp"
+#include "server/proxy/disk_cache.hpp"
 #include "server/proxy/narinfos.hpp"
 #include "server/proxy/nars.hpp"
 #include "server/proxy/upstreams.hpp"
@@ -14,6 +15,7 @@ struct StatusParts {
   const Upstreams& upstreams;
   const Narinfos& narinfos;
   const Nars& nars;
+  const DiskCache& disk;
 };
 
 // JSON; nixbuild-serve-proxy(1) describes it.

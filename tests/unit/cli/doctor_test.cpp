@@ -203,12 +203,14 @@ TEST_CASE("a proxy in the cache's place") {
       {"path": "p", "upstream": "u", "bytes": 5, "size": null}], "upstreams": [
       {"url": "http://build-server:5000", "state": "up", "since": "2026-01-02T03:04:05Z",
        "last_error": "", "narinfos_found": 7, "nar_bytes": 8}],
-      "narinfos": {"from_memory": 1, "from_upstreams": 2, "absent": 3},
-      "nars": {"sent": 4, "continued": 5}})");
+      "narinfos": {"from_memory": 1, "from_disk": 9, "from_upstreams": 2, "absent": 3},
+      "nars": {"sent": 4, "from_disk": 1, "continued": 5},
+      "disk": {"limit": 100, "bytes": 10, "nars": 2, "narinfos": 3}})");
   CHECK(proxy.status.upstreams.front().narinfos_found == 7);
   CHECK(proxy.status.downloads.front().bytes == 5);
   CHECK_FALSE(proxy.status.downloads.front().size);
   CHECK(proxy.status.absent == 3);
+  CHECK(proxy.status.disk_limit == 100);
   CHECK(asks_cache(proxy, cache_url));
   CHECK_FALSE(asks_cache(proxy, "http://other:5000"));
   CHECK(check_proxy(proxy, cache_url).state == CheckState::ok);

@@ -117,6 +117,32 @@ TEST_CASE("after a restart a file is found by its name and checked once") {
   CHECK(cache.open(key_of("a")).state == NarCache::State::trusted);
 }
 
+TEST_CASE("a file that was not made here is found by any hash") {
+  const TemporaryDirectory directory;
+  const NarKey key{nix::sha256("name"), {}};
+  const NarKey own{nix::sha256("content"), {}};
+  {
+    NarCache cache(directory.path(), plenty);
+    auto writer = cache.create(key);
+    writer->append("content");
+    writer->commit(nix::sha256("content"), NarCache::Writer::Flush::no);
+    CHECK(only_file(directory.path()).extension() == ".file");
+    writer = cache.create(key);
+    writer->append("content");
+    writer->set_key(own);
+    writer->commit(nix::sha256("content"));
+  }
+  NarCache cache(directory.path(), plenty);
+  for (const NarKey& one : {key, own}) {
+    CHECK(cache.open(one).state == NarCache::State::unverified);
+    cache.verify(one);
+    const auto opened = cache.open(one);
+    REQUIRE(opened.state == NarCache::State::trusted);
+    CHECK(content_of(opened.file) == "content");
+  }
+  CHECK_FALSE(cache.find({nix::sha256("name"), {compress::Compression::zstd, 3, 0}}));
+}
+
 TEST_CASE("a file damaged while the server was down is found out and removed") {
   const TemporaryDirectory directory;
   {
