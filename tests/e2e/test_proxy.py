@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -251,6 +252,7 @@ def test_what_is_no_cache_is_away(sample, proxy_of, shared_server, what):
         assert narinfo_of(proxy, sample.lib).status == 200
         assert fetch(proxy, "/nix-cache-info").status == 200
         proxy.wait_for_states("away", "up", timeout=20)
+        proxy.wait_for_log(f"{re.escape(wrong.url)}.* away")
         assert len([line for line in proxy.log if wrong.url in line and "away" in line]) == 1, proxy.log_text()
 
 

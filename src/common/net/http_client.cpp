@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <exception>
 #include <utility>
@@ -63,6 +64,15 @@ std::size_t take_header(char* data, std::size_t, std::size_t size, void* context
   return size;
 }
 
+// Whether the server took the connection and closed it before libcurl found it connected, as one
+// under load or one that restarts may.
+bool closed_while_connecting(CURLcode code, CURL* handle) {
+  if (code != CURLE_COULDNT_CONNECT) return false;
+  long error = 0;
+  libcurl().easy_getinfo(handle, CURLINFO_OS_ERRNO, &error);
+  return error == EPIPE || error == ECONNRESET;
+}
+
 // The title of a web page, or the beginning of a text, to help a person recognise what answered.
 std::string excerpt(const HttpResponse& response) {
   constexpr std::size_t most_columns = 80;
@@ -107,7 +117,9 @@ struct HttpClient::Handle {
     libcurl().easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, is_download ? 1L : 0L);
     libcurl().easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, is_download ? 30L : 0L);
 
-    const CURLcode code = libcurl().easy_perform(curl);
+    CURLcode code = libcurl().easy_perform(curl);
+    // Nothing has been sent yet.
+    if (closed_while_connecting(code, curl)) code = libcurl().easy_perform(curl);
     if (transfer.failure) std::rethrow_exception(transfer.failure);
     if (code != CURLE_OK) {
       throw_transfer_error(code, curl, options, fmt::format("{} {}", method, path));
