@@ -15,6 +15,7 @@ from support.machine import World
 from support.nix import Client, Nix, Store, newer_nix_missing
 from support.sample import Sample
 from support.server import BINARY, Server
+from support.upstream import Upstream, cache_info
 
 
 def remove(directory):
@@ -209,6 +210,23 @@ def as_nobody():
     if os.geteuid() != 0:
         pytest.skip("only root can run a build as another user")
     yield from make_builder(user="nobody")
+
+
+@pytest.fixture
+def upstream(sample):
+    """upstream(answer) is one that answers nix-cache-info as it should, and everything else so."""
+    upstreams = []
+
+    def make(answer):
+        def answer_all(path, headers):
+            return cache_info(sample.store.store_dir) if path == "/nix-cache-info" else answer(path, headers)
+
+        upstreams.append(Upstream(answer_all))
+        return upstreams[-1]
+
+    yield make
+    for one in upstreams:
+        one.close()
 
 
 @pytest.fixture(params=["isolated", "not isolated"])

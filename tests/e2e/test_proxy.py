@@ -15,7 +15,7 @@ from support import oracle
 from support.http import connect, exchange, fetch
 from support.proxy import CuttingProxy
 from support.server import BINARY, program_environment
-from support.upstream import Proxy, Upstream, cache_info, reset, respond, through, trickle
+from support.upstream import Proxy, Upstream, cache_info, narinfo_of, reset, respond, through, trickle
 
 HASH = "0123456789abcdfghijklmnpqrsvwxyz"
 ABSENT = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"
@@ -24,18 +24,9 @@ AT_ONCE = 1.0
 HTML = b"<!doctype html><html><title>Log in to our network</title></html>"
 
 
-def narinfo_of(server, store_path):
-    return fetch(server, f"/{oracle.hash_part(store_path)}.narinfo")
-
-
 def timed(function, *arguments, **keywords):
     began = time.monotonic()
     return function(*arguments, **keywords), time.monotonic() - began
-
-
-def check(client, sample, store_paths):
-    for store_path in store_paths:
-        assert oracle.nar_hash(client.real(store_path)) == oracle.nar_hash(sample.store.real(store_path)), store_path
 
 
 def run_proxy_command(proxy, *options):
@@ -61,31 +52,14 @@ def proxy_of(sample):
         proxy.stop()
 
 
-@pytest.fixture
-def upstream(sample):
-    """upstream(answer) is one that answers nix-cache-info as it should, and everything else so."""
-    upstreams = []
-
-    def make(answer):
-        def answer_all(path, headers):
-            return cache_info(sample.store.store_dir) if path == "/nix-cache-info" else answer(path, headers)
-
-        upstreams.append(Upstream(answer_all))
-        return upstreams[-1]
-
-    yield make
-    for one in upstreams:
-        one.close()
-
-
 def test_nix_substitutes_through_it(nix, sample, shared_server, make_client, proxy_of):
     proxy = proxy_of(shared_server.url, states=["up"])
     client = make_client(nix, shared_server, url=proxy.url)
     client.realise(*sample.all)
-    check(client, sample, sample.all)
+    sample.check_copies(client, sample.all)
     copied = make_client(nix, shared_server, url=proxy.url)
     copied.copy(*sample.all)
-    check(copied, sample, sample.all)
+    sample.check_copies(copied, sample.all)
     wrong = make_client(nix, shared_server, url=proxy.url, public_keys=["other-1:" + "A" * 42 + "0="])
     assert wrong.realise(sample.lib, check=False).returncode != 0 and not wrong.has(sample.lib)
 
@@ -385,7 +359,7 @@ def test_an_upstream_that_goes_and_comes(system_nix, sample, serve, make_client,
     # A change of the network would have it probe at once; without one it probes every half minute.
     proxy.wait_for_states("up", timeout=45)
     client.realise(sample.app)
-    check(client, sample, sample.store.closure(sample.app))
+    sample.check_copies(client, sample.store.closure(sample.app))
 
 
 def test_a_proxy_that_is_killed(nix, sample, shared_server, make_client, proxy_of):
@@ -396,7 +370,7 @@ def test_a_proxy_that_is_killed(nix, sample, shared_server, make_client, proxy_o
     proxy.start()
     # Nix remembers the URLs of before.
     client.realise(*sample.all)
-    check(client, sample, sample.all)
+    sample.check_copies(client, sample.all)
 
 
 COMPRESSIONS = ["zstd", "none"]
@@ -418,7 +392,7 @@ def test_an_upstream_dies_in_the_middle(nix, sample, serve, make_client, proxy_o
         assert proxy.metric("nars_continued_total") == 1
     client = make_client(nix, server, url=proxy.url)
     client.realise(*sample.all)
-    check(client, sample, sample.all)
+    sample.check_copies(client, sample.all)
 
 
 def test_a_cut_download_goes_on_with_the_same_upstream(nix, sample, serve, make_client, proxy_of):
@@ -428,7 +402,7 @@ def test_a_cut_download_goes_on_with_the_same_upstream(nix, sample, serve, make_
         proxy = proxy_of(flaky.url, states=["up"])
         client = make_client(nix, server, url=proxy.url)
         client.realise(sample.blob)
-        check(client, sample, [sample.blob])
+        sample.check_copies(client, [sample.blob])
         assert flaky.done and proxy.metric("nars_continued_total") >= 1
 
 
@@ -452,7 +426,7 @@ def test_resumed_by_nix(nix, sample, shared_server, make_client, proxy_of):
     with CuttingProxy(proxy, [150_000, 200_000, "last"]) as flaky:
         client = make_client(nix, shared_server, url=flaky.url)
         client.realise(sample.blob)
-        check(client, sample, [sample.blob])
+        sample.check_copies(client, [sample.blob])
         assert flaky.done
 
 
@@ -486,7 +460,7 @@ def test_an_upstream_that_lies(nix, sample, serve, make_client, proxy_of, upstre
     both = proxy_of(lying.url, server.url, states=["up", "up"])
     client = make_client(nix, server, url=both.url)
     client.realise(sample.tree, sample.blob)
-    check(client, sample, [sample.tree, sample.blob])
+    sample.check_copies(client, [sample.tree, sample.blob])
 
 
 def test_two_upstreams_with_different_builds(sample, root, serve, proxy_of, upstream):

@@ -16,8 +16,7 @@ from support import oracle
 from support.http import connect, exchange, fetch
 from support.proxy import CuttingProxy
 from support.server import Server
-from support.upstream import Proxy, Upstream, cache_info, respond, through
-
+from support.upstream import Proxy, narinfo_of, respond, through
 
 
 def until(condition, what="", timeout=10):
@@ -25,10 +24,6 @@ def until(condition, what="", timeout=10):
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
-
-
-def narinfo_of(server, store_path):
-    return fetch(server, f"/{oracle.hash_part(store_path)}.narinfo")
 
 
 def nar_path(server, store_path):
@@ -40,11 +35,6 @@ def raw_get(server, path):
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     head, _, body = exchange(server, request).partition(b"\r\n\r\n")
     return head, body
-
-
-def check(client, sample, store_paths):
-    for store_path in store_paths:
-        assert oracle.nar_hash(client.real(store_path)) == oracle.nar_hash(sample.store.real(store_path)), store_path
 
 
 class Gated:
@@ -103,34 +93,15 @@ def keep(sample, root):
         proxy.stop()
 
 
-@pytest.fixture
-def upstream(sample):
-    """upstream(answer) is one that answers nix-cache-info as it should, and everything else so."""
-    upstreams = []
-
-    def make(answer):
-        def answer_all(path, headers):
-            return cache_info(sample.store.store_dir) if path == "/nix-cache-info" else answer(path, headers)
-
-        upstreams.append(Upstream(answer_all))
-        return upstreams[-1]
-
-    yield make
-    for one in upstreams:
-        one.close()
-
-
 @pytest.fixture(scope="module", params=["zstd", "none"])
 def server(request, sample, session_root):
     """A server whose narinfos have no FileHash at first (zstd), or whose NARs are plain."""
-
     with Server(sample.store, session_root / f"disk-{request.param}", "--compression", request.param) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def plain(sample, session_root):
-
     with Server(sample.store, session_root / "disk-plain", "--compression", "none") as server:
         yield server
 
@@ -158,7 +129,7 @@ def test_paths_while_their_server_is_away(nix, sample, serve, make_client, keep)
         before = proxy.metric("nars_from_disk_total")
         client = make_client(nix, server, url=proxy.url)
         client.realise(sample.app, sample.blob)
-        check(client, sample, closure)
+        sample.check_copies(client, closure)
         assert proxy.metric("nars_from_disk_total") - before == len(closure)
         assert proxy.metric('narinfos_total{from="disk"}') >= len(closure)
         assert fetch(proxy, url).status == 200
@@ -273,7 +244,7 @@ def test_killed_in_the_middle(nix, sample, plain, make_client, keep, upstream):
     assert os.listdir(proxy.directory / "nars") == []
     client = make_client(nix, plain, url=proxy.url)
     client.realise(sample.blob)
-    check(client, sample, [sample.blob])
+    sample.check_copies(client, [sample.blob])
 
 
 @pytest.mark.once
@@ -436,7 +407,7 @@ def test_a_full_disk(nix, sample, server, root, make_client, keep, tiny_file_sys
     if not many:
         client = make_client(nix, server, url=proxy.url)
         client.realise(*sample.all)
-        check(client, sample, sample.all)
+        sample.check_copies(client, sample.all)
 
 
 def test_a_full_disk_and_wrong_bytes(sample, plain, root, keep, upstream, tiny_file_system):

@@ -4,6 +4,8 @@ import os
 import random
 import subprocess
 
+from support import oracle
+
 EXPRESSION = r"""
 { directory }:
 let
@@ -143,3 +145,7 @@ class Sample:
     @property
     def all(self):
         return list(self.paths.values())
+
+    def check_copies(self, client, store_paths):
+        for path in store_paths:
+            assert oracle.nar_hash(client.real(path)) == oracle.nar_hash(self.store.real(path)), path

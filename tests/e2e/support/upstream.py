@@ -9,8 +9,13 @@ import time
 
 import pytest
 
+from support import oracle
 from support.http import fetch
 from support.server import BINARY, ServerProcess, program_environment
+
+
+def narinfo_of(server, store_path):
+    return fetch(server, f"/{oracle.hash_part(store_path)}.narinfo")
 
 
 class Proxy(ServerProcess):
