@@ -10,6 +10,7 @@ from support import oracle
 from support.client import client as nixbuild
 from support.http import fetch
 from support.nix import Store
+from support.upstream import Proxy
 
 ABSENT = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"
 
@@ -63,11 +64,22 @@ def urls_of(server, sample, store_path):
             f"/nar/{nar_hash}.nar?hash={part}", f"/serve/{part}", f"/serve/{part}/"]  # fmt: skip
 
 
+def test_a_proxy_gets_it_while_the_server_is_away(nix, sample, shared_server, laptop, peer, make_client):
+    proxy = Proxy("http://127.0.0.1:1", peer.url, store_dir=sample.store.store_dir).start()
+    try:
+        proxy.wait_for_states("away", "up")
+        client = make_client(nix, shared_server, url=proxy.url)
+        client.realise(sample.app)
+        sample.check_copies(client, [sample.app, sample.lib])
+        assert client.realise(laptop.built, check=False).returncode != 0
+    finally:
+        proxy.stop()
+
+
 def test_real_nix_gets_what_the_server_signed(nix, sample, shared_server, laptop, peer, make_client):
     client = make_client(nix, shared_server, url=peer.url)
     client.realise(sample.app, sample.blob)
-    for store_path in (sample.app, sample.lib, sample.blob):
-        assert oracle.nar_hash(client.real(store_path)) == oracle.nar_hash(sample.store.real(store_path))
+    sample.check_copies(client, [sample.app, sample.lib, sample.blob])
     for store_path in (laptop.added, laptop.built, laptop.claimed):
         assert client.realise(store_path, check=False).returncode != 0 and not client.has(store_path)
     stranger = make_client(nix, shared_server, url=peer.url, public_keys=["other-1:" + "A" * 42 + "0="])
