@@ -15,7 +15,7 @@ from support import oracle
 from support.http import connect, exchange, fetch
 from support.proxy import CuttingProxy
 from support.server import BINARY, program_environment
-from support.upstream import Proxy, Upstream, cache_info, narinfo_of, reset, respond, through, trickle
+from support.upstream import Proxy, Upstream, cache_info, check_ranges, narinfo_of, reset, respond, through, trickle
 
 HASH = "0123456789abcdfghijklmnpqrsvwxyz"
 ABSENT = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"
@@ -90,18 +90,7 @@ def test_ranges_and_head(sample, shared_server, proxy_of):
     whole = fetch(proxy, path)
     real = fetch(shared_server, "/" + oracle.parse_narinfo(narinfo_of(shared_server, sample.blob).text)["URL"]).body
     assert whole.status == 200 and whole.body == real and whole.headers["accept-ranges"] == "bytes"
-    size = len(real)
-    for first, last in ((0, 99), (1, size - 1), (size // 2, size // 2 + 10), (size - 1, "")):
-        answer = fetch(proxy, path, headers={"Range": f"bytes={first}-{last}"})
-        end = size if last == "" else last + 1
-        assert answer.status == 206 and answer.body == real[first:end], (first, last)
-        assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/{size}"
-    assert fetch(proxy, path, headers={"Range": "bytes=-100"}).body == real[-100:]
-    # Nix asks so for what a cut download lacks, if that is nothing.
-    assert fetch(proxy, path, headers={"Range": f"bytes={size}-"}).status == 206
-    assert fetch(proxy, path, headers={"Range": f"bytes={size + 1}-"}).status == 416
-    head = fetch(proxy, path, method="HEAD")
-    assert head.status == 200 and head.body == b"" and int(head.headers["content-length"]) == size
+    check_ranges(proxy, path, real)
 
 
 def test_a_nar_url_names_nothing_else(sample, shared_server, proxy_of):

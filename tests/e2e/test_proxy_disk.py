@@ -1,5 +1,6 @@
 """The proxy's cache on disk: what it serves while upstreams are away, and whatever happens to its directory."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from support import oracle
 from support.http import connect, exchange, fetch
 from support.proxy import CuttingProxy
 from support.server import Server
-from support.upstream import Proxy, narinfo_of, respond, through
+from support.upstream import Proxy, check_ranges, narinfo_of, respond, through
 
 
 def until(condition, what="", timeout=10):
@@ -59,6 +60,14 @@ class Gated:
             return send
 
         self.answer = answer
+
+    @contextlib.contextmanager
+    def begun(self, proxy, path):
+        """A client that has got the beginning, and is still there."""
+        with connect(proxy) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert self.waiting.wait(10) and connection.recv(100)
+            yield
 
 
 class KeepingProxy(Proxy):
@@ -146,17 +155,7 @@ def test_ranges_and_head_from_disk(sample, server, keep):
     whole = fetch(proxy, path).body
     assert whole[1000:2000] == part.body
     proxy.wait_until_kept(1)
-    size = len(whole)
-    for first, last in ((0, 99), (1, size - 1), (size // 2, size // 2 + 10), (size - 1, "")):
-        answer = fetch(proxy, path, headers={"Range": f"bytes={first}-{last}"})
-        end = size if last == "" else last + 1
-        assert answer.status == 206 and answer.body == whole[first:end], (first, last)
-        assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/{size}"
-    assert fetch(proxy, path, headers={"Range": "bytes=-100"}).body == whole[-100:]
-    assert fetch(proxy, path, headers={"Range": f"bytes={size}-"}).status == 206
-    assert fetch(proxy, path, headers={"Range": f"bytes={size + 1}-"}).status == 416
-    head = fetch(proxy, path, method="HEAD")
-    assert head.status == 200 and head.body == b"" and int(head.headers["content-length"]) == size
+    head = check_ranges(proxy, path, whole)
     assert head.headers["etag"] == fetch(proxy, path).headers["etag"]
     assert proxy.metric("nars_kept_total") == 1 and proxy.metric("nars_from_disk_total") >= 7
 
@@ -198,9 +197,8 @@ def test_a_client_that_leaves_does_not_end_it(sample, plain, keep, upstream):
     gated = Gated(plain)
     proxy = keep(upstream(gated.answer).url, states=["up"])
     path = nar_path(proxy, sample.blob)
-    with connect(proxy) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        assert gated.waiting.wait(10) and connection.recv(100)
+    with gated.begun(proxy, path):
+        pass
     gated.gate.set()
     proxy.wait_until_kept(1)
     assert fetch(proxy, path).body == oracle.nar(sample.store.real(sample.blob))
@@ -234,9 +232,7 @@ def test_killed_in_the_middle(nix, sample, plain, make_client, keep, upstream):
     gated = Gated(plain)
     proxy = keep(upstream(gated.answer).url, states=["up"])
     path = nar_path(proxy, sample.blob)
-    with connect(proxy) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        assert gated.waiting.wait(10) and connection.recv(100)
+    with gated.begun(proxy, path):
         assert [name for name in os.listdir(proxy.directory / "nars") if name.startswith("tmp-")]
         proxy.kill()
     gated.gate.set()

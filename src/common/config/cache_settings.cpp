@@ -46,8 +46,7 @@ void add_cache_settings(Settings& settings, CacheOptions& options) {
            "closures")
       .add("only_signed_by", options.only_signed_by, "KEY",
            "Serve only paths that this key, NAME:BASE64, has signed; create no key and sign "
-           "nothing. "
-           "record_keys stands for the keys in [client]")
+           "nothing. record_keys stands for the keys in [client]")
       .checked([](const std::string& text) {
         if (text != record_keys_word) check_public_key(text);
       })

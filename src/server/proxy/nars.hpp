@@ -82,7 +82,20 @@ class Nars {
     std::map<const Upstream*, unsigned> failures;
     std::uint64_t progress = 0;  // bytes since the last failure
   };
-  class Running;
+  // Lists a transmission among those that are running while it lives.
+  class Running {
+   public:
+    Running(std::set<const Transmission*>& all, const Transmission& one) : all_(all), one_(&one) {
+      all_.insert(one_);
+    }
+    ~Running() { all_.erase(one_); }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+
+   private:
+    std::set<const Transmission*>& all_;
+    const Transmission* const one_;
+  };
   struct Filling;
   using FillingPtr = std::shared_ptr<Filling>;
 

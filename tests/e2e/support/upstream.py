@@ -18,6 +18,23 @@ def narinfo_of(server, store_path):
     return fetch(server, f"/{oracle.hash_part(store_path)}.narinfo")
 
 
+def check_ranges(server, path, whole):
+    """All kinds of ranges, and HEAD, of what `server` has at `path`."""
+    size = len(whole)
+    for first, last in ((0, 99), (1, size - 1), (size // 2, size // 2 + 10), (size - 1, "")):
+        answer = fetch(server, path, headers={"Range": f"bytes={first}-{last}"})
+        end = size if last == "" else last + 1
+        assert answer.status == 206 and answer.body == whole[first:end], (first, last)
+        assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/{size}"
+    assert fetch(server, path, headers={"Range": "bytes=-100"}).body == whole[-100:]
+    # Nix asks so for what a cut download lacks, if that is nothing.
+    assert fetch(server, path, headers={"Range": f"bytes={size}-"}).status == 206
+    assert fetch(server, path, headers={"Range": f"bytes={size + 1}-"}).status == 416
+    head = fetch(server, path, method="HEAD")
+    assert head.status == 200 and head.body == b"" and int(head.headers["content-length"]) == size
+    return head
+
+
 class Proxy(ServerProcess):
     """A proxy of these upstreams. `prefix` is what its command begins with, such as a network's."""
 
